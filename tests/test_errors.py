@@ -1,0 +1,97 @@
+"""The errors: what they say, what they carry, where they stand."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import waiter
+from waiter import (
+    ApiError,
+    ApiUnavailableError,
+    ConfigurationError,
+    CreatedResources,
+    Task,
+    TaskError,
+    TasksError,
+    TaskStalledError,
+    TaskState,
+    TaskTimeoutError,
+    WaiterError,
+)
+
+RUNNING = Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm", detailed_state="NETWORK")
+BROKEN = Task(
+    id="t-2",
+    state=TaskState.ERROR,
+    task_type="create_vm",
+    error="No valid host",
+    created_resources=CreatedResources(volumes=("v-1", "v-2"), ports=("p-1",)),
+)
+SILENT = Task(id="t-3", state=TaskState.ERROR)
+DONE = Task(id="t-4", state=TaskState.FINISHED, created_resources=CreatedResources(instances=("i-1",)))
+GONE = ApiUnavailableError("the API answers 503", status=503, request_id="r-1", url="https://api/t", retry_after=2.0)
+
+ERRORS: dict[str, WaiterError] = {
+    "no API key; a bad URL": ConfigurationError("no API key", "a bad URL"),
+    "create_vm failed: No valid host (t-2); it leaves ports p-1, volumes v-1, v-2": TaskError(BROKEN),
+    "task failed: the API gives no reason (t-3)": TaskError(SILENT),
+    "not ended after 60 s: last seen RUNNING/NETWORK (t-1); "
+    "the task goes on: wait for the same ID again to take up the wait": TaskTimeoutError(
+        "t-1", waited=60.2, last_task=RUNNING, last_error=None
+    ),
+    "not ended after 0 s: never seen; the last look failed: the API answers 503 (t-1); "
+    "the task goes on: wait for the same ID again to take up the wait": TaskTimeoutError(
+        "t-1", waited=0, last_task=None, last_error=GONE
+    ),
+    "no change for 300 s: RUNNING/NETWORK (t-1); the task goes on": TaskStalledError(RUNNING, waited=300),
+    "the API answers 503": GONE,
+    "1 of 2 tasks ended badly (1 sub-exception)": TasksError.of(succeeded={"t-4": DONE}, failed={"t-2": TaskError(BROKEN)}),
+}
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_errors_say_what_why_and_which(text: str) -> None:
+    """The exact texts stand in one table."""
+    assert str(ERRORS[text]) == text
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=lambda error: type(error).__name__)
+def test_errors_survive_pickling(error: WaiterError) -> None:
+    """A worker may hand an error on, with all that it carries."""
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (type(error), str(error))
+    assert {name: repr(value) for name, value in vars(again).items()} == {
+        name: repr(value) for name, value in vars(error).items()
+    }
+
+
+def test_one_base_catches_everything() -> None:
+    """``except WaiterError`` is enough, and every error of the tree is exported."""
+    exported = [getattr(waiter, name) for name in waiter.__all__ if name.endswith("Error")]
+    assert len(exported) == 12
+    assert all(issubclass(error, WaiterError) for error in exported)
+
+
+def test_errors_are_also_what_python_calls_them() -> None:
+    """A time-out is a TimeoutError, bad configuration a ValueError, several errors an ExceptionGroup."""
+    assert issubclass(TaskTimeoutError, TimeoutError)
+    assert issubclass(ConfigurationError, ValueError)
+    assert issubclass(TasksError, ExceptionGroup)
+    assert [error for error in ERRORS.values() if isinstance(error, ApiError)] == [GONE]
+
+
+def test_several_errors_split_and_keep_what_succeeded() -> None:
+    """``except*`` gets its part of the group, with the tasks that went well still on it."""
+    failed: dict[str, WaiterError] = {
+        "t-1": TaskTimeoutError("t-1", waited=1, last_task=None, last_error=None),
+        "t-2": TaskError(BROKEN),
+    }
+    group = TasksError.of(succeeded={"t-4": DONE}, failed=failed)
+    match, rest = group.split(TaskError)
+    assert isinstance(match, TasksError)
+    assert (dict(match.failed), dict(match.succeeded)) == ({"t-2": failed["t-2"]}, {"t-4": DONE})
+    assert isinstance(rest, TasksError)
+    assert dict(rest.failed) == {"t-1": failed["t-1"]}
+    assert group.created_resources == CreatedResources(instances=("i-1",), volumes=("v-1", "v-2"), ports=("p-1",))

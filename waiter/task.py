@@ -1,0 +1,248 @@
+"""What the API says of a task: frozen values, decoded and checked from bytes.
+
+Source of every field: the description of ``GET /cloud/v1/tasks/{task_id}``. Decoding is strict about what decides a wait
+(``id`` and ``state``) and lenient about the rest: a wait must not fail because ``acknowledged_by`` became a string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Self, cast
+
+import msgspec
+
+
+class TaskState(StrEnum):
+    """The state of a task; a state that the description does not know yet is kept under its own name.
+
+    >>> TaskState("PAUSED").is_known
+    False
+    """
+
+    NEW = "NEW"
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    ERROR = "ERROR"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskState | None:
+        if not isinstance(value, str) or not value:
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the description names this state."""
+        return self.value in type(self).__members__
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a task in this state has ended: FINISHED or ERROR, and nothing unknown."""
+        return self.value in {"FINISHED", "ERROR"}
+
+
+class CreatedResources(msgspec.Struct, frozen=True, kw_only=True):
+    """The IDs of what a task created: for each kind a tuple, empty when there is none.
+
+    ``resources.instances[0]`` reads one ID, ``resources["instances"]`` a kind by name, ``as_dict()`` all that is there. A
+    kind that the description does not name yet is reachable both ways. IDs are strings; those of ``ddos_profiles`` and
+    ``projects`` are integers.
+    """
+
+    api_keys: tuple[str, ...] = ()
+    caas_containers: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    ddos_profiles: tuple[int, ...] = ()
+    faas_functions: tuple[str, ...] = ()
+    faas_namespaces: tuple[str, ...] = ()
+    file_shares: tuple[str, ...] = ()
+    floatingips: tuple[str, ...] = ()
+    healthmonitors: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    inference_instances: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+    k8s_clusters: tuple[str, ...] = ()
+    k8s_pools: tuple[str, ...] = ()
+    l7polices: tuple[str, ...] = ()
+    l7rules: tuple[str, ...] = ()
+    laas_topic: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+    loadbalancers: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    postgresql_clusters: tuple[str, ...] = ()
+    projects: tuple[int, ...] = ()
+    registry_registries: tuple[str, ...] = ()
+    registry_users: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    security_group_rules: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    servergroups: tuple[str, ...] = ()
+    snapshots: tuple[str, ...] = ()
+    subnets: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    unknown_kinds: dict[str, tuple[str | int, ...]] = {}
+
+    @classmethod
+    def from_mapping(cls, kinds: object) -> Self:
+        """Read ``{kind: [ids]}`` as the API sends it; null, missing and malformed kinds are empty, and nothing raises."""
+        if not isinstance(kinds, Mapping):
+            return cls()
+        read: dict[str, tuple[str | int, ...]] = {}
+        for kind, ids in kinds.items():
+            name = "clusters" if kind == "ai_clusters" else str(kind)
+            read[name] = tuple(dict.fromkeys([*read.get(name, ()), *_ids(ids)]))
+        unknown = {kind: read.pop(kind) for kind in list(read) if kind not in _KINDS}
+        return cls(**read, unknown_kinds={kind: ids for kind, ids in unknown.items() if ids})  # type: ignore[arg-type]
+
+    @classmethod
+    def merge(cls, many: Iterable[CreatedResources]) -> Self:
+        """Put together what several tasks created, in the order given, each ID once."""
+        merged: dict[str, list[str | int]] = {}
+        for resources in many:
+            for kind, ids in resources.as_dict().items():
+                merged.setdefault(kind, []).extend(ids)
+        return cls.from_mapping(merged)
+
+    @property
+    def ai_clusters(self) -> tuple[str, ...]:
+        """The deprecated name of ``clusters``."""
+        return self.clusters
+
+    def __getitem__(self, kind: str) -> tuple[str | int, ...]:
+        """The IDs of a kind by its name; raises KeyError for a kind that is neither described nor present."""
+        if kind == "ai_clusters" or kind in _KINDS:
+            ids: tuple[str | int, ...] = getattr(self, kind)
+            return ids
+        return self.unknown_kinds[kind]
+
+    def __getattr__(self, kind: str) -> tuple[str | int, ...]:
+        try:
+            return self.unknown_kinds[kind]
+        except KeyError:
+            message = f"{type(self).__name__!r} has no attribute {kind!r}"
+            raise AttributeError(message, name=kind, obj=self) from None
+
+    def __bool__(self) -> bool:
+        return bool(self.as_dict())
+
+    def __hash__(self) -> int:
+        return hash(tuple((kind, tuple(ids)) for kind, ids in self.as_dict().items()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{kind}={tuple(ids)!r}" for kind, ids in self.as_dict().items())
+        return f"{type(self).__name__}({shown})"
+
+    def as_dict(self) -> dict[str, list[str | int]]:
+        """Give the kinds that have IDs, ready for JSON: ``{"instances": ["..."]}``."""
+        described = {kind: list(getattr(self, kind)) for kind in _KINDS}
+        unknown = {kind: list(ids) for kind, ids in self.unknown_kinds.items()}
+        return {kind: ids for kind, ids in (described | unknown).items() if ids}
+
+
+_KINDS = tuple(name for name in CreatedResources.__struct_fields__ if name != "unknown_kinds")
+
+
+def _ids(value: object) -> Iterable[str | int]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [one for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as the API describes it; times are UTC, absent ones None.
+
+    What the API says beyond its description, or against it, stands in ``unknown_fields`` as it came.
+    """
+
+    id: str
+    state: TaskState
+    task_type: str | None = None
+    detailed_state: str | None = None
+    error: str | None = None
+    created_resources: CreatedResources = CreatedResources()
+    created_on: datetime | None = None
+    updated_on: datetime | None = None
+    finished_on: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: int | None = None
+    client_id: int | None = None
+    data: Any = None
+    job_id: str | None = None
+    lifecycle_policy_id: int | None = None
+    project_id: int | None = None
+    region_id: int | None = None
+    request_id: str | None = None
+    schedule_id: str | None = None
+    user_client_id: int | None = None
+    user_id: int | None = None
+    unknown_fields: dict[str, Any] = {}
+
+    @classmethod
+    def from_mapping(cls, said: object) -> Task:
+        """Read a task as JSON gives it; raises ValueError that says what is wrong with its ``id`` or ``state``."""
+        msgspec.convert(said, _Decisive)
+        unknown = dict(cast("dict[str, Any]", said))
+        known = {name: unknown.pop(name) for name in _FIELDS & unknown.keys()}
+        known["created_resources"] = CreatedResources.from_mapping(known.get("created_resources"))
+        try:
+            return msgspec.convert(known | {"unknown_fields": unknown}, cls)
+        except msgspec.ValidationError:
+            against = {name: known.pop(name) for name, value in list(known.items()) if not _fits(name, value)}
+            return msgspec.convert(known | {"unknown_fields": unknown | against}, cls)
+
+    def __post_init__(self) -> None:
+        for name in _TIMES:
+            time = getattr(self, name)
+            if time is not None and time.tzinfo is None:
+                msgspec.structs.force_setattr(self, name, time.replace(tzinfo=UTC))
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task is FINISHED or ERROR."""
+        return self.state.is_final
+
+    @property
+    def failed(self) -> bool:
+        """Whether the task ended in ERROR."""
+        return self.state is TaskState.ERROR
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.state, self.updated_on))
+
+
+class _Decisive(msgspec.Struct):
+    """What decides a wait, and so must be right."""
+
+    id: str
+    state: TaskState
+
+
+_TIMES = ("created_on", "updated_on", "finished_on", "acknowledged_at")
+_FIELDS = frozenset(Task.__struct_fields__) - {"unknown_fields"}
+
+
+def _fits(name: str, value: object) -> bool:
+    try:
+        msgspec.convert({"id": "-", "state": "NEW", name: value}, Task)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def decode_task(body: bytes) -> Task:
+    """Decode one task from the body of an answer; raises ValueError that says what is wrong with it."""
+    return Task.from_mapping(msgspec.json.decode(body))
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """A task as one look saw it; ``age`` is the seconds since it was created, by the server's clock, or None when unknown."""
+
+    task: Task
+    age: float | None = None
