@@ -1,0 +1,132 @@
+"""A simulation read from a mapping: everything it can say, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+
+from waiter.testing import SimulatedCloud, VirtualClock, cloud_from_script
+
+TASKS = "/cloud/v1/tasks"
+
+SCRIPT = """
+api_key = "file$key"
+speed = 2
+
+[[tasks]]
+id = "vm"
+phases = [{ state = "NEW", seconds = 2 }, { state = "RUNNING", seconds = 4 }, { state = "FINISHED" }]
+created_resources = { instances = ["i"], volumes = 1 }
+
+[[tasks]]
+task_type = "create_bm"
+phases = [{ state = "RUNNING", seconds = inf, detailed_state = "NETWORK" }]
+
+[[past]]
+task_type = "create_vm"
+durations = [19, 25]
+errors = [1]
+
+[[requests]]
+path = "/cloud/v1/volumes/*/*"
+tasks = [{ phases = [{ state = "FINISHED" }], task_type = "create_volume" }]
+
+[[faults]]
+fault = "status"
+options = { code = 503, retry_after = "2" }
+times = 2
+task = "vm"
+
+[[faults]]
+fault = "html"
+start = 10
+seconds = 4
+on = "listing"
+
+[[faults]]
+fault = "reset"
+start = 100
+"""
+
+
+@pytest.fixture
+def played() -> SimulatedCloud:
+    clock = VirtualClock()
+    return cloud_from_script(tomllib.loads(SCRIPT), clock=clock, sleep=clock.sleep)
+
+
+def test_plays_tasks_and_faults(played: SimulatedCloud, ask: Any) -> None:
+    """A script of every part does what the calls of the same names do."""
+    states = []
+    for _ in range(5):
+        reply = ask(played, "vm")
+        states.append(reply.json.get("state", reply.status))
+        played.sleep(1)
+    assert states == [503, 503, "RUNNING", "FINISHED", "FINISHED"]
+    assert played.api_key == "file$key"
+    assert [_listed_after(played, seconds) for seconds in (0, 1, 1)] == [502, 502, 200]
+    started = ask(played, "/cloud/v1/volumes/1/1", "POST").json["tasks"]
+    page = ask(played, f"{TASKS}?limit=100").json["results"]
+    assert started == [page[0]["id"]]
+    assert {("create_volume", "FINISHED"), ("create_vm", "FINISHED"), ("create_vm", "ERROR"), ("create_bm", "RUNNING")} == {
+        (task["task_type"], task["state"]) for task in page
+    }
+    played.sleep(50)
+    assert None is played.answer("GET", TASKS, {"authorization": "apikey file$key"}).sent_status
+
+
+def _listed_after(cloud: SimulatedCloud, seconds: float) -> int:
+    cloud.sleep(seconds)
+    answer = cloud.answer("GET", TASKS, {"authorization": f"apikey {cloud.api_key}"})
+    return answer.status
+
+
+def test_reads_json_and_obeys_options() -> None:
+    """Whole numbers do where seconds are meant, and options of the caller overrule the script's."""
+    script = json.loads('{"speed": 3, "latency": 1, "tasks": [{"phases": [{"state": "RUNNING"}]}]}')
+    cloud = cloud_from_script(script, speed=10.0, api_key="mine$key")
+    assert (cloud.api_key, cloud.speed, cloud.latency) == ("mine$key", 10.0, 1)
+
+
+def test_may_be_empty() -> None:
+    """A script with nothing in it is a cloud with nothing in it."""
+    assert cloud_from_script({}).problems() == []
+
+
+def test_names_all_problems_at_once() -> None:
+    """One error names what is wrong with each part."""
+    script = {
+        "speed": "fast",
+        "tasks": [
+            {"id": "a", "phases": []},
+            {"id": "b", "phases": [{"state": "NEW"}]},
+            {"id": "b", "phases": [{"state": "NEW"}]},
+        ],
+        "past": {"task_type": "create_vm"},
+        "requests": [{"tasks": []}],
+        "faults": [
+            {"fault": "flood"},
+            {"fault": "status", "options": {"code": 799}},
+            {"fault": "status", "options": {"colour": "red"}},
+            {"fault": "reset", "task": "c"},
+            {"fault": "reset", "often": 3},
+        ],
+    }
+    with pytest.raises(ValueError, match="options") as caught:
+        cloud_from_script(script)
+    names = "status, html, empty, redirect, says, truncated, wrong_types, other_task, hang, reset, refuse, half_body, drip"
+    assert str(caught.value).splitlines() == [
+        "options: Expected `float`, got `str` - at `$.speed`",
+        "tasks[0]: a script needs a phase",
+        "past: not a list",
+        "requests[0]: Object missing required field `path`",
+        f"faults[0]: 'flood' is none of {names}",
+        "faults[1]: 799 is not a valid HTTPStatus",
+        "faults[2]: status() got an unexpected keyword argument 'colour'",
+        "faults[4]: Object contains unknown field `often`",
+        "tasks: b is there twice",
+        "faults: there is no task c",
+    ]

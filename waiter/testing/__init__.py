@@ -1,0 +1,90 @@
+"""A simulated Gcore Cloud, for tests of waiter and of everything that uses it.
+
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(19, {"instances": 1}))
+    cloud.fault(status(503, retry_after=2))
+    wait_for_task(task_id, **cloud.options)
+    cloud.verify()
+
+`SimulatedCloud` answers in process (`transport`, `options`) or over real HTTP (`serve`). What
+tasks go through is in `waiter.testing.fates`, what goes wrong in `waiter.testing.faults`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from waiter.testing.clock import VirtualClock
+    from waiter.testing.cloud import Request, SimulatedCloud
+    from waiter.testing.fates import (
+        appears,
+        ended,
+        fails,
+        finishes,
+        missing,
+        never_ends,
+        unknown_state,
+        vanishes,
+    )
+    from waiter.testing.faults import (
+        Fault,
+        drip,
+        empty,
+        half_body,
+        hang,
+        html,
+        other_task,
+        redirect,
+        refuse,
+        reset,
+        says,
+        status,
+        truncated,
+        wrong_types,
+    )
+    from waiter.testing.script import Phase, Script
+    from waiter.testing.scriptfile import cloud_from_script
+    from waiter.testing.server import SimulatedServer
+
+__all__ = [
+    "Fault",
+    "Phase",
+    "Request",
+    "Script",
+    "SimulatedCloud",
+    "SimulatedServer",
+    "VirtualClock",
+    "appears",
+    "cloud_from_script",
+    "drip",
+    "empty",
+    "ended",
+    "fails",
+    "finishes",
+    "half_body",
+    "hang",
+    "html",
+    "missing",
+    "never_ends",
+    "other_task",
+    "redirect",
+    "refuse",
+    "reset",
+    "says",
+    "status",
+    "truncated",
+    "unknown_state",
+    "vanishes",
+    "wrong_types",
+]
+
+_HOMES = ("clock", "script", "fates", "faults", "server", "cloud", "scriptfile")
+
+
+# Loaded when it is first asked for: pytest imports this package everywhere, for its plugin.
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    modules = (import_module(f"{__name__}.{home}") for home in _HOMES)
+    return next(vars(module)[name] for module in modules if name in vars(module))

@@ -1,0 +1,130 @@
+"""A simulation written down: the file that `waiter simulate` reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from waiter.testing.cloud import SimulatedCloud
+from waiter.testing.faults import FAULTS, Fault, Target
+from waiter.testing.script import Script
+
+_Shape = TypeVar("_Shape")
+
+
+class _Options(msgspec.Struct, forbid_unknown_fields=True):
+    api_key: str = ""
+    speed: float = 1.0
+    latency: float = 0.0
+    fault_rate: float = 0.0
+    seed: int = 0
+    skew: float = 0.0
+    notation: str = ""
+
+
+class _Task(Script, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str | None = None
+
+
+class _Past(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    task_type: str
+    durations: list[float]
+    errors: list[int] = []
+    every: float = 3600.0
+
+
+class _Door(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    path: str
+    tasks: list[Script]
+    method: str = "POST"
+
+
+class _Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    fault: str
+    options: dict[str, Any] = {}
+    times: float = 1
+    start: float = 0.0
+    seconds: float | None = None
+    task: str | None = None
+    on: Target | None = None
+
+    def __post_init__(self) -> None:
+        if self.fault not in FAULTS:
+            message = f"{self.fault!r} is none of {', '.join(FAULTS)}"
+            raise ValueError(message)
+        self.make()
+
+    def make(self) -> Fault:
+        return FAULTS[self.fault](**self.options)
+
+
+def cloud_from_script(script: Mapping[str, Any], **options: Any) -> SimulatedCloud:  # noqa: ANN401 - those of SimulatedCloud
+    """A cloud as a mapping (from TOML or JSON) describes it; `options` overrule the mapping.
+
+    The mapping has any of: the options `api_key`, `speed`, `latency`, `fault_rate`, `seed`,
+    `skew` and `notation`; `tasks`, a list of `Script` fields and `id`; `past`, a list of
+    arguments of `add_past`; `requests`, a list of `path`, `method` (POST) and the `tasks` that
+    it starts; `faults`, a list of a `fault` by its name, its `options`, and either how many
+    `times` or an outage from `start` for `seconds`, all perhaps for one `task` (its ID) or `on`
+    one endpoint (task, listing).
+
+    Raises ValueError that names the problems of every part of the mapping, one a line.
+    """
+    problems: list[str] = []
+    lists = ("tasks", "past", "requests", "faults")
+    plain = {name: value for name, value in script.items() if name not in lists}
+    _read(plain, _Options, "options", problems)
+    tasks = _read_all(script, "tasks", _Task, problems)
+    pasts = _read_all(script, "past", _Past, problems)
+    doors = _read_all(script, "requests", _Door, problems)
+    faults = _read_all(script, "faults", _Fault, problems)
+    problems += _cross_check(tasks, faults)
+    if problems:
+        raise ValueError("\n".join(problems))
+    cloud = SimulatedCloud(**{**plain, **options})
+    for task in tasks:
+        cloud.add(task, task_id=task.id)
+    for past in pasts:
+        cloud.add_past(past.task_type, past.durations, errors=past.errors, every=past.every)
+    for door in doors:
+        cloud.on_request(door.method, door.path, *door.tasks)
+    for fault in faults:
+        _arm(cloud, fault)
+    return cloud
+
+
+def _read(value: object, shape: type[_Shape], where: str, problems: list[str]) -> list[_Shape]:
+    try:
+        return [msgspec.convert(value, shape)]
+    except (msgspec.ValidationError, TypeError) as error:
+        problems.append(f"{where}: {error}")
+        return []
+
+
+def _read_all(script: Mapping[str, Any], name: str, shape: type[_Shape], problems: list[str]) -> list[_Shape]:
+    entries = script.get(name, [])
+    if not isinstance(entries, list):
+        problems.append(f"{name}: not a list")
+        return []
+    return [made for index, entry in enumerate(entries) for made in _read(entry, shape, f"{name}[{index}]", problems)]
+
+
+def _cross_check(tasks: list[_Task], faults: list[_Fault]) -> list[str]:
+    ids = [task.id for task in tasks if task.id is not None]
+    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
+    strangers = [fault.task for fault in faults if fault.task not in (None, *ids)]
+    return [
+        *(f"tasks: {task_id} is there twice" for task_id in twice),
+        *(f"faults: there is no task {task_id}" for task_id in strangers),
+    ]
+
+
+def _arm(cloud: SimulatedCloud, fault: _Fault) -> None:
+    if fault.seconds is None and not fault.start:
+        cloud.fault(fault.make(), times=fault.times, task=fault.task, on=fault.on)
+    else:
+        seconds = math.inf if fault.seconds is None else fault.seconds
+        cloud.outage(fault.start, seconds, fault.make(), task=fault.task, on=fault.on)
