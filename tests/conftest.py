@@ -1,0 +1,32 @@
+"""What the tests of the wait share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from drivers import Awaited, Blocking, Driver
+
+from waiter.testing import SimulatedCloud
+
+
+@pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])
+def on(request: pytest.FixtureRequest) -> Driver:
+    """Each test that asks for it runs on the blocking and on the awaited driver."""
+    make: Callable[[], Driver] = request.param
+    return make()
+
+
+@pytest.fixture
+def cloud() -> Iterator[SimulatedCloud]:
+    """A simulated cloud in virtual time, which fails the test on what was not asked for and on what never came."""
+    cloud = SimulatedCloud.virtual()
+    yield cloud
+    cloud.verify()
+
+
+@pytest.fixture
+def events() -> list[Any]:
+    """Collects events: ``on_event=events.append``."""
+    return []

@@ -1,0 +1,158 @@
+"""What a wait tells: each transition once, to the log and to whoever listens, and nothing unasked."""
+
+from __future__ import annotations
+
+import io
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from drivers import Driver
+from structlog.testing import capture_logs
+
+from waiter import Event, TaskError, TaskState, TaskTimeoutError, wait_for_task
+from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never_ends, status
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_it_comes() -> Iterator[None]:
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+PHASES = (Phase("NEW", 10), Phase("RUNNING", 10), Phase("RUNNING", 10, "NETWORK"), Phase("FINISHED"))
+
+
+def test_every_transition_is_told_exactly_once(on: Driver, cloud: SimulatedCloud) -> None:
+    """State or detailed state, the first sight included, as whole events of structlog."""
+    script = Script(phases=PHASES, task_type="create_vm", created_resources={"instances": ["i-1"]})
+    task_id = cloud.add(script)
+    with capture_logs() as logs:
+        on.wait(cloud, task_id, learn=False)
+    elapsed = [log.pop("elapsed") for log in logs]
+    context = {"task_id": task_id, "task_type": "create_vm", "log_level": "info"}
+    changed = {"event": "task.state_changed", **context}
+    assert logs == [
+        changed | {"old": None, "new": "NEW", "detailed_state": None},
+        changed | {"old": "NEW", "new": "RUNNING", "detailed_state": None},
+        changed | {"old": "RUNNING", "new": "RUNNING", "detailed_state": "NETWORK"},
+        changed | {"old": "RUNNING", "new": "FINISHED", "detailed_state": None},
+        {"event": "task.finished", "error": None, "created_resources": {"instances": ["i-1"]}, **context},
+    ]
+    assert elapsed == sorted(elapsed)
+
+
+def test_each_end_has_its_event_and_level(on: Driver) -> None:
+    """A failure is an error, a time-out and a stall are warnings."""
+    levels = {}
+    for script, options in (
+        (fails(1, "No"), {}),
+        (never_ends(), {"timeout": 1}),
+        (never_ends(), {"stall_timeout": 1}),
+    ):
+        cloud = SimulatedCloud.virtual(strict=False)
+        with capture_logs() as logs, pytest.raises(Exception, match=r"fail|not ended|no change"):
+            on.wait(cloud, cloud.add(script), **options)
+        levels[logs[-1]["event"]] = logs[-1]["log_level"]
+    assert levels == {"task.failed": "error", "task.timed_out": "warning", "task.stalled": "warning"}
+
+
+def test_a_failed_look_is_a_warning(cloud: SimulatedCloud) -> None:
+    """``poll.failed`` and ``poll.recovered`` carry what the wait knows."""
+    task_id = cloud.add(finishes(5))
+    cloud.fault(status(500))
+    with capture_logs() as logs:
+        wait_for_task(task_id, **cloud.options)
+    assert [(log["event"], log["log_level"]) for log in logs[:2]] == [("poll.failed", "warning"), ("poll.recovered", "info")]
+
+
+def test_a_listener_is_given_each_event_with_the_task(on: Driver, cloud: SimulatedCloud, events: list[Event]) -> None:
+    """``on_event`` gets what the log gets, and the task as last seen."""
+    task_id = cloud.add(finishes(5))
+    on.wait(cloud, task_id, on_event=events.append)
+    assert [(event.name, event.task_id, event.task and event.task.state) for event in events] == [
+        ("task.state_changed", task_id, TaskState.RUNNING),
+        ("task.state_changed", task_id, TaskState.FINISHED),
+        ("task.finished", task_id, TaskState.FINISHED),
+    ]
+    assert [event.age is not None for event in events] == [True] * 3
+
+
+def test_a_listener_that_raises_harms_no_wait(on: Driver, cloud: SimulatedCloud, caplog: pytest.LogCaptureFixture) -> None:
+    """Its fault is logged, and the task is still awaited."""
+
+    def broken(_: Event) -> None:
+        message = "my own bug"
+        raise RuntimeError(message)
+
+    task_id = cloud.add(finishes(5))
+    assert on.wait(cloud, task_id, on_event=broken).ended
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "on_event raised at task.state_changed",
+        "on_event raised at task.state_changed",
+        "on_event raised at task.finished",
+    ]
+
+
+def test_without_configuration_events_go_to_the_standard_logger(
+    cloud: SimulatedCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An application that never heard of structlog sees one line an event, once it asks for the level."""
+    caplog.set_level(logging.WARNING, logger="waiter")
+    task_id = cloud.add(fails(5, "No", task_type="create_vm"))
+    with pytest.raises(TaskError):
+        wait_for_task(task_id, **cloud.options)
+    ours = [(record.levelname, record.getMessage()) for record in caplog.records if record.name == "waiter"]
+    assert [(level, text.rpartition(" elapsed=")[0]) for level, text in ours] == [
+        (
+            "ERROR",
+            f"event='task.failed' task_id='{task_id}' task_type='create_vm' error='No' created_resources={{}}",
+        )
+    ]
+
+
+def test_a_configured_structlog_gets_the_events(cloud: SimulatedCloud) -> None:
+    """Whatever the application renders, it renders for waiter too."""
+    stream = io.StringIO()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer(sort_keys=True)],
+        logger_factory=structlog.WriteLoggerFactory(stream),
+    )
+    with pytest.raises(TaskTimeoutError):
+        wait_for_task(cloud.add(never_ends(), task_id="t-1"), timeout=0, **cloud.options)
+    assert stream.getvalue().splitlines()[-1] == (
+        '{"event": "task.timed_out", "level": "warning", "task_id": "t-1", "task_type": "create_vm", "waited": 0.0}'
+    )
+
+
+QUIET = """
+import httpx, sys, waiter
+answer = {"id": "t", "state": "ERROR", "task_type": "create_vm", "error": "No"}
+client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer)))
+try:
+    waiter.wait_for_task("t", api_key="1$a", client=client)
+except waiter.TaskError:
+    print("structlog" in sys.modules)
+"""
+
+
+def test_the_library_is_quiet_by_itself() -> None:
+    """No configuration: nothing on either stream, and structlog is not even imported."""
+    ran = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("False\n", "")
+
+
+def test_what_is_bound_stays_bound(cloud: SimulatedCloud) -> None:
+    """Each event has the ID and, once it is known, the type."""
+    task_id = cloud.add(finishes(5, task_type="create_fip"))
+    cloud.fault(status(500))
+    seen: list[Any] = []
+    wait_for_task(task_id, **cloud.options, on_event=lambda event: seen.append(dict(event.fields)))
+    assert [(fields["task_id"], fields.get("task_type")) for fields in seen] == [(task_id, None)] * 2 + [
+        (task_id, "create_fip")
+    ] * 3

@@ -1,0 +1,140 @@
+"""Learning from the past: asked for once, shared, and never in the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from drivers import Driver
+from tenacity import wait_fixed
+
+from waiter import Waiter, wait_for_task
+from waiter.history import Histories, shared_histories
+from waiter.testing import Fault, SimulatedCloud, empty, ended, finishes, html, status, truncated, wrong_types
+
+
+def listings(cloud: SimulatedCloud) -> int:
+    return sum("?" in request.path for request in cloud.requests)
+
+
+def cloud_with_past(*durations: float) -> SimulatedCloud:
+    cloud = SimulatedCloud.virtual(strict=False)
+    cloud.add_past("create_k8s_cluster_v2", durations, errors=[0])
+    return cloud
+
+
+def test_the_past_is_asked_for_once_and_pays_for_itself(on: Driver) -> None:
+    """With history a long task costs fewer requests, its listing included, and is noticed no later."""
+    requests, delays = [], []
+    for past in ((), tuple(580 + index for index in range(40))):
+        cloud = cloud_with_past(*past)
+        task_id = cloud.add(finishes(600, task_type="create_k8s_cluster_v2"))
+        on.wait(cloud, task_id)
+        assert listings(cloud) == 1
+        requests.append(len(cloud.requests))
+        delays.append(cloud.elapsed - 600)
+    assert requests[1] < 0.7 * requests[0]
+    assert delays[1] < 6
+
+
+def test_what_was_learned_is_told(on: Driver, events: list[Any]) -> None:
+    """``history.learned`` says how much and what; from then on events tell the time left."""
+    cloud = cloud_with_past(50.0, 60.0, 70.0)
+    task_id = cloud.add(finishes(61, task_type="create_k8s_cluster_v2"))
+    on.wait(cloud, task_id, on_event=events.append)
+    learned = next(event for event in events if event.name == "history.learned")
+    known = {name: learned.fields[name] for name in ("count", "median", "p90")}
+    assert known == {"count": 3, "median": 60.0, "p90": 68.0}
+    assert learned.history is not None
+    assert 20 < learned.fields["time_left"] < learned.fields["time_left_p90"] < 200
+    assert "time_left" not in events[0].fields
+    assert "time_left" not in events[-1].fields
+
+
+def test_quick_tasks_do_not_pay_for_a_listing(on: Driver) -> None:
+    """A task that ends within seconds is not worth a request more."""
+    cloud = cloud_with_past(5.0)
+    on.wait(cloud, cloud.add(finishes(5, task_type="create_k8s_cluster_v2")))
+    assert listings(cloud) == 0
+
+
+@pytest.mark.parametrize("options", [{"learn": False}, {"wait": wait_fixed(5)}], ids=["learn", "wait"])
+def test_nothing_is_asked_when_the_caller_says_no(on: Driver, options: dict[str, Any]) -> None:
+    """``learn=False``, and a strategy of one's own, which could not use it."""
+    cloud = cloud_with_past(60.0)
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), **options)
+    assert listings(cloud) == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [status(403), status(401), status(500), html(), empty(), truncated(), wrong_types()],
+    ids=lambda fault: fault.name,
+)
+def test_a_listing_that_fails_changes_nothing(on: Driver, fault: Fault, events: list[Any]) -> None:
+    """No wait fails, and nobody asks twice."""
+    cloud = cloud_with_past(60.0)
+    cloud.fault(fault, on="listing")
+    task_id = cloud.add(finishes(60, task_type="create_k8s_cluster_v2"))
+    assert on.wait(cloud, task_id, on_event=events.append).ended
+    assert listings(cloud) == 1
+    assert [event.name for event in events if "." in event.name and not event.name.startswith("task.")] == [
+        "history.unavailable"
+    ]
+
+
+def test_one_listing_serves_every_wait_of_a_waiter() -> None:
+    """The second wait for the same type begins with what the first learned."""
+    cloud = cloud_with_past(60.0, 61.0, 62.0)
+    with Waiter(**cloud.options) as waiter:
+        for _ in range(3):
+            waiter.wait(cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
+    assert listings(cloud) == 1
+
+
+def test_one_listing_serves_every_wait_of_the_process() -> None:
+    """Scripts that call wait_for_task three times ask once; another account, or another host, asks for itself."""
+    first = shared_histories("https://api", "apikey a")
+    assert shared_histories("https://api", "apikey a") is first
+    assert shared_histories("https://api", "apikey b") is not first
+    assert shared_histories("https://other", "apikey a") is not first
+
+
+def test_an_end_that_the_listing_shows_is_confirmed_by_the_task_itself(on: Driver) -> None:
+    """The listing gives a reason to look at once, not a result."""
+    cloud = SimulatedCloud.virtual(strict=False, latency=1)
+    task_id = cloud.add(finishes(12.5, task_type="create_k8s_cluster_v2"))
+    on.wait(cloud, task_id)
+    paths = [(request.path.partition("?")[0].rpartition("/")[2], round(request.at)) for request in cloud.requests]
+    listed = [index for index, (path, _) in enumerate(paths) if path == "tasks"]
+    assert len(listed) == 1
+    assert paths[-1][0] == task_id
+
+
+def test_a_type_is_claimed_once_and_only_when_it_is_worth_it() -> None:
+    """One wait asks for all."""
+    histories = Histories()
+    assert [histories.claim("create_vm", age=age) for age in (None, 1.0, 100.0, 100.0)] == [False, False, True, False]
+
+
+def test_the_age_counts_not_the_wait(on: Driver) -> None:
+    """A wait for an old task learns at its first look."""
+    cloud = cloud_with_past(600.0, 610.0)
+    on.wait(cloud, cloud.add(finishes(700, age=650, task_type="create_k8s_cluster_v2")))
+    assert ["?" in request.path for request in cloud.requests[:2]] == [False, True]
+
+
+def test_the_past_of_a_type_can_be_listed() -> None:
+    """``Waiter.past`` gives the tasks with their ages, newest first."""
+    cloud = cloud_with_past(60.0, 70.0)
+    with Waiter(**cloud.options) as waiter:
+        past = waiter.past("create_k8s_cluster_v2")
+    took = [one.task.finished_on - one.task.created_on for one in past if one.task.finished_on and one.task.created_on]
+    assert [length.total_seconds() for length in took] == [70, 60]
+
+
+def test_a_finished_task_needs_no_history() -> None:
+    """A task that has ended teaches nothing to itself."""
+    cloud = cloud_with_past(60.0)
+    wait_for_task(cloud.add(ended(task_type="create_k8s_cluster_v2"), watched=False), **cloud.options)
+    assert listings(cloud) == 0

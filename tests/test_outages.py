@@ -1,0 +1,261 @@
+"""Outages: a look that failed is no news, not the end."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drivers import Driver
+from tenacity import wait_fixed
+
+from waiter import (
+    ApiError,
+    ApiUnavailableError,
+    AuthenticationError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    TaskTimeoutError,
+)
+from waiter.testing import (
+    Fault,
+    SimulatedCloud,
+    drip,
+    empty,
+    finishes,
+    half_body,
+    hang,
+    html,
+    never_ends,
+    other_task,
+    redirect,
+    refuse,
+    reset,
+    says,
+    status,
+    truncated,
+    wrong_types,
+)
+
+SURVIVED = [
+    status(408),
+    status(425),
+    status(429),
+    status(500),
+    status(502),
+    status(503),
+    status(504),
+    status(511),
+    html(502),
+    html(200),
+    empty(200),
+    empty(204),
+    redirect("https://login.example/"),
+    truncated(),
+    wrong_types(),
+    other_task(),
+    says([]),
+    says({"id": "x"}),
+    hang(),
+    reset(),
+    refuse(),
+    half_body(),
+    drip(part="headers"),
+    drip(part="body"),
+]
+
+
+def name_of(fault: Fault) -> str:
+    return fault.name
+
+
+def request_times(cloud: SimulatedCloud) -> list[int]:
+    return [round(request.at) for request in cloud.requests]
+
+
+@pytest.mark.parametrize("fault", SURVIVED, ids=name_of)
+def test_every_passing_fault_is_survived(on: Driver, cloud: SimulatedCloud, fault: Fault) -> None:
+    """One bad answer delays a wait and does not end it."""
+    task_id = cloud.add(finishes(10))
+    cloud.fault(fault)
+    assert on.wait(cloud, task_id).ended
+
+
+def test_an_outage_of_four_minutes_with_every_kind_of_fault_is_survived(on: Driver, events: list[Any]) -> None:
+    """Whatever goes wrong, for as long as max_outage is not used up."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(120, {"instances": ["i-1"]}))
+    share = 240 / len(SURVIVED)
+    for index, fault in enumerate(SURVIVED):
+        cloud.outage(5 + index * share, share, fault)
+    assert on.wait(cloud, task_id, on_event=events.append).created_resources.instances == ("i-1",)
+    assert [event.name for event in events if not event.name.startswith("poll.failed")] == [
+        "task.state_changed",
+        "poll.recovered",
+        "task.state_changed",
+        "task.finished",
+    ]
+    assert 245 <= cloud.elapsed < 295
+
+
+def test_an_outage_longer_than_max_outage_ends_the_wait(on: Driver, cloud: SimulatedCloud) -> None:
+    """The error says for how long, what was wrong last, and that the task goes on."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.outage(0, 400, status(503, message="Maintenance"))
+    with pytest.raises(ApiUnavailableError) as caught:
+        on.wait(cloud, task_id)
+    assert str(caught.value) == (
+        "no usable answer for 300 s: the API answers 503: ServiceUnavailable Maintenance "
+        f"({task_id}) ({task_id}); the task goes on"
+    )
+    assert (caught.value.status, caught.value.url) == (503, f"https://api.gcore.com/cloud/v1/tasks/{task_id}")
+    assert isinstance(caught.value.__cause__, ApiUnavailableError)
+    assert round(cloud.elapsed) == 300
+
+
+def test_max_outage_counts_only_failures_in_a_row(on: Driver, cloud: SimulatedCloud) -> None:
+    """Two outages with an answer between them are two outages."""
+    task_id = cloud.add(finishes(100))
+    cloud.outage(5, 40, status(500))
+    cloud.outage(60, 30, status(500))
+    assert on.wait(cloud, task_id, max_outage=50).ended
+
+
+def test_garbled_answers_for_too_long_are_an_unavailable_api(on: Driver, cloud: SimulatedCloud) -> None:
+    """The cause is what was wrong with the last answer."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(other_task("somebody-elses"), times=math.inf)
+    with pytest.raises(ApiUnavailableError, match="it is the answer for task somebody-elses") as caught:
+        on.wait(cloud, task_id, max_outage=20)
+    assert isinstance(caught.value.__cause__, InvalidResponseError)
+
+
+def test_the_deadline_holds_in_an_outage_and_knows_why(on: Driver, cloud: SimulatedCloud) -> None:
+    """A time-out during an outage has the last error on it."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.outage(5, 100, status(502))
+    with pytest.raises(TaskTimeoutError, match="last seen RUNNING; the last look failed: the API answers 502") as caught:
+        on.wait(cloud, task_id, timeout=30)
+    assert caught.value.last_error is not None
+    assert (caught.value.last_error.status, round(cloud.elapsed)) == (502, 30)
+
+
+@pytest.mark.parametrize("fault", [hang(), drip(part="headers"), drip(part="body")], ids=name_of)
+def test_the_deadline_holds_to_within_one_request_timeout(on: Driver, cloud: SimulatedCloud, fault: Fault) -> None:
+    """A server that does not answer, or a byte now and then, cannot hold a wait."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(fault, times=math.inf)
+    with pytest.raises(TaskTimeoutError, match="never seen"):
+        on.wait(cloud, task_id, timeout=60)
+    assert 60 <= cloud.elapsed <= 70
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(401, AuthenticationError), (403, PermissionDeniedError), (400, ApiError), (405, ApiError), (418, ApiError)],
+)
+def test_what_waiting_cannot_mend_ends_the_wait_at_once(
+    on: Driver, cloud: SimulatedCloud, code: int, error: type[ApiError]
+) -> None:
+    """A refusal is final, and says what support will ask for."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(status(code))
+    with pytest.raises(ApiError, match=str(code)) as caught:
+        on.wait(cloud, task_id)
+    assert type(caught.value) is error
+    assert (caught.value.status, len(cloud.requests)) == (code, 1)
+    assert caught.value.request_id
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "seconds"),
+    [
+        ("20", 20),
+        ("Wed, 01 Jul 2026 12:00:25 GMT", 25),
+        ("99999999999999999999", 100),
+        ("31536000", 100),
+        ("Thu, 01 Jul 2027 12:00:25 GMT", 100),
+    ],
+)
+def test_retry_after_is_obeyed_within_the_deadline(on: Driver, asked_for: str, seconds: int) -> None:
+    """Seconds or a date by the server's clock, and no look before then; a year ends with the look at the deadline."""
+    cloud = SimulatedCloud.virtual(start=datetime(2026, 7, 1, 12, tzinfo=UTC))
+    task_id = cloud.add(never_ends())
+    cloud.fault(status(503, asked_for))
+    with pytest.raises(TaskTimeoutError):
+        on.wait(cloud, task_id, timeout=100, wait=wait_fixed(50))
+    assert request_times(cloud)[1] == seconds
+
+
+@pytest.mark.parametrize("asked_for", ["soon", "-5", "0", "", "1e3", "Wed, 01 Jul 1998 12:00:00 GMT"])
+def test_a_retry_after_that_says_nothing_is_ignored(on: Driver, cloud: SimulatedCloud, asked_for: str) -> None:
+    """Garbage, the past and nothing leave the back-off as it is."""
+    task_id = cloud.add(finishes(5))
+    cloud.fault(status(429, asked_for))
+    on.wait(cloud, task_id)
+    assert request_times(cloud)[1] <= 1
+
+
+def test_a_retry_after_beyond_max_outage_gets_its_look(on: Driver, cloud: SimulatedCloud) -> None:
+    """A server that says when to come back is asked then, before the wait gives up on it."""
+    task_id = cloud.add(finishes(30))
+    cloud.fault(status(503, 600))
+    assert on.wait(cloud, task_id, max_outage=60).ended
+    assert request_times(cloud) == [0, 600]
+
+
+def test_a_server_that_keeps_asking_for_patience_is_given_up_on(on: Driver, cloud: SimulatedCloud) -> None:
+    """Retry-After does not prolong an outage for ever."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(status(503, 25), times=math.inf)
+    with pytest.raises(ApiUnavailableError, match="no usable answer for 75 s"):
+        on.wait(cloud, task_id, max_outage=60, timeout=None)
+    assert request_times(cloud) == [0, 25, 50, 75]
+
+
+def test_failed_looks_are_told_with_the_time_of_the_next(on: Driver, cloud: SimulatedCloud, events: list[Any]) -> None:
+    """``poll.failed`` counts the failures in a row, ``poll.recovered`` says how long they went on."""
+    task_id = cloud.add(finishes(20))
+    cloud.fault(status(503, 5), times=2)
+    on.wait(cloud, task_id, on_event=events.append)
+    why = f"the API answers 503: ServiceUnavailable Service Unavailable ({task_id})"
+    assert [dict(event.fields) for event in events if event.name.startswith("poll.")] == [
+        {"task_id": task_id, "attempt": 1, "error": why, "retry_in": 5.0},
+        {"task_id": task_id, "attempt": 2, "error": why, "retry_in": 5.0},
+        {"task_id": task_id, "outage": 10.0},
+    ]
+
+
+def test_404_during_an_outage_has_its_own_grace(on: Driver, cloud: SimulatedCloud) -> None:
+    """A long outage before it does not use up the grace of a task that is not found."""
+    task_id = cloud.add(finishes(20))
+    cloud.fault(status(503, retry_after=15), times=3)
+    cloud.fault(status(404), times=2)
+    assert on.wait(cloud, task_id).ended
+
+
+def test_a_rotated_key_is_read_again_after_a_401(on: Driver, cloud: SimulatedCloud, tmp_path: Path) -> None:
+    """A key file that changed meanwhile is believed."""
+    file = tmp_path / "key"
+    file.write_text("old$key\n")
+    task_id = cloud.add(finishes(10))
+
+    def rotate(_: Any) -> None:
+        cloud.api_key = "new$key"
+        file.write_text("new$key\n")
+
+    cloud.api_key = "old$key"
+    assert on.wait(cloud, task_id, api_key=file, on_event=rotate).ended
+    assert [request.status for request in cloud.requests].count(401) == 1
+
+
+def test_a_key_file_that_did_not_change_ends_the_wait(on: Driver, cloud: SimulatedCloud, tmp_path: Path) -> None:
+    """A refused key is not tried twice, and a file that is gone by now changes nothing."""
+    file = tmp_path / "key"
+    file.write_text("wrong$key")
+    task_id = cloud.add(never_ends(), watched=False)
+    with pytest.raises(AuthenticationError):
+        on.wait(cloud, task_id, api_key=file)
+    assert len(cloud.requests) == 1

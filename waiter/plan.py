@@ -1,0 +1,261 @@
+"""One wait's answers to tenacity's questions: look again? when? is it over? and what then?
+
+tenacity's own loop is the state machine. A :class:`Plan` holds what one wait knows, and the same answers drive ``Retrying`` and
+``AsyncRetrying``. Nothing here sleeps, asks or reads a clock but the one that it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from waiter import errors
+from waiter.events import Reporter
+from waiter.history import read_history
+from waiter.schedule import History, TimeLeft, backoff
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+    from waiter.history import Histories
+    from waiter.settings import Settings
+    from waiter.task import Sighting, Task
+
+# What is shorter than this is over: a clamped pause that a frozen clock rounds to nothing would spin for ever.
+INSTANT = 0.001
+REQUEST_TIMEOUT = 10.0
+LONGEST_REQUEST_TIMEOUT = 30.0
+# The last look is made when no time is left, and an answer still needs some.
+SHORTEST_REQUEST_TIMEOUT = 5.0
+# A task that was made an instant ago may not be known everywhere yet.
+NOT_FOUND_GRACE = 10.0
+# An hour is the most that a server can ask for, so that a nonsensical Retry-After cannot silence a wait without a deadline.
+LONGEST_RETRY_AFTER = 3600.0
+
+_SURVIVED = (errors.ApiUnavailableError, errors.InvalidResponseError)
+
+
+class _Limit(NamedTuple):
+    """When a wait is over at the latest, and the error that it ends with."""
+
+    at: float
+    error: Callable[[], errors.WaiterError]
+
+
+class Plan:
+    """What one wait knows and decides; all times are monotonic seconds."""
+
+    def __init__(self, task_id: str, settings: Settings, histories: Histories) -> None:
+        self.task_id = task_id
+        self.task: Task | None = None
+        self._age: float | None = None
+        self._settings = settings
+        self._histories = histories
+        self._reporter = Reporter(settings.on_event, task_id=task_id)
+        self._now = settings.clock
+        self._started_at = self._changed_at = self._looked_at = self._now()
+        self._deadline = self._started_at + settings.timeout
+        self._failures = 0
+        self._failing_since = self._missing_since = inf
+        self._left_alone_until = -inf
+        self._schedule: Any = settings.wait
+        self._history: History | None = None
+        self._confirm = False
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """The arguments that make a tenacity ``Retrying`` or ``AsyncRetrying`` follow this plan."""
+        return {
+            "before": self._start_look,
+            "retry": self._goes_on,
+            "after": self._take_failure,
+            "wait": self._pause,
+            "stop": self._is_over,
+            "before_sleep": self._tell_failure,
+            "retry_error_callback": self._give_up,
+        }
+
+    @property
+    def request_timeout(self) -> float:
+        """How long the next look may take: longer after each failure, cut to the time left."""
+        patience = min(REQUEST_TIMEOUT * (1 + self._failures / 2), LONGEST_REQUEST_TIMEOUT)
+        return min(patience, max(self._deadline - self._now(), SHORTEST_REQUEST_TIMEOUT))
+
+    def saw(self, sighting: Sighting) -> Sighting:
+        """Take note of an answer, and tell what is new in it."""
+        before, task = self.task, sighting.task
+        if self._failures:
+            self._tell("poll.recovered", outage=self._seconds_since(self._failing_since))
+            self._failures, self._failing_since, self._missing_since = 0, inf, inf
+            self._left_alone_until = -inf
+        if before is None:
+            self._reporter.bind(task_type=task.task_type)
+        if task != before:
+            self._changed_at = self._now()
+        self.task, self._age = task, sighting.age
+        self._tell_transition(before, task)
+        return sighting
+
+    def conclude(self, sighting: Sighting) -> Task:
+        """Give the finished task, or raise TaskError for one that ended in ERROR."""
+        if sighting.task.failed:
+            raise errors.TaskError(sighting.task)
+        return sighting.task
+
+    @property
+    def wants_past(self) -> str | None:
+        """The task type whose past shall be asked for now, by this wait on behalf of all; None almost always."""
+        task = self.task
+        if not self._settings.learn or task is None or task.ended or not task.task_type:
+            return None
+        return task.task_type if self._histories.claim(task.task_type, age=self._age) else None
+
+    def learn(self, past: Sequence[Sighting]) -> None:
+        """Take the past of this task's type; a listing that shows this very task as ended is a reason to look, not a result."""
+        history = read_history(past)
+        self._histories.keep(cast("Task", self.task), history)
+        self._take_history()
+        self._confirm = any(one.task.id == self.task_id and one.task.ended for one in past)
+        self._tell("history.learned", count=history.count, median=history.median, p90=history.p90)
+
+    def cannot_learn(self, error: errors.ApiError) -> None:
+        """Go on without a past."""
+        self._tell("history.unavailable", error=str(error))
+
+    @contextmanager
+    def interruption(self) -> Iterator[None]:
+        """Say, to whoever reads the traceback of Ctrl-C or of a cancellation, that the task does not end with the wait."""
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException as interruption:
+            interruption.add_note(f"the wait for task {self.task_id} was interrupted; the task goes on")
+            raise
+
+    # What tenacity asks, in the order in which it asks.
+
+    def _start_look(self, _: RetryCallState) -> None:
+        self._looked_at = self._now()
+
+    def _goes_on(self, state: RetryCallState) -> bool:
+        error = _error_of(state)
+        if error is None:
+            return not _sighting_of(state).task.ended
+        return isinstance(error, (*_SURVIVED, errors.TaskNotFoundError))
+
+    def _take_failure(self, state: RetryCallState) -> None:
+        error = _error_of(state)
+        if error is None:
+            return
+        self._failures += 1
+        self._failing_since = min(self._failing_since, self._looked_at)
+        if isinstance(error, errors.TaskNotFoundError):
+            self._missing_since = min(self._missing_since, self._looked_at)
+        if error.retry_after:
+            self._left_alone_until = self._now() + min(error.retry_after, LONGEST_RETRY_AFTER)
+
+    def _pause(self, state: RetryCallState) -> float:
+        left_alone = self._left_alone_until - self._now()
+        pause = backoff(self._failures) if _error_of(state) else self._gap(state)
+        left = max(self._limit(state).at - self._now(), left_alone)
+        return max(0.0, min(max(pause, left_alone), left, self._deadline - self._now()))
+
+    def _gap(self, state: RetryCallState) -> float:
+        self._take_history()
+        confirm, self._confirm = self._confirm, False
+        return 0.0 if confirm else float(self._schedule(state))
+
+    def _is_over(self, state: RetryCallState) -> bool:
+        # Only a look that began when the time was up is the last: the task may have ended while an earlier one was answered.
+        return self._looked_at > self._limit(state).at - INSTANT
+
+    def _tell_failure(self, state: RetryCallState) -> None:
+        error = _error_of(state)
+        if error is not None:
+            retry_in = round(state.upcoming_sleep, 3)
+            self._tell("poll.failed", attempt=self._failures, error=str(error), retry_in=retry_in)
+
+    def _give_up(self, state: RetryCallState) -> Sighting:
+        error, ending = _error_of(state), self._limit(state).error()
+        raise ending from (None if ending is error else error)
+
+    # What ends a wait.
+
+    def _limit(self, state: RetryCallState) -> _Limit:
+        error = _error_of(state)
+        limits = [_Limit(self._deadline, lambda: self._timed_out(error))]
+        if error is None:
+            limits.append(_Limit(self._changed_at + self._settings.stall_timeout, self._stalled))
+        elif isinstance(error, errors.TaskNotFoundError):
+            limits.append(_Limit(self._missing_since + NOT_FOUND_GRACE, lambda: error))
+        else:
+            limits.append(_Limit(self._failing_since + self._settings.max_outage, lambda: self._unavailable(error)))
+        return min(limits, key=lambda limit: limit.at)
+
+    def _timed_out(self, error: errors.ApiError | None) -> errors.TaskTimeoutError:
+        waited = self._seconds_since(self._started_at)
+        self._tell("task.timed_out", waited=waited)
+        return errors.TaskTimeoutError(self.task_id, waited=waited, last_task=self.task, last_error=error)
+
+    def _stalled(self) -> errors.TaskStalledError:
+        waited = self._seconds_since(self._changed_at)
+        self._tell("task.stalled", waited=waited)
+        return errors.TaskStalledError(cast("Task", self.task), waited=waited)
+
+    def _unavailable(self, error: errors.ApiError) -> errors.ApiUnavailableError:
+        outage = self._seconds_since(self._failing_since)
+        return errors.ApiUnavailableError(
+            f"no usable answer for {outage:.0f} s: {error} ({self.task_id}); the task goes on",
+            status=error.status,
+            request_id=error.request_id,
+            url=error.url,
+        )
+
+    # What there is to tell.
+
+    def _tell_transition(self, before: Task | None, task: Task) -> None:
+        if before and (before.state, before.detailed_state) == (task.state, task.detailed_state):
+            return
+        elapsed = self._seconds_since(self._started_at)
+        old = before and str(before.state)
+        new, detailed_state = str(task.state), task.detailed_state
+        self._tell("task.state_changed", old=old, new=new, detailed_state=detailed_state, elapsed=elapsed)
+        if not task.state.is_known and old != new:
+            self._tell("task.state_unknown", state=new)
+        if task.ended:
+            name = "task.failed" if task.failed else "task.finished"
+            made = task.created_resources.as_dict()
+            self._tell(name, error=task.error, created_resources=made, elapsed=elapsed)
+
+    def _tell(self, name: str, **fields: object) -> None:
+        left = self._time_left()
+        if left is not None:
+            fields |= {"time_left": round(left.median, 1), "time_left_p90": round(left.p90, 1)}
+        self._reporter.tell(name, fields, task=self.task, age=self._age, history=self._history)
+
+    def _time_left(self) -> TimeLeft | None:
+        if self._history is None or self._age is None or self.task is None or self.task.ended:
+            return None
+        left: TimeLeft | None = self._schedule.time_left(self._age)
+        return left
+
+    def _take_history(self) -> None:
+        history = self._histories.get(self.task)
+        if history is not None and history is not self._history:
+            self._history = history
+            self._schedule = self._settings.wait.learned(history)
+
+    def _seconds_since(self, moment: float) -> float:
+        return round(self._now() - moment, 3)
+
+
+def _error_of(state: RetryCallState) -> errors.ApiError | None:
+    # An error that is not the API's, such as KeyboardInterrupt, ends the wait before anybody asks for it here.
+    return cast("errors.ApiError | None", state.outcome and state.outcome.exception())
+
+
+def _sighting_of(state: RetryCallState) -> Sighting:
+    return cast("Sighting", state.outcome and state.outcome.result())
