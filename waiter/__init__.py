@@ -1,26 +1,32 @@
 """waiter tells you the moment a Gcore Cloud task ends, hands you what it made, or says exactly why not."""
 
-from waiter import aio
+from typing import TYPE_CHECKING
+
+from waiter._lazy import loads_lazily
 from waiter._version import __version__
-from waiter.errors import (
-    ApiError,
-    ApiUnavailableError,
-    AuthenticationError,
-    ConfigurationError,
-    InvalidResponseError,
-    PermissionDeniedError,
-    TaskError,
-    TaskNotFoundError,
-    TasksError,
-    TaskStalledError,
-    TaskTimeoutError,
-    WaiterError,
-)
-from waiter.events import Event
-from waiter.schedule import History, Schedule, TimeLeft
-from waiter.settings import Options
-from waiter.task import CreatedResources, Task, TaskState
-from waiter.wait import AsyncWaiter, Waiter, wait_for_task
+
+if TYPE_CHECKING:
+    from waiter import aio
+    from waiter.errors import (
+        ApiError,
+        ApiUnavailableError,
+        AuthenticationError,
+        ConfigurationError,
+        InvalidResponseError,
+        PermissionDeniedError,
+        TaskError,
+        TaskNotFoundError,
+        TasksError,
+        TaskStalledError,
+        TaskTimeoutError,
+        WaiterError,
+    )
+    from waiter.events import Event
+    from waiter.outcome import Outcome, ReturnWhen
+    from waiter.schedule import History, Schedule, TimeLeft
+    from waiter.settings import Options
+    from waiter.task import CreatedResources, Task, TaskState
+    from waiter.wait import AsyncWaiter, Waiter, wait_for_task, wait_for_tasks
 
 __all__ = [
     "ApiError",
@@ -33,7 +39,9 @@ __all__ = [
     "History",
     "InvalidResponseError",
     "Options",
+    "Outcome",
     "PermissionDeniedError",
+    "ReturnWhen",
     "Schedule",
     "Task",
     "TaskError",
@@ -48,4 +56,11 @@ __all__ = [
     "__version__",
     "aio",
     "wait_for_task",
+    "wait_for_tasks",
 ]
+
+if not TYPE_CHECKING:
+    # pytest imports this package everywhere for its plugin, and the command for its help: neither needs an HTTP client.
+    __getattr__ = loads_lazily(
+        __name__, __all__, ["errors", "task", "outcome", "events", "schedule", "settings", "wait", "aio"]
+    )

@@ -208,7 +208,7 @@ class Plan:
     def _unavailable(self, error: errors.ApiError) -> errors.ApiUnavailableError:
         outage = self._seconds_since(self._failing_since)
         return errors.ApiUnavailableError(
-            f"no usable answer for {outage:.0f} s: {error} ({self.task_id}); the task goes on",
+            f"no usable answer for {outage:.0f} s: {error}; the task goes on",
             status=error.status,
             request_id=error.request_id,
             url=error.url,

@@ -20,20 +20,17 @@ import httpx
 if TYPE_CHECKING:
     import ssl
 
-# Longer than most gaps between looks, so that they share a connection, and shorter than what balancers allow (60 s is usual).
-KEEPALIVE_EXPIRY = 55.0
-
 _deadline: ContextVar[float] = ContextVar("_deadline", default=inf)
 
 
 class Transport(httpx.BaseTransport):
     """Sends requests over httpcore; ``extensions["total_timeout"]`` of a request bounds all of it, in seconds."""
 
-    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, proxy: str | None = None) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext | None, proxy: str | None, keepalive_expiry: float) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             proxy=None if proxy is None else httpcore.Proxy(proxy),
-            keepalive_expiry=KEEPALIVE_EXPIRY,
+            keepalive_expiry=keepalive_expiry,
             network_backend=_Network(httpcore.SyncBackend()),
         )
 

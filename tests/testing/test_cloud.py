@@ -242,7 +242,7 @@ def busy(cloud: SimulatedCloud) -> SimulatedCloud:
         ("limit=2&offset=3", "ba"),
         ("offset=9", ""),
         ("from_timestamp=2026-07-01T13:37:34Z", "edc"),
-        ("to_timestamp=2026-07-01T13:37:34", "cba"),
+        ("to_timestamp=2026-07-01T13:37:34Z", "cba"),
         ("from_timestamp=2026-07-01T13:37:24Z&to_timestamp=2026-07-01T15:37:34%2B02:00", "cb"),
     ],
 )
@@ -268,6 +268,7 @@ def test_counts_what_was_chosen(busy: SimulatedCloud, ask: Any) -> None:
         ("state=", "state: '' is none of ERROR, FINISHED, NEW, RUNNING"),
         ("order_by=up", "order_by: 'up' is none of asc, desc"),
         ("is_acknowledged=yes", "is_acknowledged: 'yes' is none of true, false"),
+        ("to_timestamp=2026-07-01T13:37:34", "to_timestamp: 2026-07-01T13:37:34 has no time zone"),
         ("from_timestamp=now", "from_timestamp: Invalid isoformat string: 'now'"),
     ],
 )
@@ -347,6 +348,16 @@ def test_verify_names_everything(cloud: SimulatedCloud, ask: Any) -> None:
         "never asked to its end: create_vm still-there",
         "never came: POST /cloud/v1/volumes/*/*",
     ]
+
+
+def test_verify_names_no_more_than_one_can_read(cloud: SimulatedCloud) -> None:
+    """Of very many problems, the first twenty are named and the others counted."""
+    for _ in range(5000):
+        cloud.add(never_ends())
+    with pytest.raises(AssertionError) as caught:
+        cloud.verify()
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1]) == (22, "and 4980 more")
 
 
 def test_verify_is_content_when_it_is_not_strict(make_cloud: Callable[..., SimulatedCloud], ask: Any) -> None:

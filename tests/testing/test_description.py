@@ -2,6 +2,7 @@
 
 The description says nothing about errors (it has no answer but 200), allows fields that it does
 not name, and requires few of those that it does: what the validator cannot see is compared here.
+It also takes any word for a boolean of the query.
 """
 
 from __future__ import annotations
@@ -119,7 +120,18 @@ def test_sees_what_is_wrong(full: SimulatedCloud, fault: Fault, target: str) -> 
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=1001", "limit=0", "limit=x", "offset=-1", "state=ENDED", "order_by=up", "project_id=x"]
+    "query",
+    [
+        "limit=1001",
+        "limit=0",
+        "limit=x",
+        "offset=-1",
+        "state=ENDED",
+        "order_by=up",
+        "project_id=x",
+        "from_timestamp=2026-07-01T13:37:14",
+        "to_timestamp=now",
+    ],
 )
 def test_refuses_what_is_not_described(full: SimulatedCloud, query: str) -> None:
     """The validator and the simulation refuse the same requests."""

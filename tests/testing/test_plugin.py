@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+# pytester forgets what the inner run imports first, and httpx would go on with modules that nobody else has.
+import httpcore  # noqa: F401
 import pytest
 
 import waiter.testing

@@ -99,7 +99,7 @@ def test_may_be_empty() -> None:
 def test_names_all_problems_at_once() -> None:
     """One error names what is wrong with each part."""
     script = {
-        "speed": "fast",
+        "speed": 0,
         "tasks": [
             {"id": "a", "phases": []},
             {"id": "b", "phases": [{"state": "NEW"}]},
@@ -119,7 +119,7 @@ def test_names_all_problems_at_once() -> None:
         cloud_from_script(script)
     names = "status, html, empty, redirect, says, truncated, wrong_types, other_task, hang, reset, refuse, half_body, drip"
     assert str(caught.value).splitlines() == [
-        "options: Expected `float`, got `str` - at `$.speed`",
+        "options: Expected `float` > 0.0 - at `$.speed`",
         "tasks[0]: a script needs a phase",
         "past: not a list",
         "requests[0]: Object missing required field `path`",

@@ -106,7 +106,7 @@ def test_raises_what_the_network_would(  # noqa: PLR0913, PLR0917 - a table
         get(cloud, task)
     assert (error, message, elapsed) == (type(caught.value), str(caught.value), cloud.elapsed)
     assert f"{cloud.base_url}{task}" == caught.value.request.url
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 4
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])

@@ -10,8 +10,9 @@
 tasks go through is in `waiter.testing.fates`, what goes wrong in `waiter.testing.faults`.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from waiter._lazy import loads_lazily
 
 if TYPE_CHECKING:
     from waiter.testing.clock import VirtualClock
@@ -78,13 +79,6 @@ __all__ = [
     "wrong_types",
 ]
 
-_HOMES = ("clock", "script", "fates", "faults", "server", "cloud", "scriptfile")
-
-
-# Loaded when it is first asked for: pytest imports this package everywhere, for its plugin.
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message)
-    modules = (import_module(f"{__name__}.{home}") for home in _HOMES)
-    return next(vars(module)[name] for module in modules if name in vars(module))
+if not TYPE_CHECKING:
+    # pytest imports this package everywhere for its plugin.
+    __getattr__ = loads_lazily(__name__, __all__, ["clock", "script", "fates", "faults", "server", "cloud", "scriptfile"])

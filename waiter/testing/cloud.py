@@ -24,6 +24,8 @@ from waiter.testing.transport import SimulatedTransport
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+_NAMED = 20  # problems that a message names
+
 
 class Request(msgspec.Struct, frozen=True):
     """A request that came `at` seconds after the cloud was made; status None: no answer went."""
@@ -81,8 +83,6 @@ class SimulatedCloud(Stopwatch):
         """A cloud with a `VirtualClock` of its own, in which nothing sleeps for real."""
         clock = VirtualClock()
         return cls(clock=clock, sleep=clock.sleep, async_sleep=clock.async_sleep, **options)
-
-    # What happens
 
     def add(self, script: Script, *, task_id: str | None = None, watched: bool = True) -> str:
         """Add a task, and return its ID, which is made up if none is given.
@@ -153,8 +153,6 @@ class SimulatedCloud(Stopwatch):
         with self._lock:
             self._faults.append(armed)
 
-    # What is asked
-
     def answer(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
         """Answer a request for `target` (path and query); names of headers are in lower case."""
         with self._lock:
@@ -195,12 +193,11 @@ class SimulatedCloud(Stopwatch):
         ]
 
     def verify(self) -> None:
-        """Raise AssertionError that names all `problems`, if there are any and it is strict."""
+        """Raise AssertionError that names the `problems`, if there are any and it is strict."""
         problems = self.problems()
         if self.strict and problems:
-            raise AssertionError("\n".join(["the simulated cloud was let down", *problems]))
-
-    # The ways in
+            more = [f"and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
+            raise AssertionError("\n".join(["the simulated cloud was let down", *problems[:_NAMED], *more]))
 
     @cached_property
     def transport(self) -> SimulatedTransport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -108,7 +108,11 @@ def _truth(text: str) -> bool:
 
 def _time(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        # The format is date-time, which is RFC 3339's, whatever the answers look like.
+        message = f"{text} has no time zone"
+        raise ValueError(message)
+    return moment
 
 
 def _among(value: _Value, chosen: set[_Value]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -17,9 +17,9 @@ _Shape = TypeVar("_Shape")
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True):
     api_key: str = ""
-    speed: float = 1.0
-    latency: float = 0.0
-    fault_rate: float = 0.0
+    speed: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    latency: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    fault_rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
     seed: int = 0
     skew: float = 0.0
     notation: str = ""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # Closing a socket that lingers for no time at all breaks the connection (RST) instead of ending it.
 _BREAK = struct.pack("ii", 1, 0)
 
-
 _Socket: TypeAlias = socket.socket | tuple[bytes, socket.socket]  # what the base may be given
 
 

@@ -1,0 +1,38 @@
+"""The package as a whole: what it exports, and what it costs to import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import waiter
+from waiter import testing
+
+SLOW = {"httpx", "httpcore", "structlog", "tenacity", "msgspec", "asyncio", "rich", "anyio"}
+
+
+def loaded_by(code: str) -> set[str]:
+    program = f"import sys; before = set(sys.modules); {code}; print(*set(sys.modules) - before)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {name for name in ran.stdout.split() if "." not in name}
+
+
+@pytest.mark.parametrize("package", [waiter, testing], ids=lambda package: package.__name__)
+def test_everything_that_is_promised_is_there(package: object) -> None:
+    """Every name of ``__all__`` can be had, and nothing else."""
+    names: list[str] = package.__all__  # type: ignore[attr-defined]
+    assert [name for name in names if getattr(package, name, None) is None] == []
+    with pytest.raises(AttributeError, match="has no attribute 'wait_for_godot'"):
+        _ = package.wait_for_godot  # type: ignore[attr-defined]
+
+
+def test_importing_the_package_loads_nothing_slow() -> None:
+    """pytest imports it everywhere, for the plugin."""
+    assert loaded_by("import waiter, waiter.testing") & SLOW == set()
+
+
+def test_importing_the_wait_loads_no_more_than_a_wait_needs() -> None:
+    """A blocking wait needs no event loop, and a log line may never be written."""
+    assert loaded_by("from waiter import wait_for_task") & SLOW == {"httpx", "tenacity", "msgspec"}
