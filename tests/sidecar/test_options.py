@@ -1,0 +1,90 @@
+"""The options of the sidecar: all problems are named at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from waiter.cli.sidecar import make_parser
+from waiter.errors import ConfigurationError
+from waiter.sidecar.address import Address
+from waiter.sidecar.options import read_options
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GCORE_API_KEY", "1234$abcdef")
+    monkeypatch.delenv("GCORE_BASE_URL", raising=False)
+
+
+def parsed(*argv: str, **environ: str) -> argparse.Namespace:
+    return make_parser().parse(argv, environ)
+
+
+def test_what_is_not_said_is_as_documented() -> None:
+    """Two listeners, one of them for everybody, and a state directory."""
+    options = read_options(parsed())
+    assert (str(options.listen), str(options.probe_listen)) == ("127.0.0.1:8080", "0.0.0.0:8081")
+    rest = (options.task_ids, options.wait, options.state_dir, options.token, options.result_file, options.exits_on_error)
+    assert rest == ([], {}, Path("/var/lib/waiter"), None, None, True)
+
+
+def test_options_are_read_from_the_environment_too(tmp_path: Path) -> None:
+    """As WAITER_<OPTION>; those of a wait go to the wait."""
+    (tmp_path / "token").write_text("0123456789abcdef")
+    environ = {"WAITER_LISTEN": "[::]:80", "WAITER_TOKEN_FILE": str(tmp_path / "token"), "WAITER_TIMEOUT": "30m"}
+    options = read_options(parsed("a", "b", "a", "--on-error", "stay", "--no-learn", "--result-file", "r", **environ))
+    assert (options.task_ids, options.wait) == (["a", "b"], {"timeout": 1800.0, "learn": False})
+    assert (str(options.listen), options.token is not None) == ("[::]:80", True)
+    assert (options.result_file, options.exits_on_error) == (Path("r"), False)
+
+
+def test_every_problem_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, a bad ID, a token that is not there."""
+    monkeypatch.delenv("GCORE_API_KEY")
+    with pytest.raises(ConfigurationError) as caught:
+        read_options(parsed("../a", "--token-file", "/nowhere", "--base-url", "gopher://x"))
+    assert caught.value.problems == (
+        "no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or pass api_key",
+        "the base URL 'gopher://x' must look like https://host",
+        "not a task ID: '../a'",
+        "cannot read the token from /nowhere: No such file or directory",
+    )
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "10.0.0.5:80", "[::]:8080", "example.org:80"])
+def test_beyond_loopback_a_token_is_needed(listen: str) -> None:
+    """Whoever reaches the listener could use the key."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_options(parsed("--listen", listen))
+    assert str(caught.value) == f"whoever reaches {listen} could use it: give --token-file, or listen on 127.0.0.1"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:8080", "[::1]:8080", "127.8.0.1:65535"])
+def test_on_loopback_none_is_needed(listen: str) -> None:
+    """Only this machine, or this pod, comes this way."""
+    assert str(read_options(parsed("--listen", listen)).listen) == listen
+
+
+@pytest.mark.parametrize("text", ["8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "a:٣"])
+def test_an_address_is_host_and_port(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is wrong usage."""
+    with pytest.raises(SystemExit) as caught:
+        parsed("--listen", text)
+    assert caught.value.code == 2
+    assert f"argument --listen: not HOST:PORT: {text!r}" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    """Somebody else listens there."""
+    taken = Address("127.0.0.1:0").bind()
+    with taken, pytest.raises(ConfigurationError, match=r"cannot listen on 127\.0\.0\.1:.*: Address already in use"):
+        Address.of(taken).bind()
+
+
+def test_ipv6_is_an_address_too() -> None:
+    """With brackets, as in URLs."""
+    with Address("[::1]:0").bind() as bound:
+        assert str(Address.of(bound)).startswith("[::1]:")

@@ -1,0 +1,275 @@
+"""The page in a real browser: it is live, it is accessible, and what tasks say does not run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sidecar_parts import Process, process
+
+from waiter.sidecar.address import Address
+from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never_ends
+
+pytestmark = pytest.mark.browser
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --force-device-scale-factor=1"
+)
+WIDE, NARROW = 1100, 390
+HOSTILE = "<img src=x onerror='window.ran=1'><script>window.ran=1</script>"
+# https://www.w3.org/TR/webdriver2/#keyboard-actions
+TAB, ENTER = "\ue004", "\ue007"
+RIGHT_TO_LEFT = "\u202egnp.exe"
+
+
+class Browser:
+    """Chromium, looking at the page of one sidecar."""
+
+    def __init__(self, profile: Path) -> None:
+        # Here, so that the other tests do without selenium.
+        webdriver: Any = import_module("selenium.webdriver")
+        program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+        assert program, "these tests need Chromium: apt-get install chromium chromium-driver"
+        options = webdriver.ChromeOptions()
+        options.binary_location = program
+        for flag in [*FLAGS.split(), f"--user-data-dir={profile}"]:
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+
+    def look(self, url: str, *, width: int = WIDE, height: int = 1000, dark: bool = False) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme, still])
+        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.driver.get(url)
+        self.run("window.loaded_once = true")
+
+    def command(self, name: str, **arguments: Any) -> None:
+        self.driver.execute_cdp_cmd(name, arguments)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(script, *arguments)
+
+    def texts(self, selector: str) -> list[str]:
+        return list(self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector))
+
+    def until(self, selector: str, expected: Callable[[list[str]], bool] | list[str], seconds: float = 10) -> list[str]:
+        """Wait until the texts are what they should be."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.texts(selector)
+            if found == expected or (callable(expected) and expected(found)):
+                return found
+            assert time.monotonic() < deadline, f"{selector}: {found}"
+            time.sleep(0.05)
+
+    def complaints(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    chromium.driver.get("about:blank")
+    chromium.complaints()
+    return chromium
+
+
+@pytest.fixture
+def sidecar(served: SimulatedCloud, tmp_path: Path) -> Iterator[Process]:  # noqa: ARG001 - the environment leads to it
+    with process(tmp_path / "state") as running:
+        yield running
+
+
+def post(sidecar: Process, *task_ids: str) -> None:
+    assert httpx.post(f"{sidecar.control}/v1/waits", json=list(task_ids), timeout=30).status_code == 202
+
+
+def test_waits_appear_move_and_end_without_a_reload(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """Everything that a wait is stands in its card; problems come first."""
+    browser.look(sidecar.control)
+    browser.until("#connection", ["live"])
+    assert browser.texts("#empty") == ["Nothing to wait for yet: POST task IDs to /v1/waits."]
+    phases = (Phase("NEW", 3), Phase("RUNNING", 3, "NETWORK"), Phase("FINISHED"))
+    good = served.add(Script(phases=phases, created_resources={"instances": ["i-1"]}))
+    bad = served.add(fails(2, "no host"))
+    post(sidecar, good, bad)
+    browser.until(".card .state", lambda found: "NEW" in found)
+    browser.until(".card .state", lambda found: "RUNNING / NETWORK" in found)
+    assert browser.until(".card .status", ["✕ Failed", "✓ Finished"])
+    assert browser.texts(".card .id code") == [bad, good]
+    assert browser.texts(".card .error") == [f"create_vm failed: no host ({bad})", ""]
+    assert browser.texts(".card:nth-child(2) .line bdi") == ["NEW", "RUNNING / NETWORK", "FINISHED"]
+    assert browser.texts(".card .made dt, .card .made code") == ["instances", "i-1"]
+    assert browser.texts(".card .age") == ["took 2s", "took 6s"]
+    assert browser.texts("#filter button") == ["All 2", "Problems 1", "Waiting 0", "Finished 1"]
+    httpx.delete(f"{sidecar.control}/v1/waits/{bad}")
+    browser.until(".card .id code", [good])
+    assert (browser.run("return window.loaded_once"), browser.complaints()) == (True, [])
+
+
+def test_ages_go_on_and_times_left_shrink(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """Without anything from the sidecar in between."""
+    served.add_past("create_vm", [100.0] * 30)
+    post(sidecar, served.add(never_ends(age=20)))
+    browser.look(sidecar.control)
+    (first,) = browser.until(".card .times", lambda found: bool(found) and "left" in found[0])
+    assert first.startswith(("for 20s · about 1m", "for 21s · about 1m", "for 22s · about 1m"))
+    browser.until(".card .times", lambda found: found != [first])
+
+
+def test_what_tasks_say_does_not_run(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """Markup is text, marks that turn text around are shown as what they are, and nothing is wider than the page."""
+    made: Any = {HOSTILE: [HOSTILE, RIGHT_TO_LEFT, "x" * 5000]}
+    phases = (Phase("RUNNING", 0.5, HOSTILE), Phase("ERROR"))
+    error = f"{HOSTILE} {RIGHT_TO_LEFT} {'long ' * 5000}{'x' * 5000}"
+    script = Script(phases=phases, task_type=HOSTILE + RIGHT_TO_LEFT, error=error, created_resources=made)
+    browser.look(sidecar.control, width=NARROW)
+    post(sidecar, served.add(script))
+    browser.until(".card .status", ["✕ Failed"])
+    assert browser.texts(".card .type") == [HOSTILE + "\\u202egnp.exe"]
+    assert browser.texts(".card .made dt") == [HOSTILE]
+    assert browser.texts(".card .made code")[:2] == [HOSTILE, "\\u202egnp.exe"]
+    assert browser.run("return [window.ran, document.querySelectorAll('#list img, #list script').length]") == [None, 0]
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
+    assert browser.complaints() == []
+
+
+def test_the_policy_stops_what_would_run(sidecar: Process, browser: Browser) -> None:
+    """Even a mistake in the page could not run markup, nor fetch from another host."""
+    browser.look(sidecar.control)
+    sink = "try { document.body.innerHTML = '<img src=x onerror=\"window.ran=1\">'; return 'set' } catch (e) { return e.name }"
+    assert browser.run(sink) == "TypeError"
+    fetched = browser.driver.execute_async_script(
+        "const done = arguments[0]; fetch('https://example.org/').then(() => done('fetched'), () => done('refused'))"
+    )
+    assert (fetched, browser.run("return window.ran")) == ("refused", None)
+
+
+def test_it_comes_back_with_the_sidecar(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
+    """It says that it is cut off, and shows what has happened since once it is not."""
+    with Address("127.0.0.1:0").bind() as free:
+        address = str(Address.of(free))
+    task_id = served.add(finishes(3, {"instances": 1}))
+    with process(tmp_path, "--listen", address) as first:
+        post(first, task_id)
+        browser.look(first.control)
+        browser.until(".card .status", ["◌ Waiting"])
+        first.process.kill()
+        browser.until("#connection", lambda found: found[0].startswith("not connected"))
+    with process(tmp_path, "--listen", address):
+        browser.until("#connection", ["live"], 15)
+        browser.until(".card .status", ["✓ Finished"])
+    assert browser.run("return window.loaded_once") is True
+
+
+def test_a_thousand_waits_are_usable(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """A page at a time, found by filter and by word; those that fail come to the top."""
+    ids = [served.add(never_ends()) for _ in range(999)]
+    post(sidecar, *ids)
+    browser.look(sidecar.control)
+    browser.until("#filter button", ["All 999", "Problems 0", "Waiting 999", "Finished 0"])
+    assert (len(browser.texts(".card")), browser.texts("#place")) == (50, ["1 to 50 of 999"])
+    browser.run("document.getElementById('next').click()")
+    assert browser.texts("#place") == ["51 to 100 of 999"]
+    bad = served.add(fails(0.0))
+    post(sidecar, bad)
+    browser.run("document.getElementById('previous').click()")
+    browser.until(".card:first-child .id code", [bad])
+    search = browser.driver.find_element("id", "search")
+    search.send_keys(ids[500][:13])
+    browser.until(".card .id code", [ids[500]])
+    search.clear()
+    search.send_keys("no such thing")
+    browser.until("#empty:not([hidden])", ["No wait is like that."])
+    search.clear()
+    search.send_keys(" ")
+    browser.run("document.querySelector('#filter [value=bad]').click()")
+    browser.until(".card .id code", [bad])
+    assert browser.run("return document.querySelector('#filter [value=bad]').ariaPressed") == "true"
+
+
+def test_it_asks_for_the_token(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
+    """A wrong one is refused, the right one is remembered by this tab only."""
+    (tmp_path / "token").write_text("0123456789abcdef")
+    with process(tmp_path / "state", "--token-file", str(tmp_path / "token")) as sidecar:
+        browser.look(sidecar.control)
+        for token, said in (("wrong", "This token is not the right one."), ("0123456789abcdef", "")):
+            browser.until("#login:not([hidden]) label", ["This sidecar asks for its token"])
+            browser.driver.find_element("id", "token").send_keys(f"{token}\n")
+            browser.until("#login-problem", [said])
+        browser.until("#connection", ["live"])
+        shown = {"Authorization": "Bearer 0123456789abcdef"}
+        httpx.post(f"{sidecar.control}/v1/waits", json=served.add(finishes(0.0)), headers=shown)
+        browser.until(".card .status", ["✓ Finished"])
+
+
+def test_everything_is_within_reach_of_the_keyboard(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """In the order in which it is read; what was copied says so, and focus stays where it is when cards move."""
+    first = served.add(never_ends())
+    post(sidecar, first)
+    browser.look(sidecar.control)
+    browser.until(".card .status", ["◌ Waiting"])
+    reached = []
+    for _ in range(7):
+        browser.driver.switch_to.active_element.send_keys(TAB)
+        reached.append(browser.run("return document.activeElement.ariaLabel || document.activeElement.textContent || 'search'"))
+    filters = ["All 1", "Problems 0", "Waiting 1", "Finished 0"]
+    assert [one.strip() for one in reached] == ["Skip to the waits", *filters, "search", "Copy the ID of the task"]
+    browser.driver.switch_to.active_element.send_keys(ENTER)
+    browser.until(".id .copy", lambda found: found[0] in {"Copied", "Selected"})
+    post(sidecar, served.add(fails(0.0)))
+    browser.until(".card .status", ["✕ Failed", "◌ Waiting"])
+    focused = "return document.activeElement.closest('.card').querySelector('.id code').textContent"
+    assert browser.run(focused) == first
+
+
+def show_all(served: SimulatedCloud, sidecar: Process) -> None:
+    served.add_past("create_k8s_cluster_v2", [500.0 + 20 * number for number in range(20)], every=60)
+    served.add_past("create_vm", [14.0 + number for number in range(20)], every=60)
+    build = (Phase("NEW", 0.6), Phase("RUNNING", 1.5, "NETWORK"), Phase("RUNNING", 2, "VOLUME"))
+    made: Any = {"instances": 1, "volumes": 2, "floatingips": 1}
+    scripts = [
+        Script(phases=(*build, Phase("FINISHED")), created_resources=made),
+        Script(phases=(*build[:2], Phase("ERROR")), error="No valid host was found.", created_resources={"volumes": 1}),
+        never_ends(task_type="create_k8s_cluster_v2", age=240),
+        Script(phases=(*build, Phase("RUNNING", detailed_state="INSTANCE"))),
+        finishes(1.2, task_type="delete_loadbalancer"),
+    ]
+    post(sidecar, *map(served.add, scripts))
+
+
+def test_a_checker_of_accessibility_finds_nothing(
+    served: SimulatedCloud, sidecar: Process, browser: Browser, tmp_path: Path
+) -> None:
+    """Wide and narrow, light and dark; what it looked at can be kept as screenshots."""
+    axe = Path(os.environ.get("SIDECAR_TEST_AXE", "node_modules/axe-core/axe.min.js"))
+    shots = Path(os.environ.get("SIDECAR_TEST_SCREENSHOTS", tmp_path))
+    show_all(served, sidecar)
+    browser.look(sidecar.control)
+    browser.until(".card .status", ["✕ Failed", "◌ Waiting", "◌ Waiting", "✓ Finished", "✓ Finished"], 15)
+    browser.until(".card .times", lambda found: sum("left" in one for one in found) == 2, 15)
+    for width in (WIDE, NARROW):
+        for dark in (False, True):
+            browser.look(sidecar.control, width=width, height=1020, dark=dark)
+            browser.until(".card .times", lambda found: sum("left" in one for one in found) == 2)
+            browser.run(axe.read_text())
+            found = browser.driver.execute_async_script("axe.run().then(arguments[0], (e) => arguments[0](String(e)))")
+            assert [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]] == []
+            name = f"{'wide' if width == WIDE else 'narrow'}-{'dark' if dark else 'light'}.png"
+            browser.driver.save_screenshot(str(shots / name))

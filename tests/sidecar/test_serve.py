@@ -1,0 +1,228 @@
+"""The sidecar as a whole: over real HTTP, against the simulated cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from sidecar_parts import events_in, run, running
+
+from waiter.errors import ConfigurationError
+from waiter.sidecar import listeners
+from waiter.sidecar.address import Address
+from waiter.sidecar.guard import Token
+from waiter.sidecar.journal import Journal
+from waiter.sidecar.model import Wait
+from waiter.sidecar.store import Change, Store
+from waiter.testing import SimulatedCloud, fails, finishes, never_ends
+
+
+async def code(url: str) -> int:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(url)).status_code
+
+
+def test_tasks_are_waited_for_and_told(served: SimulatedCloud, tmp_path: Path) -> None:
+    """From the request to the event stream, the long poll, the metrics and the exit code."""
+    good, bad = served.add(finishes(0.3, {"instances": 1})), served.add(fails(0.3, "no host"))
+
+    async def test() -> None:
+        async with running(tmp_path) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control) as client:
+            answer = await client.post("/v1/waits", json={"tasks": [good, bad]})
+            assert answer.status_code == 202
+            said = (await client.get("/v1/waits?wait=10s")).json()["waits"]
+            assert {wait["id"]: wait["status"] for wait in said} == {good: "finished", bad: "failed"}
+            assert len(said[0]["created_resources"]["instances"]) == 1
+            assert [step["state"] for step in said[0]["transitions"]] == ["RUNNING", "FINISHED"]
+            heard = await first_events(client, 10)
+            assert [number for number, *_ in heard] == list(range(1, 11))
+            assert {name for number, name, _ in heard} == {
+                "wait.accepted", "task.state_changed", "task.finished", "task.failed", "wait.ended"
+            }  # fmt: skip
+            metrics = (await client.get(f"{sidecar.probes}/metrics")).text
+            assert 'waiter_task_seconds_count{state="finished",task_type="create_vm"} 1.0' in metrics
+            assert 'waiter_polls_total{result="ok"}' in metrics
+            assert "waiter_detection_delay_seconds_count 2.0" in metrics
+            assert good not in metrics
+        assert await serving == 0
+        assert sidecar.said == [f"control on {sidecar.control}, probes on {sidecar.probes}"]
+
+    run(test())
+
+
+async def first_events(client: httpx.AsyncClient, count: int) -> list[tuple[int, str, object]]:
+    text = ""
+    async with client.stream("GET", "/v1/events", headers={"Last-Event-ID": "0"}) as stream:
+        async for part in stream.aiter_text():
+            text += part
+            if len(events_in(text)) >= count:
+                break
+    return events_in(text)
+
+
+def test_probes_follow_the_tasks_of_the_command_line(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Alive at once, started and ready once the task is FINISHED and its result is written."""
+    task_id = served.add(finishes(0.5, {"instances": 1}))
+    file = tmp_path / "result.json"
+
+    async def test() -> None:
+        async with running(tmp_path, task_id, result_file=file) as (sidecar, _):
+            before = [await code(f"{sidecar.probes}/{probe}") for probe in ("livez", "readyz", "startupz")]
+            async with httpx.AsyncClient() as client:
+                await client.get(f"{sidecar.control}/v1/waits/{task_id}?wait=10s")
+            await asyncio.sleep(0.1)
+            after = [await code(f"{sidecar.probes}/{probe}") for probe in ("livez", "readyz", "startupz")]
+            assert (before, after) == ([200, 503, 503], [200, 200, 200])
+            assert [task["id"] for task in json.loads(file.read_text())["tasks"]] == [task_id]
+
+    run(test())
+
+
+@pytest.mark.parametrize(("exits", "expected"), [(True, 1), (False, 0)])
+def test_a_task_of_the_command_line_that_fails_ends_it_or_not(
+    served: SimulatedCloud, tmp_path: Path, exits: bool, expected: int
+) -> None:
+    """With the code of ``waiter wait``; one that stays goes on serving and is never ready."""
+    task_id = served.add(fails(0.0, "no host"))
+
+    async def test() -> None:
+        async with running(tmp_path, task_id, exits_on_error=exits) as (sidecar, serving):
+            if exits:
+                assert await serving == 1
+            else:
+                async with httpx.AsyncClient() as client:
+                    answer = await client.get(f"{sidecar.control}/v1/waits?wait=5s")
+                assert answer.json()["waits"][0]["status"] == "failed"
+                assert await code(f"{sidecar.probes}/readyz") == 503
+        assert await serving == expected
+
+    run(test())
+
+
+def test_a_deadline_is_not_lengthened_by_a_restart(served: SimulatedCloud, tmp_path: Path) -> None:
+    """A wait that was accepted a minute ago has a minute less."""
+    task_id = served.add(never_ends())
+    store = Store(tmp_path)
+    store.apply([Change(waits=[Wait(id=task_id, accepted_at=time.time() - 60)])])
+    store.close()
+
+    async def test() -> None:
+        async with running(tmp_path, task_id, wait={"timeout": 60.2, "learn": False}) as (_, serving):
+            assert await serving == 124
+
+    run(test())
+
+
+def test_it_stops_in_less_than_a_second_whatever_is_open(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Streams and long polls are let go, half a request and half a body are broken off."""
+    task_id = served.add(never_ends())
+
+    async def test() -> None:
+        async with running(tmp_path, task_id) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control) as client:
+            polling = asyncio.create_task(client.get(f"/v1/waits/{task_id}?wait=1m"))
+            listening = asyncio.create_task(client.get("/v1/events"))
+            host, port = sidecar.control.removeprefix("http://").split(":")
+            half = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+            head = b"POST /v1/waits HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            half[0][1].write(head)
+            half[1][1].write(head + b"Content-Length: 9\r\n\r\n[")
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert await serving == 0
+            assert time.monotonic() - began < 1
+            assert ((await polling).json()["status"], (await listening).status_code) == ("waiting", 200)
+            for _, writer in half:
+                writer.close()
+
+    run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_who_connects_and_asks_nothing_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody can hold every connection; who has asked keeps theirs."""
+    monkeypatch.setattr(listeners, "LONGEST_SILENCE", 0.1)
+
+    async def test() -> None:
+        async with running(tmp_path) as (sidecar, _), httpx.AsyncClient() as client:
+            host, port = sidecar.probes.removeprefix("http://").split(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            await client.get(f"{sidecar.probes}/livez")
+            assert await asyncio.wait_for(reader.read(), 2) == b""
+            writer.close()
+            assert (await client.get(f"{sidecar.probes}/livez")).text == "ok\n"
+
+    run(test())
+
+
+def test_a_token_guards_it_and_the_key_is_shown_nowhere(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Not in any answer, nor in what it says."""
+    (tmp_path / "token").write_text("0123456789abcdef")
+    task_id = served.add(fails(0.0, f"echo {served.api_key}"))
+
+    async def test() -> None:
+        async with running(tmp_path, token=Token(tmp_path / "token")) as (sidecar, _):
+            assert await code(f"{sidecar.control}/v1/waits") == 401
+            shown = {"Authorization": "Bearer 0123456789abcdef"}
+            async with httpx.AsyncClient(base_url=sidecar.control, headers=shown) as client:
+                await client.post("/v1/waits", json=task_id)
+                paths = ["/v1/waits?wait=5s", f"/v1/waits/{task_id}", "/", f"{sidecar.probes}/metrics"]
+                answers = [(await client.get(path)).text for path in paths]
+                answers.append(str(await first_events(client, 3)))
+            assert "echo ***" in answers[0]
+            assert served.api_key not in "".join([*answers, *sidecar.said])
+
+    run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_a_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the sidecar starts without it."""
+    (tmp_path / "waits.sqlite3").write_bytes(b"not a database" * 1000)
+
+    async def test() -> None:
+        async with running(tmp_path) as (sidecar, _):
+            assert await code(f"{sidecar.probes}/livez") == 200
+
+    run(test())
+    assert "waits.sqlite3.damaged-1; its waits are not known any more" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("served")
+def test_a_port_that_is_taken_stops_it_before_it_begins(tmp_path: Path) -> None:
+    """And what it had opened is closed again."""
+
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            async with running(tmp_path, probe_listen=Address.of(taken)) as (_, serving):
+                with pytest.raises(ConfigurationError, match="cannot listen on"):
+                    await serving
+
+    run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_a_fault_in_the_house_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sidecar whose journal has died accepts nothing more: it fails, to be started again."""
+
+    async def broken(_: Journal) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Journal, "_flush", broken)
+
+    async def test() -> None:
+        async with running(tmp_path) as (sidecar, serving):
+            async with httpx.AsyncClient() as client:
+                with pytest.raises(httpx.HTTPError):
+                    await client.post(f"{sidecar.control}/v1/waits", json="a")
+            with pytest.raises(ZeroDivisionError):
+                await serving
+
+    run(test())

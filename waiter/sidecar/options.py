@@ -1,0 +1,55 @@
+"""What the sidecar is told on its command line, checked together, so that all problems are named at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from waiter.cli.wait import waiter_options
+from waiter.errors import ConfigurationError
+from waiter.settings import Options, resolve, task_ids
+from waiter.sidecar.address import Address
+from waiter.sidecar.guard import Token
+
+
+class SidecarOptions(NamedTuple):
+    """The options of ``waiter sidecar``; ``wait`` are those that every wait of waiter takes."""
+
+    task_ids: list[str]
+    wait: Options
+    state_dir: Path
+    listen: Address = Address("127.0.0.1:8080")
+    probe_listen: Address = Address("0.0.0.0:8081")
+    token: Token | None = None
+    result_file: Path | None = None
+    exits_on_error: bool = True
+
+
+def read_options(args: argparse.Namespace) -> SidecarOptions:
+    """Read the parsed arguments; raises ConfigurationError with every problem in them."""
+    problems: list[str] = []
+    wait = cast("Options", waiter_options(args))
+    for check in (lambda: resolve(wait), lambda: task_ids({"tasks": args.task_ids}), lambda: _token(args)):
+        try:
+            check()
+        except ConfigurationError as error:
+            problems += error.problems
+    if not args.listen.is_loopback and args.token_file is None:
+        problems.append(f"whoever reaches {args.listen} could use it: give --token-file, or listen on 127.0.0.1")
+    if problems:
+        raise ConfigurationError(*problems)
+    return SidecarOptions(
+        task_ids({"tasks": args.task_ids}),
+        wait,
+        Path(args.state_dir),
+        args.listen,
+        args.probe_listen,
+        _token(args),
+        Path(args.result_file) if args.result_file else None,
+        args.on_error == "exit",
+    )
+
+
+def _token(args: argparse.Namespace) -> Token | None:
+    return Token(Path(args.token_file)) if args.token_file else None
