@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from math import inf, isnan
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 DEFAULT_BASE_URL = "https://api.gcore.com"
 DEFAULT_TIMEOUT = 7200.0
 DEFAULT_MAX_OUTAGE = 300.0
+# No limit of the API is published; this is what a few hundred waits ask at most when each looks after its task by itself.
+DEFAULT_MAX_RPS = 100.0
 
 TaskRef = str | Mapping[str, Any]
 
@@ -48,6 +50,7 @@ class Options(TypedDict, total=False):
     - ``price``: the seconds of delay that one request is worth; 0.2.
     - ``min_interval``: the least time between two looks.
     - ``wait``: a tenacity wait strategy instead of the schedule.
+    - ``max_rps``: the most requests per second, over all waits of the process together; 100.
     - ``learn``: whether to ask the API for past durations; True.
     - ``on_event``: called with each :class:`waiter.Event`.
     - ``client``: an httpx client of your own, for proxies, transports or mTLS; it is not closed.
@@ -63,6 +66,7 @@ class Options(TypedDict, total=False):
     price: float
     min_interval: float | timedelta
     wait: wait_base | None
+    max_rps: float
     learn: bool
     on_event: Callable[[Event], object] | None
     client: httpx.Client | httpx.AsyncClient | None
@@ -111,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_outage: float
     stall_timeout: float
     wait: Any
+    max_rps: float
     learn: bool
     on_event: Any
     client: Any
@@ -134,6 +139,7 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         "max_outage": _seconds("max_outage", options.get("max_outage", DEFAULT_MAX_OUTAGE), problems),
         "stall_timeout": _seconds("stall_timeout", options.get("stall_timeout"), problems),
         "wait": options.get("wait") or _schedule(options, problems),
+        "max_rps": _max_rps(options, problems),
         "learn": options.get("learn", True) and options.get("wait") is None,
         "on_event": options.get("on_event"),
         "client": options.get("client"),
@@ -247,6 +253,14 @@ def _seconds(name: str, given: object, problems: list[str]) -> float:
     return float(seconds)
 
 
+def _max_rps(options: Options, problems: list[str]) -> float:
+    given: Any = options.get("max_rps", DEFAULT_MAX_RPS)
+    if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
+        return float(given)
+    problems.append(f"max_rps must be requests per second, more than 0, not {given!r}")
+    return DEFAULT_MAX_RPS
+
+
 def _schedule(options: Options, problems: list[str]) -> Schedule | None:
     given = {name: value for name, value in options.items() if name in {"price", "min_interval"}}
     pace: dict[str, Any] = {name: _seconds(name, value, problems) for name, value in given.items()}
@@ -258,7 +272,7 @@ def _schedule(options: Options, problems: list[str]) -> Schedule | None:
 
 
 def command_environment() -> dict[str, str]:
-    """Give the environment to the command: ``WAITER_<OPTION>`` for each of its options, and what tells about its surroundings."""
+    """Give the environment to the command: ``WAITER_<OPTION>`` for each option, and what tells about its surroundings."""
     return dict(os.environ)
 
 
@@ -272,6 +286,21 @@ def task_ids(ref: TaskRef) -> list[str]:
     if problems:
         raise ConfigurationError(*problems)
     return list(dict.fromkeys(map(str, ids)))
+
+
+def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
+    """Give the IDs that are meant by several IDs or answers, each once; raises ConfigurationError that names every bad one."""
+    ids: list[str] = []
+    problems: list[str] = []
+    # One ID is iterable too: each of its letters could be an ID.
+    for ref in [refs] if isinstance(refs, str | Mapping) else refs:
+        try:
+            ids += task_ids(ref)
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigurationError(*problems)
+    return list(dict.fromkeys(ids))
 
 
 def _tasks_of(answer: object) -> list[Any]:

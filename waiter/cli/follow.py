@@ -1,0 +1,83 @@
+"""The wait in a thread of its own, and the main thread that tells of it.
+
+A resolver that hangs in C lets no signal through to the thread that called it. So the main thread does nothing but listen: it
+draws, it writes, and it can leave at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeAlias
+
+from waiter.cli.text import explain
+from waiter.events import Event
+from waiter.outcome import Outcome
+
+if TYPE_CHECKING:
+    from waiter.cli.board import Board
+    from waiter.cli.progress import Progress
+    from waiter.wait import Waiter
+
+# A wait for a lock with a time-out cannot be interrupted on Windows, so it must be short there.
+LONGEST_NAP = 0.2 if os.name == "nt" else inf
+
+Inbox: TypeAlias = "SimpleQueue[Event | Outcome | str | BaseException | None]"
+
+
+def start(waiter: Waiter, task_ids: Sequence[str], return_when: str, inbox: Inbox) -> threading.Thread:
+    """Wait for the tasks in another thread, which puts every outcome into the inbox, and None at the end."""
+
+    def work() -> None:
+        try:
+            for outcome in waiter.as_completed(task_ids):
+                inbox.put(outcome)
+                if is_enough(outcome, return_when):
+                    break
+            inbox.put(None)
+        except BaseException as fault:  # noqa: BLE001 - it is raised in the main thread
+            inbox.put(fault)
+
+    thread = threading.Thread(target=work, name="waiter", daemon=True)
+    thread.start()
+    return thread
+
+
+def is_enough(outcome: Outcome, return_when: str) -> bool:
+    """Whether this outcome ends the wait for all tasks."""
+    return return_when == "any" or (return_when == "first-error" and outcome.error is not None)
+
+
+def follow(
+    inbox: Inbox,
+    board: Board,
+    progress: Progress,
+    *,
+    tell_errors: bool = True,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Tell all that comes in, until the wait has ended; raises what the wait raised."""
+    while True:
+        pause = min(progress.pause(), LONGEST_NAP)
+        try:
+            said = inbox.get(timeout=None if pause == inf else pause)
+        except Empty:
+            continue
+        match said:
+            case None:
+                return
+            case str():
+                progress.say(said)
+            case Event():
+                board.rows[said.task_id].note(said, clock())
+                progress.changed(said)
+            case Outcome():
+                board.rows[said.task_id].end(said, clock())
+                if said.error and tell_errors:
+                    progress.say(f"waiter: {explain(said.error)}\n")
+            case _:
+                raise said

@@ -1,0 +1,170 @@
+"""Progress on a terminal: a line for each task, redrawn in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from waiter.cli.progress import Progress
+from waiter.cli.streams import say
+from waiter.cli.text import duration, plain
+
+if TYPE_CHECKING:
+    from waiter.cli.board import Board, Row
+    from waiter.events import Event
+
+FRAME: Final = 0.1
+MOST_ROWS: Final = 12
+BAR: Final = 12
+_COLORS = {"FINISHED": "32", "ERROR": "31", "RUNNING": "36"}
+
+
+class Glyphs(NamedTuple):
+    """What the lines are drawn with."""
+
+    spinner: str
+    done: str
+    failed: str
+    left: str
+    full: str
+    rest: str
+    more: str
+
+
+FANCY: Final = Glyphs("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "✓", "✗", "·", "█", "░", "…")
+ASCII: Final = Glyphs("|/-\\", "+", "x", ".", "#", ".", "~")
+
+
+def glyphs_for(encoding: str | None) -> Glyphs:
+    """Give the best glyphs that an encoding can carry."""
+    try:
+        "".join(FANCY).encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return FANCY
+
+
+class Live(Progress):
+    """A block of lines at the bottom of the terminal; whatever else is said scrolls by above it."""
+
+    def __init__(self, board: Board, environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(board, clock)
+        self._glyphs = glyphs_for(sys.stderr.encoding)
+        self._color = not environ.get("NO_COLOR")
+        self._drawn: list[str] = []
+        self._frame = 0
+        self._due_at = clock()
+
+    def changed(self, event: Event) -> None:
+        """Draw at the next frame: many changes at once are drawn together."""
+
+    def pause(self) -> float:
+        """Draw the next frame when it is due."""
+        left = self._due_at - self._clock()
+        if left > 0:
+            return left
+        self._frame += 1
+        self._draw(self._lines())
+        self._due_at = self._clock() + FRAME
+        return FRAME
+
+    def say(self, text: str) -> None:
+        """Write above the block."""
+        self._draw([])
+        say(text)
+        self._due_at = self._clock()
+
+    def close(self, *, keep: bool) -> None:
+        """Leave the last state of all tasks on the screen, or nothing."""
+        self._draw(self._lines() if keep else [])
+
+    def _lines(self) -> list[str]:
+        size = shutil.get_terminal_size()
+        return block(self._board, self._clock(), self._frame, size, self._glyphs)
+
+    def _draw(self, lines: list[str]) -> None:
+        columns = shutil.get_terminal_size().columns
+        # A terminal that has become narrower has wrapped the lines that stood there.
+        rows = sum(max(1, -(-len(line) // columns)) for line in self._drawn)
+        up = f"\x1b[{rows}A" if rows else ""
+        painted = "".join(f"{self._painted(line)}\x1b[K\n" for line in lines)
+        self._drawn = lines
+        if up or painted:
+            say(f"\r{up}{painted}\x1b[J")
+
+    def _painted(self, line: str) -> str:
+        color = next((code for state, code in _COLORS.items() if state in line), None)
+        if not self._color or color is None:
+            return line
+        return f"\x1b[{color}m{line[:1]}\x1b[0m{line[1:]}"
+
+
+def block(board: Board, now: float, frame: int, size: os.terminal_size, glyphs: Glyphs) -> list[str]:
+    """Give the lines that show all tasks: those that moved last when there is not room for all, and a summary."""
+    rows = list(board.rows.values())
+    room = max(1, min(MOST_ROWS, size.lines - 2))
+    shown = rows
+    if len(rows) > room:
+        newest = sorted(rows, key=lambda row: (row.outcome is not None, -row.moved_at))[:room]
+        shown = [row for row in rows if row in newest]
+    table = Table(size.columns - 1, max(len(row.state) for row in shown), max(len(_kind(row)) for row in shown), glyphs)
+    lines = [table.line(row, now, frame) for row in shown]
+    if len(rows) > len(shown):
+        lines.append(table.cut(_summary(rows, len(shown), glyphs)))
+    return lines
+
+
+def _summary(rows: list[Row], shown: int, glyphs: Glyphs) -> str:
+    counts = Counter(plain(row.task.state) if row.task else "not seen yet" for row in rows)
+    states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return f"{glyphs.more} and {len(rows) - shown} more; {len(rows)} tasks: {states}"
+
+
+class Table(NamedTuple):
+    """How wide the lines and their columns are."""
+
+    width: int
+    state_width: int
+    kind_width: int
+    glyphs: Glyphs
+
+    def line(self, row: Row, now: float, frame: int) -> str:
+        """Draw a task in one line; what matters least gives way when there is not room for all."""
+        age, left = row.age(now), row.time_left(now)
+        old = "" if age is None else duration(age)
+        head = f"{_mark(row, frame, self.glyphs)} {row.state:<{self.state_width}}  {old:>6}"
+        kind, task_id, short = f"{_kind(row):<{self.kind_width}}", row.task_id, row.task_id[:8]
+        bar = _bar(age, left.median, self.glyphs) if left and age is not None else ""
+        until = f"{duration(left.median)} left" if left else ""
+        rest = [f"about {until}" if left else "", plain(row.trouble or "")]
+        for middle in ([kind, task_id, bar], [kind, short, bar], [kind, short], [short]):
+            drawn = "  ".join(filter(None, [head, *middle, *rest]))
+            if len(drawn) <= self.width:
+                return drawn
+        return self.cut(" ".join(filter(None, [*head.split(), short, until, rest[1]])))
+
+    def cut(self, text: str) -> str:
+        """Give as much of the text as fits."""
+        return text if len(text) <= self.width else text[: max(self.width - 1, 0)] + self.glyphs.more
+
+
+def _kind(row: Row) -> str:
+    return plain(row.task.task_type) if row.task and row.task.task_type else ""
+
+
+def _mark(row: Row, frame: int, glyphs: Glyphs) -> str:
+    if row.task and row.task.ended:
+        return glyphs.failed if row.task.failed else glyphs.done
+    if row.outcome:
+        return glyphs.left
+    return glyphs.spinner[frame % len(glyphs.spinner)]
+
+
+def _bar(age: float, left: float, glyphs: Glyphs) -> str:
+    full = round(BAR * age / (age + left)) if age + left else 0
+    return glyphs.full * full + glyphs.rest * (BAR - full)

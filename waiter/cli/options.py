@@ -1,0 +1,125 @@
+"""The options, in groups; a command takes the groups that it needs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from waiter.cli.parser import typed, variable
+from waiter.cli.text import read_duration
+
+if TYPE_CHECKING:
+    from waiter.cli.parser import Parser
+
+OUTPUTS = ("text", "json", "ids", "env", "github")
+RETURN_WHEN = ("all", "any", "first-error")
+PROGRESS = ("auto", "live", "lines", "none")
+LOG_FORMATS = ("none", "console", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class Group:
+    """A titled group of options, each with its environment variable in its help."""
+
+    def __init__(self, parser: Parser, title: str) -> None:
+        self._group = parser.add_argument_group(title)
+
+    def add(self, *flags: str, **how: Any) -> None:  # noqa: ANN401 - what add_argument takes
+        """Add an option; ``also`` names environment variables that mean the same."""
+        also = how.pop("also", None)
+        action = self._group.add_argument(*flags, **how)
+        names = ", ".join(filter(None, [variable(action), also]))
+        action.help = f"{action.help} [{names}]"
+
+
+def add_tasks(parser: Parser) -> None:
+    """Add the tasks themselves."""
+    parser.add_argument(
+        "task_ids",
+        nargs="+",
+        metavar="TASK_ID",
+        help="task IDs; - reads them from standard input, one a line or as the API answered: {'tasks': [...]}",
+    )
+
+
+def add_limits(parser: Parser) -> None:
+    """Add what ends a wait."""
+    group = Group(parser, "how long to wait")
+    time: dict[str, Any] = {"type": typed(read_duration), "metavar": "TIME"}
+    group.add(
+        "--timeout",
+        **time,
+        also="GCORE_POLLING_TIMEOUT_SECONDS",
+        help="give up after this long (90, 90s, 30m, 1h30m, none; default: 2h)",
+    )
+    group.add("--max-outage", **time, help="how long the API may give no usable answer (default: 5m)")
+    group.add("--stall-timeout", **time, help="how long a task may show no change at all (default: none)")
+    group.add(
+        "--return-when",
+        choices=RETURN_WHEN,
+        default="all",
+        metavar="WHEN",
+        help="all: when every task has ended; any: when the first has; first-error: when one ended badly (default: all)",
+    )
+
+
+def add_pace(parser: Parser) -> None:
+    """Add how often to look."""
+    group = Group(parser, "how often to look")
+    group.add("--interval", type=typed(read_duration), metavar="TIME", help="look at a fixed interval instead of the schedule")
+    group.add("--price", type=typed(float), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
+    group.add("--no-learn", action="store_true", help="do not ask the API how long such tasks took before")
+    group.add("--max-rps", type=typed(float), metavar="N", help="at most this many requests a second, all tasks together")
+
+
+def add_result(parser: Parser, outputs: tuple[str, ...] = OUTPUTS, *, query: bool = True) -> None:
+    """Add what goes to standard output."""
+    group = Group(parser, "result, on standard output")
+    group.add(
+        "-o",
+        "--output",
+        choices=outputs,
+        metavar="FORMAT",
+        help=f"{', '.join(outputs)} (default: text on a terminal, otherwise json)",
+    )
+    if query:
+        group.add("--query", metavar="JMESPATH", help="a part of the JSON, such as 'created_resources.instances[0]'")
+
+
+def add_display(parser: Parser) -> None:
+    """Add what goes to standard error."""
+    group = Group(parser, "what is told meanwhile, on standard error")
+    group.add(
+        "--progress",
+        choices=PROGRESS,
+        default="auto",
+        metavar="HOW",
+        help="live: redrawn in place; lines: at each change, and heartbeats; none; auto: what fits (default: auto)",
+    )
+    group.add("-q", "--quiet", action="store_true", help="no progress; errors are still told")
+    add_log(group)
+
+
+def add_log(group: Group) -> None:
+    """Add the log."""
+    group.add("--log-format", choices=LOG_FORMATS, metavar="FORMAT", help="none, console or json (default: none)")
+    group.add(
+        "--log-level",
+        choices=LOG_LEVELS,
+        metavar="LEVEL",
+        help="debug, info, warning or error; debug also tells where an unexpected fault is (default: info)",
+    )
+
+
+def add_connection(parser: Parser) -> None:
+    """Add where the API is and who asks."""
+    group = Group(parser, "connection (the key itself is read from GCORE_API_KEY)")
+    group.add("--api-key-file", metavar="FILE", also="GCORE_API_KEY_FILE", help="holds the key; read again after a 401")
+    group.add("--base-url", metavar="URL", also="GCORE_BASE_URL", help="where the API is (default: https://api.gcore.com)")
+    group.add("--allow-http", action="store_true", help="send the key unencrypted, to a host that is not this machine")
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
+    """Give those of the options that have a value."""
+    options = vars(args)
+    return {name: options[name] for name in names if options.get(name) is not None and options[name] is not False}

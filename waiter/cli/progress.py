@@ -1,0 +1,107 @@
+"""Progress as lines, for logs: one at each change, and a heartbeat, since CI systems end jobs that are silent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from math import inf
+from typing import TYPE_CHECKING
+
+from waiter.cli.streams import complain, say
+from waiter.cli.text import duration, safe
+
+if TYPE_CHECKING:
+    from waiter.cli.board import Board, Row
+    from waiter.events import Event
+
+HEARTBEAT = 50.0
+NAMED = 5
+
+
+class Progress:
+    """Tells nothing by itself; what has to be said all the same goes through it, so that nothing is torn."""
+
+    def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
+        self._board = board
+        self._clock = clock
+
+    def changed(self, event: Event) -> None:
+        """Show what an event has changed on the board."""
+
+    def pause(self) -> float:
+        """Show what is due by now; gives the seconds until something is due again."""
+        return inf
+
+    def say(self, text: str) -> None:
+        """Write a line that is no progress."""
+        say(text)
+
+    def close(self, *, keep: bool) -> None:
+        """Leave the screen as it shall stay, with the last state of things if ``keep``."""
+
+
+class Lines(Progress):
+    """One line for each change, and one that says what is awaited whenever there was none for a while."""
+
+    def __init__(self, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(board, clock)
+        self._spoke_at = clock()
+
+    def changed(self, event: Event) -> None:
+        """Write a line for a transition, the begin and the end of an outage."""
+        row = self._board.rows[event.task_id]
+        match event.name:
+            case "task.state_changed":
+                self._tell(f"{row.name} is {row.state}{_within(row.times(self._clock()))}")
+            case "history.learned" if row.time_left(self._clock()):
+                self._tell(f"{row.name} is {row.times(self._clock())}")
+            case "poll.failed" if event.fields["attempt"] == 1:
+                self._tell(f"{row.name}: {safe(row.trouble)}; looking again")
+            case "poll.recovered":
+                self._tell(f"{row.name}: the API answers again after {duration(event.fields['outage'])}")
+
+    def pause(self) -> float:
+        """Write the heartbeat when it is due."""
+        left = self._spoke_at + HEARTBEAT - self._clock()
+        if left > 0:
+            return left
+        self._tell(heartbeat(self._board, self._clock()))
+        return HEARTBEAT
+
+    def _tell(self, text: str) -> None:
+        self._spoke_at = self._clock()
+        complain(text)
+
+
+class Logged(Lines):
+    """Only heartbeats, in the log that tells all the rest."""
+
+    def changed(self, event: Event) -> None:  # noqa: ARG002 - the log has it
+        """Put off the heartbeat."""
+        self._spoke_at = self._clock()
+
+    def _tell(self, text: str) -> None:  # noqa: ARG002 - a log has data instead
+        import structlog  # noqa: PLC0415 - who gets here has imported it
+
+        self._spoke_at = self._clock()
+        tasks = {row.task_id: row.state for row in self._board.open}
+        waited = round(self._spoke_at - self._board.started_at, 3)
+        structlog.get_logger("waiter").info("wait.goes_on", tasks=tasks, waited=waited)
+
+
+def heartbeat(board: Board, now: float) -> str:
+    """Say what is awaited and since when, naming the first few."""
+    awaited = board.open
+    named = "; ".join(_condition(row, now) for row in awaited[:NAMED])
+    more = f"; and {len(awaited) - NAMED} more" if len(awaited) > NAMED else ""
+    of = f" for {len(awaited)} of {len(board.rows)} tasks" if len(board.rows) > 1 else ""
+    return f"still waiting after {duration(now - board.started_at)}{of}: {named}{more}"
+
+
+def _condition(row: Row, now: float) -> str:
+    trouble = f", but {safe(row.trouble)}" if row.trouble else ""
+    return f"{row.name} is {row.state}{_within(row.times(now))}{trouble}"
+
+
+def _within(times: str) -> str:
+    return f" ({times})" if times else ""

@@ -1,0 +1,39 @@
+"""Signals that end the command, as exceptions."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT or SIGTERM arrived; ``.name`` is its name, ``.exit_code`` 130 or 143."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.name = signal.Signals(signum).name
+        self.exit_code = 128 + signum
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Raise Interrupted for the signals that end a command; one that was ignored from the start stays so (nohup)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heeded = [signum for signum in _ENDING if signal.getsignal(signum) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, _raise) for signum in heeded}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _raise(signum: int, _: FrameType | None) -> None:
+    raise Interrupted(signum)

@@ -1,0 +1,42 @@
+"""``waiter status``: one look at each task."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from waiter.cli.display import start_log
+from waiter.cli.exits import Exit, worst
+from waiter.cli.input import read_ids
+from waiter.cli.output import Ending
+from waiter.cli.result import Result
+from waiter.cli.streams import complain, is_terminal, say
+from waiter.cli.text import explain
+from waiter.cli.wait import waiter_options
+from waiter.errors import TaskError, WaiterError
+from waiter.wait import Waiter
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, print what there is, and give the exit code."""
+    ids = read_ids(args.task_ids, getattr(sys.stdin, "buffer", None))
+    result = Result(args, to_terminal=is_terminal(sys.stdout))
+    start_log(args, say)
+    if not ids:
+        result.give([], success=True)
+        return Exit.FINISHED
+    with Waiter(**waiter_options(args)) as waiter:
+        endings = [_look(waiter, task_id) for task_id in ids]
+    code = worst(ending.error for ending in endings)
+    result.give(endings, success=code == Exit.FINISHED)
+    for error in (ending.error for ending in endings if ending.error and not ending.task):
+        complain(explain(error))
+    return code
+
+
+def _look(waiter: Waiter, task_id: str) -> Ending:
+    try:
+        task = waiter.status(task_id)
+    except WaiterError as error:
+        return Ending(task_id, error=error)
+    return Ending(task_id, task, TaskError(task) if task.failed else None)

@@ -1,0 +1,112 @@
+"""``waiter wait``: wait for tasks, print what they made, and run what comes next."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from waiter.cli import follow, output, signals
+from waiter.cli.board import Board
+from waiter.cli.display import choose, start_log
+from waiter.cli.exits import Exit, goes_on, worst
+from waiter.cli.input import read_ids
+from waiter.cli.next_step import check_command, run_command
+from waiter.cli.options import given
+from waiter.cli.result import Result
+from waiter.cli.streams import complain, is_terminal
+from waiter.errors import ConfigurationError
+from waiter.wait import Waiter
+
+
+def run(args: argparse.Namespace) -> int:
+    """Wait as the arguments say and give the exit code."""
+    problems: list[str] = []
+    ids = _checked(problems, lambda: read_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
+    result = _checked(problems, lambda: Result(args, to_terminal=is_terminal(sys.stdout)))
+    _checked(problems, lambda: check_command(args.command, args.environ))
+    inbox: follow.Inbox = SimpleQueue()
+    waiter = _checked(problems, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] else None
+    if problems:
+        raise ConfigurationError(*problems)
+    board = Board(ids, time.monotonic())
+    code = _wait(args, waiter, board, inbox) if waiter else Exit.FINISHED
+    endings = board.endings()
+    result.give(endings, success=code == Exit.FINISHED)
+    if code == Exit.FINISHED and args.command:
+        return run_command(args.command, args.environ | output.variables(output.created(endings)))
+    return code
+
+
+def _checked(problems: list[str], make: Any) -> Any:  # noqa: ANN401 - whatever is made
+    try:
+        return make()
+    except ConfigurationError as error:
+        problems += error.problems
+        return None
+
+
+def waiter_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Give the arguments of the library that these arguments of the command mean."""
+    limits = ("timeout", "max_outage", "stall_timeout")
+    options: dict[str, Any] = given(args, "base_url", "allow_http", *limits, "price", "max_rps")
+    if args.api_key_file:
+        options["api_key"] = Path(args.api_key_file)
+    if getattr(args, "no_learn", False):
+        options["learn"] = False
+    if getattr(args, "interval", None) is not None:
+        from tenacity import wait_fixed  # noqa: PLC0415 - for those who want it
+
+        options["wait"] = wait_fixed(args.interval)
+    return options
+
+
+def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.Inbox) -> int:
+    start_log(args, inbox.put)
+    progress = choose(args, board)
+    # Who sees the result as text on the screen sees there how each task ended, and needs not read it twice.
+    summary = not (is_terminal(sys.stdout) and (args.output or "text") == "text" and not args.command)
+    try:
+        thread = follow.start(waiter, list(board.rows), args.return_when, inbox)
+        follow.follow(inbox, board, progress, tell_errors=summary)
+        thread.join()
+    except signals.Interrupted as interruption:
+        progress.close(keep=summary)
+        _take_leave(args, board, interruption)
+        return interruption.exit_code
+    except BaseException:
+        progress.close(keep=True)
+        raise
+    progress.close(keep=summary)
+    waiter.close()
+    return _conclude(args, board)
+
+
+def _conclude(args: argparse.Namespace, board: Board) -> int:
+    outcomes = [row.outcome for row in board.rows.values() if row.outcome]
+    unfinished = [row.task_id for row in board.rows.values() if row.outcome is None or goes_on(row.outcome.error)]
+    if unfinished:
+        complain(f"to go on waiting: {resumption(args, unfinished)}")
+    return worst(outcome.error for outcome in outcomes)
+
+
+def _take_leave(args: argparse.Namespace, board: Board, interruption: signals.Interrupted) -> None:
+    unfinished = [row for row in board.rows.values() if row.task is None or not row.task.ended]
+    if not unfinished:
+        complain(f"interrupted by {interruption.name}")
+        return
+    named = ", ".join(f"{row.name} ({row.state})" for row in unfinished)
+    go_on = "this task goes on" if len(unfinished) == 1 else "these tasks go on"
+    complain(f"interrupted by {interruption.name}; {go_on}: {named}")
+    complain(f"to go on waiting: {resumption(args, [row.task_id for row in unfinished])}")
+
+
+def resumption(args: argparse.Namespace, task_ids: list[str]) -> str:
+    """Give the command line that takes up the wait for these tasks, with the options of this one."""
+    options = [word for word in args.argv if word not in {*args.task_ids, "-"}]
+    command = ["--", *args.command] if args.command else []
+    return shlex.join(["waiter", "wait", *options, *task_ids, *command])
