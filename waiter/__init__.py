@@ -7,6 +7,7 @@ from waiter._version import __version__
 
 if TYPE_CHECKING:
     from waiter import aio
+    from waiter.aio import AsyncWaiter
     from waiter.errors import (
         ApiError,
         ApiUnavailableError,
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
         WaiterError,
     )
     from waiter.events import Event
+    from waiter.law import History
     from waiter.outcome import Outcome, ReturnWhen
-    from waiter.schedule import History, Schedule, TimeLeft
+    from waiter.schedule import Schedule, TimeLeft
     from waiter.settings import Options
     from waiter.task import CreatedResources, Task, TaskState
-    from waiter.wait import AsyncWaiter, Waiter, wait_for_task, wait_for_tasks
+    from waiter.wait import Waiter, wait_for_task, wait_for_tasks
 
 __all__ = [
     "ApiError",
@@ -62,5 +64,5 @@ __all__ = [
 if not TYPE_CHECKING:
     # pytest imports this package everywhere for its plugin, and the command for its help: neither needs an HTTP client.
     __getattr__ = loads_lazily(
-        __name__, __all__, ["errors", "task", "outcome", "events", "schedule", "settings", "wait", "aio"]
+        __name__, __all__, ["errors", "task", "outcome", "events", "law", "schedule", "settings", "wait", "aio"]
     )

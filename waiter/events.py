@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from waiter.schedule import History
+from waiter.law import History
 from waiter.task import Task
 
 _LEVELS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from waiter.schedule import History
+from waiter.law import History
 
 if TYPE_CHECKING:
     from waiter.task import Sighting, Task

@@ -11,7 +11,8 @@ import msgspec
 
 from waiter.cli.streams import complain
 from waiter.errors import WaiterError
-from waiter.schedule import History, Schedule
+from waiter.law import History
+from waiter.schedule import Schedule
 from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait, cut, stamp, status_of
 from waiter.sidecar.store import Change, Happening

@@ -1,0 +1,55 @@
+"""How others pace their looks, as tenacity strategies, so that all are driven alike."""
+
+import random
+from typing import NamedTuple
+
+from tenacity import RetryCallState
+from tenacity.wait import wait_base, wait_exponential, wait_fixed, wait_random_exponential
+
+
+class Peer(NamedTuple):
+    """A named pace; some sleep before their first look."""
+
+    name: str
+    wait: wait_base
+    sleeps_first: bool = False
+
+
+class Doubling(wait_base):
+    """From 0.1 s, twice as long each time, up to 10 s: StateChangeConf of terraform-plugin-sdk."""
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        return min(0.1 * 2.0 ** min(retry_state.attempt_number - 1, 20), 10.0)
+
+
+class Smithy(wait_base):
+    """Anything between 2 s and a bound that doubles from 2 to 120 s: the waiters of the Smithy specification.
+
+    Its clipping to the time left never shows here, where no wait has a deadline.
+    """
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        return random.uniform(2.0, min(2.0 ** min(retry_state.attempt_number, 20), 120.0))
+
+
+class GoogleApiCore(wait_base):
+    """Anything between 0 and a bound that grows by half from 1 to 20 s: DEFAULT_POLLING of google-api-core."""
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        return random.uniform(0.0, min(1.5 ** min(retry_state.attempt_number - 1, 20), 20.0))
+
+
+FIXED = Peer("official SDKs, 3 s", wait_fixed(3))
+
+PEERS = (
+    FIXED,
+    Peer("older Go library, 1 s", wait_fixed(1), sleeps_first=True),
+    Peer("hcloud, 0.5 s", wait_fixed(0.5)),
+    Peer("botocore, 15 s", wait_fixed(15)),
+    Peer("azure-core, 30 s", wait_fixed(30)),
+    Peer("Smithy, 2-120 s", Smithy()),
+    Peer("google-api-core, 1-20 s", GoogleApiCore()),
+    Peer("terraform, 0.1-10 s", Doubling()),
+    Peer("tenacity exponential", wait_exponential(max=60)),
+    Peer("tenacity random exp.", wait_random_exponential(max=60)),
+)

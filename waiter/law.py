@@ -1,0 +1,219 @@
+"""What is known of how long a task will take: a history, the law that it suggests, and the pace that the law deserves.
+
+Laws are simpler in log-age u = ln(5 s + t), in which hazards are chances per unit of u:
+
+- ignorance is a hazard of 1 at every age, and gives gap(t) = √(2λ(5 + t)) + λ/2;
+- a past duration x is a bell around ln(5 + x), log-logistic in time: with z = k·(u - ln(5 + x)), the share that still
+  runs is S = 1 / (1 + eᶻ) and the density k·S·(1 - S);
+- a history is a mixture: narrow bells on what was seen, one broad bell around three quarters of their middle ("similar, but
+  not the same", and rather shorter, because to be late costs more than to look in vain), and a trace of ignorance that
+  never fades. As a task outlives the bells, the rest gains weight: the law doubts itself.
+"""
+
+import math
+import operator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Final
+
+import msgspec
+
+OFFSET: Final = 5.0
+"""Added to every age: below it the scale of things is not felt."""
+OLDEST: Final = 86_400.0
+"""No age counts for more than a day, so that every gap is bounded."""
+REMEMBERED: Final = 100
+"""So many of the newest durations count."""
+
+_YOUNGEST: Final = math.log(OFFSET)
+_BROAD: Final = 4.4
+_SHORTER: Final = 0.33
+_TRACE: Final = 0.003
+_AHEAD: Final = 0.7
+_FLOOR: Final = 0.002  # the least slope of a hull: it keeps gaps continuous in age
+
+
+class History(msgspec.Struct, frozen=True):
+    """What is known of one task type: past durations, newest first, and the ages of tasks that still run.
+
+    What is negative, infinite or not a number is dropped, and so is all but the newest hundred.
+    """
+
+    durations: Sequence[float] = ()
+    running: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        """Keep what can be a duration."""
+        for name in self.__struct_fields__:
+            usable = (float(value) for value in getattr(self, name) if 0 <= value < math.inf)
+            msgspec.structs.force_setattr(self, name, tuple(usable)[:REMEMBERED])
+
+    @property
+    def count(self) -> int:
+        """The number of past durations."""
+        return len(self.durations)
+
+    @property
+    def p10(self) -> float | None:
+        """One task in ten was at least this quick; None without durations."""
+        return self.quantile(0.1)
+
+    @property
+    def median(self) -> float | None:
+        """The duration in the middle; None without durations."""
+        return self.quantile(0.5)
+
+    @property
+    def p90(self) -> float | None:
+        """One task in ten took at least this long; None without durations."""
+        return self.quantile(0.9)
+
+    def quantile(self, share: float) -> float | None:
+        """The duration that this share (0 to 1) of the tasks kept within, interpolated; None without durations."""
+        if not self.durations:
+            return None
+        ranked = sorted(self.durations)
+        rank = share * (len(ranked) - 1)
+        return ranked[int(rank)] + (ranked[math.ceil(rank)] - ranked[int(rank)]) * (rank % 1)
+
+
+class Law:
+    """The number of ends to expect until an age: the integral of a hazard, given at log-ages, that is 1 ever after."""
+
+    def __init__(self, log_ages: Sequence[float], hazards: Sequence[float]) -> None:
+        self.log_ages: Final = log_ages
+        self.hazards: Final = hazards
+        self.ends: Final = list(accumulate(_areas(log_ages, hazards), initial=0.0))
+
+    def ended(self, age: float, share: float) -> float:
+        """The age at which this share (0 to 1) of the tasks that run at the given age have ended."""
+        log_ages, ends = [*self.log_ages, self.log_ages[-1] + 50], [*self.ends, self.ends[-1] + 50]
+        goal = _read(math.log(OFFSET + age), log_ages, ends) - math.log1p(-share)
+        return math.exp(_read(goal, ends, log_ages)) - OFFSET
+
+
+def _areas(xs: Sequence[float], ys: Sequence[float]) -> Iterator[float]:
+    """The areas under the straight lines between points."""
+    return ((b - a) * (c + d) / 2 for (a, b), (c, d) in zip(pairwise(xs), pairwise(ys), strict=True))
+
+
+def _read(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Where the straight lines between points, or the first or last of them prolonged, are at x."""
+    i = min(max(bisect_right(xs, x), 1), len(xs) - 1)
+    return ys[i - 1] + (ys[i] - ys[i - 1]) * (x - xs[i - 1]) / (xs[i] - xs[i - 1])
+
+
+class Pace:
+    """When the next look is due, for a law and a price.
+
+    Let S(b) be the share that still runs at b, and W(b) the cost of all that follows a look at b: by Keller's density the
+    integral of √(2λh)·S, and a part of a price. The best look after one at a is where Ψ(b) + S(a)·b is least, with
+    Ψ(b) = W(b) - the integral of S. So the candidates are the lower convex hull of Ψ, each due after the age a at which
+    S(a) = -Ψ'(b) = S(b)·(1 + √(2λh) + _AHEAD·λh).
+    """
+
+    def __init__(self, law: Law, price: float) -> None:
+        self.until: Final = math.exp(law.log_ages[-1]) - OFFSET
+        self._law: Final = law
+        ages = [math.exp(log_age) for log_age in law.log_ages]
+        alive = [math.exp(-ends) for ends in law.ends]
+        steps = [math.sqrt(2 * price * hazard / age) for hazard, age in zip(law.hazards, ages, strict=True)]
+        areas = accumulate(_areas(ages, [a * (1 + step) for a, step in zip(alive, steps, strict=True)]), initial=0.0)
+        costs = [_AHEAD * price * share - area for share, area in zip(alive, areas, strict=True)]
+        hull = _hull(ages, costs)
+        self._due: Final = [law.log_ages[i] for i in hull]
+        self._ends: Final = [law.ends[i] - math.log1p(steps[i] + _AHEAD * steps[i] ** 2 / 2) for i in hull]
+        self._due.append(math.log(ages[-1] + ignorant_gap(ages[-1] - OFFSET, price)))
+        self._ends.append(law.ends[-1])
+        for i, (here, there) in enumerate(pairwise(self._due), 1):
+            self._ends[i] = max(self._ends[i], self._ends[i - 1] + _FLOOR * (there - here))
+
+    def gap(self, age: float) -> float:
+        """Seconds from a look at this age, within what was seen, to the next."""
+        ends = _read(math.log(OFFSET + age), self._law.log_ages, self._law.ends)
+        return math.exp(_read(ends, self._ends, self._due)) - OFFSET - age
+
+
+def _hull(xs: Sequence[float], ys: Sequence[float]) -> list[int]:
+    """Which points carry the lower convex hull, from left to right (A. M. Andrew 1979)."""
+    hull: list[int] = []
+    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        while len(hull) > 1:
+            i, j = hull[-2:]
+            if (xs[j] - xs[i]) * (y - ys[i]) > (ys[j] - ys[i]) * (x - xs[i]):
+                break
+            hull.pop()
+        hull.append(k)
+    return hull
+
+
+def ignorant_gap(age: float, price: float) -> float:
+    """Seconds from a look at this age to the next, when nothing is known of such tasks."""
+    return math.sqrt(2 * price * (OFFSET + age)) + price / 2
+
+
+@lru_cache(maxsize=256)
+def estimate(history: History) -> Law:
+    """The law that a history of one duration or more suggests.
+
+    The narrow bells have the width of a kernel density estimate: the spread of the log-ages, itself drawn towards 0.15 by
+    two imagined durations, over N to the 0.15. The broad bell weighs 0.26 + 0.4/N: a bargain between a history that is
+    right, for which less is better, and one that is wrong by a factor of two. A task that has outlived all that ended counts
+    as ended now. The constants were tuned by cost on random laws; tests/benchmarks shows what they are worth on others.
+    """
+    longest = max(history.durations)
+    outlived = (age for age in history.running if age > longest)
+    seen = sorted(map(_log_age, (*history.durations, *outlived)))
+    weights = _weights(seen, [_log_age(age) for age in history.running if age <= longest])
+    count = len(seen)
+    middle = math.fsum(map(operator.mul, weights, seen))
+    spread = math.sqrt((2 * 0.15**2 + math.fsum((u - middle) ** 2 for u in seen)) / (count + 1))
+    narrow = min(max(1.8 * count**0.15 / spread, 2.0), 50.0)
+    broad = 0.26 + 0.4 / count
+    weights = [weight * (1 - broad) for weight in weights]
+    log_ages, hazards = _knots(seen, narrow), []
+    for log_age in log_ages:
+        alive, density = _bells(log_age, seen, weights, narrow)
+        doubted, doubt = _bells(log_age, [middle - _SHORTER], [broad], _BROAD)
+        hazards.append((density + doubt + _TRACE) / (alive + doubted + _TRACE))
+    return Law(log_ages, hazards)
+
+
+def _log_age(age: float) -> float:
+    return math.log(OFFSET + min(max(0.0, age), OLDEST))
+
+
+def _weights(seen: Sequence[float], running: Sequence[float]) -> list[float]:
+    """The weights of the log-ages seen, 1 together.
+
+    A task that still runs will turn out like one of those that took longer: its weight is shared out among them
+    (B. Efron 1967, "The two sample problem with censored data": redistribution to the right).
+    """
+    weights = [1.0] * len(seen)
+    for age in sorted(running):
+        later = bisect_left(seen, age)
+        growth = 1 + 1 / math.fsum(weights[later:])
+        weights[later:] = [weight * growth for weight in weights[later:]]
+    whole = math.fsum(weights)
+    return [weight / whole for weight in weights]
+
+
+def _knots(seen: Sequence[float], narrow: float) -> list[float]:
+    """Log-ages between which the hazard may count as straight: dense around what was seen, coarse elsewhere."""
+    first, last = max(seen[0] - 6 / narrow, _YOUNGEST), seen[-1] + 6 / narrow
+    before, within = math.ceil((first - _YOUNGEST) / 0.1), math.ceil(2 * narrow * (last - first))
+    return [*_even(_YOUNGEST, first, before), *_even(first, last, within), *_even(last, last + 3, 15)]
+
+
+def _even(first: float, last: float, count: int) -> list[float]:
+    return [first + (last - first) * i / count for i in range(count)]
+
+
+def _bells(log_age: float, centres: Sequence[float], weights: Sequence[float], steepness: float) -> tuple[float, float]:
+    """What bells leave alive at a log-age, and how dense the ends are there."""
+    shares = [1 / (1 + math.exp(steepness * (log_age - centre))) for centre in centres]
+    parts = [*map(operator.mul, weights, shares)]
+    alive = sum(parts)
+    return alive, steepness * (alive - sum(map(operator.mul, parts, shares)))
