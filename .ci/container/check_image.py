@@ -1,0 +1,236 @@
+"""Runs the image as platforms do, against a simulated cloud in its network: ``check_image.py IMAGE DIRECTORY``.
+
+The network must be one with nothing but loopback: containers share it with this program, and ports are taken as they are.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import statistics
+import subprocess
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from engine import (
+    CLOUD,
+    HARDENED,
+    IMAGE,
+    SURROUNDINGS,
+    WORK,
+    ask,
+    check,
+    ends_after,
+    mounted,
+    podman,
+    running,
+    say,
+    until,
+    waiter,
+)
+from pods import check_pods
+from tasks import ENDLESS, EXAMPLE, FAILED, FINISHED, INSTANCE, LATER, STRANGER
+
+KEY = "1234$simulated"
+USER = 65532
+LARGEST = 45_000_000  # bytes; what grows beyond this should be on purpose
+QUICK = 1.0  # seconds
+
+
+def prepare() -> None:
+    """Write what the containers are given."""
+    ended: dict[str, dict[str, Any]] = {
+        FINISHED: {"phases": [{"state": "FINISHED"}]},
+        FAILED: {"phases": [{"state": "RUNNING", "seconds": 0.3}, {"state": "ERROR"}], "error": "no valid host was found"},
+        ENDLESS: {"phases": [{"state": "RUNNING"}]},
+        LATER: {"phases": [{"state": "RUNNING", "seconds": 2}, {"state": "FINISHED"}]},
+        EXAMPLE: {"phases": [{"state": "RUNNING", "seconds": 2}, {"state": "FINISHED"}]},
+    }
+    tasks = [
+        {"id": name, "starts_when_seen": True, "created_resources": {"instances": [INSTANCE]}, **task}
+        for name, task in ended.items()
+    ]
+    (WORK / "cloud.json").write_text(json.dumps({"api_key": KEY, "tasks": tasks}), encoding="ascii")
+    for name, content in {"key/key": KEY, "wrong/key": "9999$wrong"}.items():
+        (WORK / name).parent.mkdir()
+        (WORK / name).write_text(content, encoding="ascii")
+    for name in ("state", "result"):
+        (WORK / name).mkdir()
+        os.chown(WORK / name, USER, USER)
+
+
+def check_contents() -> None:
+    """What is in it, and what is not."""
+    image = json.loads(podman("image", "inspect", IMAGE).stdout)[0]
+    config = image["Config"]
+    check("runs as a user by number", found=config["User"], expected=f"{USER}:{USER}")
+    check("is the command", found=config["Entrypoint"], expected=["waiter"])
+    check("has a health check", found=image["Healthcheck"]["Test"][0], expected="CMD")
+    labels = {"title", "description", "licenses", "version", "revision"}
+    check("says what it is", found=labels - {name.rpartition(".")[2] for name in config["Labels"]}, expected=set())
+    archive = subprocess.run(["podman", "save", "--format=docker-archive", IMAGE], stdout=subprocess.PIPE, check=True).stdout
+    say(f"size: {image['Size'] / 1e6:.1f} MB, {len(gzip.compress(archive, 6)) / 1e6:.1f} MB compressed")
+    check("is small", found=image["Size"] < LARGEST, expected=True)
+    root = Path(podman("image", "mount", IMAGE).stdout.strip())
+    try:
+        check_files(root)
+    finally:
+        podman("image", "unmount", IMAGE)
+
+
+def check_files(root: Path) -> None:
+    """No shell, no packager, no source, nothing that lends rights, and nothing that its user could change."""
+    files = {path: path.lstat() for path in root.rglob("*") if not path.is_symlink()}
+    unwanted = {"sh", "bash", "dash", "busybox", "apt", "dpkg", "pip", "pip3", "gcc"}
+    check("has no tools in it", found=[str(path) for path in files if path.name in unwanted and path.is_file()], expected=[])
+    check("has bytecode only", found=[str(path) for path in files if path.suffix == ".py"], expected=[])
+    check(
+        "lends no rights",
+        found=[str(path) for path, stat in files.items() if path.is_file() and stat.st_mode & 0o6000],
+        expected=[],
+    )
+    writable = {
+        str(path.relative_to(root)) for path, stat in files.items() if stat.st_mode & 0o002 or stat.st_uid or stat.st_gid
+    }
+    check("is not its user's", found=writable, expected={"tmp", "var/lib/waiter"})
+    parts = {"interpreter and C libraries": 0, "standard library": 0, "packages": 0, "waiter": 0, "certificates and records": 0}
+    for path, stat in files.items():
+        parts[part_of(path.relative_to(root))] += stat.st_size if path.is_file() else 0
+    say(", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in parts.items()))
+
+
+def part_of(path: Path) -> str:
+    """Say what a file is for."""
+    match path.parts:
+        case ("opt", "waiter", "lib", _, "site-packages", "waiter", *_):
+            return "waiter"
+        case ("opt", *_):
+            return "packages"
+        case (*_, directory, _) if ".so" in path.suffixes and "linux-gnu" in directory:
+            return "interpreter and C libraries"
+        case _ if any(part.startswith("python3.") for part in path.parts[:-1]):
+            return "standard library"
+        case ("etc" | "var", *_) | ("usr", "share", *_):
+            return "certificates and records"
+        case _:
+            return "interpreter and C libraries"
+
+
+def check_init_step() -> None:
+    """``waiter wait`` ends with the code that its task calls for."""
+    done = waiter("wait", FINISHED, "--output=json")
+    check("FINISHED is 0", found=done.returncode, expected=0)
+    check("the result is printed", found=json.loads(done.stdout)["created_resources"], expected={"instances": [INSTANCE]})
+    query = waiter("wait", FINISHED, "--output=text", "--query=created_resources.instances[0]")
+    check("a part of it is printed", found=(query.returncode, query.stdout), expected=(0, f"{INSTANCE}\n"))
+    done = waiter("wait", FAILED)
+    check("ERROR is 1", found=done.returncode, expected=1)
+    check("with the reason", found="no valid host was found" in done.stderr, expected=True)
+    wrong_key = (f"--volume={WORK}/wrong:/run/secrets/gcore:ro",)
+    for what, code, args in (
+        ("wrong usage", 2, ("wait", "--nonsense", FINISHED)),
+        ("no such task", 4, ("wait", STRANGER)),
+        ("no API", 5, ("wait", FINISHED, "--base-url=http://127.0.0.1:1", "--max-outage=1s")),
+        ("a stall", 6, ("wait", ENDLESS, "--stall-timeout=1s")),
+        ("a time-out", 124, ("wait", ENDLESS, "--timeout=1s")),
+        ("the command's own", 7, ("wait", FINISHED, "--", "python", "-c", "raise SystemExit(7)")),
+    ):
+        check(f"{what} is {code}", found=waiter(*args).returncode, expected=code)
+    refused = podman("run", "--rm", *HARDENED, *SURROUNDINGS, *wrong_key, *mounted()[1:], IMAGE, "wait", FINISHED, ok=False)
+    check("a wrong key is 3", found=refused.returncode, expected=3)
+
+
+def check_signals() -> None:
+    """SIGTERM ends a wait at once, and at any time: as process 1 it would be ignored while nobody has asked for it."""
+    with running("wait", "wait", ENDLESS):
+        time.sleep(1)
+        code, took = ends_after("wait", signal.SIGTERM)
+    check("SIGTERM is 143", found=code, expected=143)
+    check(f"SIGTERM ends a wait soon ({took:.3f} s)", found=took < QUICK, expected=True)
+    for delay in (0, 0.03, 0.06, 0.1, 0.15, 0.2):
+        with running("wait", "wait", ENDLESS):
+            time.sleep(delay)
+            code, took = ends_after("wait", signal.SIGTERM)
+        check(f"also {delay} s after its start ({took:.3f} s)", found=(code, took < QUICK), expected=(143, True))
+
+
+def check_start() -> None:
+    """How long a wait takes for a task that has ended already, without the time of podman itself."""
+    program = (
+        "import subprocess, sys, time\n"
+        "for _ in range(11):\n"
+        "    began = time.perf_counter()\n"
+        "    subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "    print(time.perf_counter() - began)\n"
+    )
+    for what, args in {"waiter --version": ["--version"], "waiter wait, FINISHED": ["wait", FINISHED, "--quiet"]}.items():
+        run = podman(
+            "run", "--rm", *HARDENED, *SURROUNDINGS, *mounted(), "--entrypoint=python", IMAGE, "-c", program, "waiter", *args
+        )
+        times = [float(line) for line in run.stdout.split()]
+        say(f"{what}: {statistics.median(times):.3f} s (median of {len(times)})")
+
+
+def check_sidecar() -> None:
+    """It answers the probes, keeps what it has accepted over SIGKILL, and stops at once."""
+    volumes = (f"--volume={WORK}/state:/var/lib/waiter", f"--volume={WORK}/result:/result")
+    with running("sidecar", "sidecar", LATER, "--result-file=/result/waiter.json", options=volumes) as name:
+        until("the sidecar is live", lambda: ask("GET", "127.0.0.1:8081/livez")[0] == HTTPStatus.OK)
+        check("and not ready", found=ask("GET", "127.0.0.1:8081/readyz")[0], expected=503)
+        check("its health check passes", found=health(name), expected=(0, ""))
+        until("it is ready once its task is FINISHED", lambda: ask("GET", "127.0.0.1:8081/readyz")[0] == HTTPStatus.OK)
+        check("and started", found=ask("GET", "127.0.0.1:8081/startupz")[0], expected=HTTPStatus.OK)
+        result = json.loads((WORK / "result/waiter.json").read_bytes())
+        check("the result is in the file", found=result["created_resources"], expected={"instances": [INSTANCE]})
+        check("a wait is accepted", found=ask("POST", "127.0.0.1:8080/v1/waits", {"tasks": [ENDLESS]})[0], expected=202)
+        metrics = ask("GET", "127.0.0.1:8081/metrics")[1]
+        check("it is measured", found=b'waiter_waits{state="waiting"} 1.0\n' in metrics, expected=True)
+        memory = (
+            int(Path(f"/proc/{podman('inspect', '--format={{.State.Pid}}', name).stdout.strip()}/statm").read_text().split()[1])
+            * 4096
+        )
+        say(f"memory of the sidecar: {memory / 1e6:.0f} MB")
+        check("SIGKILL is 137", found=ends_after(name, signal.SIGKILL)[0], expected=137)
+    with running("sidecar", "sidecar", options=volumes) as name:
+        until("the sidecar is live again", lambda: ask("GET", "127.0.0.1:8081/livez")[0] == HTTPStatus.OK)
+        status, wait = ask("GET", f"127.0.0.1:8080/v1/waits/{ENDLESS}")
+        check("it goes on with the wait", found=(status, json.loads(wait)["status"]), expected=(200, "waiting"))
+        code, took = ends_after(name, signal.SIGTERM)
+    check("SIGTERM is 0", found=code, expected=0)
+    check(f"SIGTERM ends a sidecar soon ({took:.3f} s)", found=took < QUICK, expected=True)
+    with running("sidecar", "simulate", f"--listen=127.0.0.1:{8091}") as name:
+        check("the health check of another command passes", found=health(name), expected=(0, ""))
+    shut = waiter("sidecar", "--listen=0.0.0.0:8080", options=volumes)
+    check("an open control listener without a token is 2", found=shut.returncode, expected=2)
+    check("a sidecar without a state directory that it can write is 2", found=waiter("sidecar").returncode, expected=2)
+
+
+def health(name: str) -> tuple[int, str]:
+    """Run the image's health check in a container; give its exit code and what it says."""
+    test = json.loads(podman("image", "inspect", IMAGE).stdout)[0]["Healthcheck"]["Test"]
+    done = podman("exec", name, *test[1:], ok=False)
+    return done.returncode, done.stderr
+
+
+def main() -> None:
+    """Check everything."""
+    prepare()
+    check_contents()
+    script = (f"--volume={WORK}/cloud.json:/cloud.json:ro",)
+    with running("cloud", "simulate", "/cloud.json", f"--listen={CLOUD}", options=script):
+        until("the simulated cloud is there", lambda: ask("GET", f"{CLOUD}/")[0] != 0)
+        check_init_step()
+        check_signals()
+        check_start()
+        check_sidecar()
+        check_pods()
+        code, _ = ends_after("cloud", signal.SIGTERM)
+    check("the simulation ends with 0", found=code, expected=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Writes pip's settings of this machine into a file for the build, and prints the mounts that go with it.
+
+They may come from several files and the environment, and name certificates and directories, which the build finds at other
+paths: the image has its own file of certificates at the path that is most usual.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PASSED_ON = {
+    *("cert", "client-cert", "default-timeout", "proxy", "retries", "timeout", "trusted-host"),
+    *("extra-index-url", "find-links", "index-url", "no-index"),
+}
+PLACE = "/run/pip-settings"
+
+
+def settings() -> dict[str, str]:
+    """Give what ``pip config list`` says; the environment overrules files."""
+    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
+    lines = [line.partition("=") for line in listing.splitlines() if "=" in line]
+    found = {name.rpartition(".")[2]: ast.literal_eval(value) for name, _, value in lines if not name.startswith(":env:")}
+    found |= {name.rpartition(".")[2]: ast.literal_eval(value) for name, _, value in lines if name.startswith(":env:")}
+    certificates = os.environ.get("SSL_CERT_FILE")
+    return ({"cert": certificates} if certificates else {}) | {name: found[name] for name in found.keys() & PASSED_ON}
+
+
+def moved(word: str, mounts: dict[Path, str]) -> str:
+    """Give the word as it must be inside; a path gets a mount."""
+    path = Path(word.removeprefix("file://"))
+    if not path.is_absolute() or not path.exists():
+        return word
+    # The pages of an index on the disk link to files beside it.
+    mounted = path.parent if word.startswith("file://") else path
+    place = mounts.setdefault(mounted, f"{PLACE}/{len(mounts)}")
+    scheme = "file://" if word.startswith("file://") else ""
+    return scheme + place + str(path).removeprefix(str(mounted))
+
+
+def main(target: Path) -> None:
+    """Write the file, print the arguments."""
+    mounts: dict[Path, str] = {}
+    lines = [f"{name} = {' '.join(moved(word, mounts) for word in value.split())}\n" for name, value in settings().items()]
+    target.write_text("[global]\n" + "".join(lines), encoding="utf-8")
+    for path, place in mounts.items():
+        print(f"--volume={path}:{place}:ro")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

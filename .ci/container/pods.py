@@ -1,0 +1,113 @@
+"""Runs the examples for Kubernetes as pods, as they are but for what podman has no notion of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import yaml
+from engine import CLOUD, WORK, ask, check, podman, until
+from tasks import EXAMPLE, FAILED, FINISHED, INSTANCE
+
+EXAMPLES = Path("examples/kubernetes")
+
+
+def example(name: str) -> dict[str, Any]:
+    """Read an example, told where the cloud is.
+
+    What podman 4.3 does otherwise than Kubernetes is kept out: it hands out a Secret without decoding it, starts an init
+    container that has succeeded once more, and then wants to remove it.
+    """
+    deployment: dict[str, Any] = yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8"))
+    deployment["metadata"]["annotations"] = {"io.podman.annotations.init.container.type": "always"}
+    pod = pod_of(deployment)
+    pod["restartPolicy"] = "Never"
+    for container in pod["initContainers"]:
+        container["env"] = [{"name": "GCORE_BASE_URL", "value": f"http://{CLOUD}"}]
+    for volume in pod["volumes"]:
+        if volume.pop("secret", None):
+            volume["hostPath"] = {"path": str(WORK / "key"), "type": "Directory"}
+    return deployment
+
+
+@contextmanager
+def played(deployment: dict[str, Any], *, ok: bool = True) -> Iterator[str]:
+    """Have the pods of a deployment run, if with ``ok`` they must; gives the first part of the names of its containers."""
+    file = WORK / "pod.yaml"
+    file.write_text(yaml.safe_dump(deployment), encoding="utf-8")
+    name = f"{deployment['metadata']['name']}-pod-0"
+    podman("play", "kube", "--network=host", str(file), ok=ok)
+    try:
+        yield name
+    finally:
+        podman("play", "kube", "--down", str(file))
+        podman("volume", "prune", "--force")
+
+
+def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
+    """Give the part that describes the pod."""
+    pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
+    return pod
+
+
+def answers(probe: dict[str, Any]) -> bool:
+    """Whether a probe passes."""
+    return ask("GET", f"127.0.0.1:{probe['port']}{probe['path']}")[0] == HTTPStatus.OK
+
+
+def logged(container: str, word: str) -> bool:
+    """Whether a container has written the word."""
+    return word in podman("logs", container).stdout
+
+
+def check_pods() -> None:
+    """Run both examples with an application."""
+    check_init_container()
+    check_failed_init_container()
+    check_sidecar_container()
+
+
+def check_init_container() -> None:
+    """The application starts once the task has ended, and has what it made."""
+    with played(example("init-container.yaml")) as pod:
+        until("the application starts after its init container", lambda: logged(f"{pod}-app", INSTANCE))
+        asked = "--format={{.State.ExitCode}} {{.HostConfig.ReadonlyRootfs}} {{.EffectiveCaps}}"
+        check("which was as the example says", found=podman("inspect", asked, f"{pod}-wait").stdout, expected="0 true []\n")
+
+
+def check_failed_init_container() -> None:
+    """The application does not start when the task has failed."""
+    deployment = example("init-container.yaml")
+    args = pod_of(deployment)["initContainers"][0]["args"]
+    args[args.index(EXAMPLE)] = FAILED
+    with played(deployment, ok=False) as pod:
+        asked = "--format={{.State.Status}} {{.State.ExitCode}}"
+        states = [podman("inspect", asked, f"{pod}-{name}").stdout for name in ("wait", "app")]
+    check("an application whose task has failed does not start", found=states, expected=["exited 1\n", "created 0\n"])
+
+
+def check_sidecar_container() -> None:
+    """The probes pass once the task has ended, and the application has the result, and a door to ask at.
+
+    Native sidecars are unknown to podman, so the application itself waits here, and the probes are asked from here. Ports need
+    no publishing in this network.
+    """
+    deployment = example("sidecar.yaml")
+    pod = pod_of(deployment)
+    (sidecar,), (application,) = pod.pop("initContainers"), pod["containers"]
+    del sidecar["restartPolicy"], sidecar["ports"]
+    probes = {kind: sidecar.pop(f"{kind}Probe")["httpGet"] for kind in ("startup", "readiness", "liveness")}
+    ask_for_wait = (
+        f"""wget -qO- --header 'Content-Type: application/json' --post-data '["{FINISHED}"]' 127.0.0.1:8080/v1/waits"""
+    )
+    application["command"] = ["sh", "-c", f"until cat /result/waiter.json; do sleep 1; done; {ask_for_wait}; exec sleep 60"]
+    pod["containers"].append(sidecar)
+    with played(deployment) as name:
+        for kind, probe in probes.items():
+            until(f"the {kind} probe passes", partial(answers, probe))
+        until("the application has the result", lambda: logged(f"{name}-app", INSTANCE))
+        until("and asks for a wait", lambda: logged(f"{name}-app", FINISHED))
