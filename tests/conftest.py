@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from drivers import Awaited, Blocking, Driver
 
 from waiter.testing import SimulatedCloud
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_comes() -> Iterator[None]:
+    """The command configures logging, and tests run it in this process."""
+    yield
+    logging.getLogger("waiter").setLevel(logging.NOTSET)
+    structlog.reset_defaults()
 
 
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])

@@ -6,7 +6,6 @@ import io
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +15,6 @@ from structlog.testing import capture_logs
 
 from waiter import Event, TaskError, TaskState, TaskTimeoutError, wait_for_task
 from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never_ends, status
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_it_comes() -> Iterator[None]:
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
 
 PHASES = (Phase("NEW", 10), Phase("RUNNING", 10), Phase("RUNNING", 10, "NETWORK"), Phase("FINISHED"))
 

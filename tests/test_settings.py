@@ -66,7 +66,7 @@ def test_all_problems_are_named_at_once() -> None:
         "the base URL 'ftp://x' must look like https://host",
         "timeout must be seconds, 0 or more, or a timedelta, not -1",
         "max_outage must be seconds, 0 or more, or a timedelta, not 'long'",
-        "price: not a positive number of seconds (0.0)",
+        "price: not above 0 and within a day, in seconds (0.0)",
     )
 
 

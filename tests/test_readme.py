@@ -1,0 +1,142 @@
+"""What the README promises is so."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import waiter
+import waiter.settings
+from waiter import (
+    ApiUnavailableError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidResponseError,
+    PermissionDeniedError,
+    Task,
+    TaskError,
+    TaskNotFoundError,
+    TasksError,
+    TaskStalledError,
+    TaskState,
+    TaskTimeoutError,
+    WaiterError,
+)
+from waiter.cli import main
+from waiter.cli.exits import exit_code
+from waiter.settings import Options
+from waiter.testing import SimulatedCloud, ended
+
+pytest_plugins = ["pytester"]
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def table_after(heading: str) -> list[list[str]]:
+    section = README.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def errors_of(row: list[str]) -> list[str]:
+    return [name for name in re.findall(r"`(\w+Error)`", row[0]) if hasattr(waiter, name)]
+
+
+def test_the_first_screen_says_what_it_does_for_whom() -> None:
+    """One sentence, for whom, and the two commands, before anybody scrolls."""
+    first = "\n".join(README.splitlines()[:22])
+    assert "tells you the moment a Gcore Cloud task ends" in first
+    assert "a deploy script, a step of a pipeline, a container beside your application" in first
+    assert "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/waiter demo" in first
+    assert ".venv/bin/pip install '.[test]' && .venv/bin/pytest" in first
+
+
+def test_the_table_of_errors_is_whole() -> None:
+    """Every error stands in it, with what it carries."""
+    named = {name for row in table_after("Errors") for name in errors_of(row)}
+    exported = {name for name in waiter.__all__ if name.endswith("Error")} - {"WaiterError", "ApiError"}
+    assert named == exported
+
+
+TASK = Task(id="t-1", state=TaskState.ERROR)
+ENDS: dict[str, WaiterError] = {
+    "TaskError": TaskError(TASK),
+    "ConfigurationError": ConfigurationError("no API key"),
+    "AuthenticationError": AuthenticationError("401"),
+    "PermissionDeniedError": PermissionDeniedError("403"),
+    "TaskNotFoundError": TaskNotFoundError("404"),
+    "ApiUnavailableError": ApiUnavailableError("503"),
+    "InvalidResponseError": InvalidResponseError("[]"),
+    "TaskStalledError": TaskStalledError(TASK, waited=1),
+    "TaskTimeoutError": TaskTimeoutError("t-1", waited=1, last_task=None, last_error=None),
+    "TasksError": TasksError.of(succeeded={}, failed={"t-1": TaskError(TASK)}),
+}
+
+
+@pytest.mark.parametrize("row", table_after("Errors"), ids=lambda row: row[0].partition("`, ")[0].strip("`"))
+def test_each_error_carries_what_the_table_says_and_has_its_exit_code(row: list[str]) -> None:
+    """The attributes are there, and the command ends with that code."""
+    for name in errors_of(row):
+        error = ENDS[name]
+        assert [one for one in re.findall(r"`\.(\w+)`", row[2]) if not hasattr(error, one)] == []
+        if row[3].isdigit() and name != "ConfigurationError":
+            assert exit_code(error) == int(row[3])
+
+
+def test_the_table_of_arguments_is_whole() -> None:
+    """Every argument stands in it, once; those for tests stand in their docstring."""
+    named = [re.findall(r"`(\w+)`", row[0])[0] for row in table_after("Arguments")]
+    assert sorted([*named, "allow_http", "sleep", "clock"]) == sorted(Options.__annotations__)
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> SimulatedCloud:
+    """Leads the README's code, as it stands, into the simulation."""
+    cloud = SimulatedCloud.virtual(strict=False)
+    for task_id in ("26986bc0-748a-4448-b836-0a2aa465eb06", "id-1", "id-2"):
+        cloud.add(ended({"instances": ["i-1"]}), task_id=task_id)
+    real = waiter.settings.resolve
+
+    def resolve(options: Any, *rest: Any) -> Any:
+        return real(cloud.options | options, *rest)
+
+    monkeypatch.setattr("waiter.wait.resolve", resolve)
+    return cloud
+
+
+@pytest.mark.parametrize("code", [code for code in blocks("python") if "def test_" not in code])
+def test_the_python_of_the_readme_runs(code: str, cloud: SimulatedCloud, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it stands, against the simulation."""
+    exec(compile(code, "README.md", "exec"), {})
+    capsys.readouterr()
+    assert len(cloud.requests) >= 1
+
+
+def test_the_readmes_test_passes(pytester: pytest.Pytester) -> None:
+    """A user's suite that begins like this works."""
+    pytester.makepyfile(next(code for code in blocks("python") if "def test_" in code))
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=1)
+
+
+def test_every_option_of_the_readmes_commands_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    """No command of the README names an option that the command's help does not."""
+    used = {found for block in blocks("console") for found in re.findall(r"waiter (\w+)[^|\n]*? (--[a-z-]{2,})", block)}
+    assert used
+    for command, option in used:
+        with suppress(SystemExit):
+            main([command, "--help"])
+        assert option in capsys.readouterr().out, (command, option)
+
+
+def test_pictures_and_folders_that_are_named_are_there() -> None:
+    """No dead link."""
+    root = Path(__file__).parent.parent
+    named = [*re.findall(r"!\[[^]]*\]\(([^)]+)\)", README), "examples/kubernetes", "tests/benchmarks/startup.py"]
+    assert [name for name in named if not (root / name).exists()] == []
