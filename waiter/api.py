@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import msgspec
 
 from waiter import errors
-from waiter.task import Task, decode_task
+from waiter.task import Task, TaskState, decode_task
 
 TASKS_PATH = "/cloud/v1/tasks"
 _TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
@@ -42,6 +42,12 @@ def task_path(task_id: str) -> str:
 def past_path(task_type: str, *, limit: int) -> str:
     """Give the path that lists the newest tasks of a type; ``limit`` is 1 to 1000."""
     return f"{TASKS_PATH}?{urlencode({'task_type': task_type, 'order_by': 'desc', 'limit': limit})}"
+
+
+def active_path(*, limit: int, offset: int) -> str:
+    """Give the path that lists a part of the tasks that have not ended, newest first; ``limit`` is 1 to 1000."""
+    states = [("state", state.value) for state in (TaskState.NEW, TaskState.RUNNING)]
+    return f"{TASKS_PATH}?{urlencode([*states, ('limit', limit), ('offset', offset)])}"
 
 
 def is_task_id(text: object) -> bool:
@@ -71,9 +77,45 @@ def read_tasks(answer: Answer) -> list[Task]:
         raise _invalid(answer, f"{error}: {_quoted(answer.body)}", "listing") from None
 
 
+class Active(msgspec.Struct, frozen=True, gc=False):
+    """As much of a task as tells whether it goes on."""
+
+    id: str
+    state: str
+    detailed_state: str | None = None
+
+
+class ActivePage(msgspec.Struct, frozen=True):
+    """A page of a listing: its tasks, each with its JSON; their ``count`` on all pages; the ``size`` of this one in bytes."""
+
+    tasks: list[tuple[Active, bytes]]
+    count: int
+    size: int
+
+
+def read_active(answer: Answer) -> ActivePage:
+    """Read a page of the listing of tasks that go on; raises one ApiError for any other answer."""
+    _raise_for_status(answer, "listing")
+    try:
+        page = _decode_page(answer.body)
+        tasks = [(_decode_active(body), cast("bytes", body)) for body in page.results]
+    except (ValueError, RecursionError) as error:
+        raise _invalid(answer, f"{error}: {_quoted(answer.body)}", "listing") from None
+    return ActivePage(tasks, page.count, len(answer.body))
+
+
 class _Listing(msgspec.Struct):
     count: int
     results: list[dict[str, Any]]
+
+
+class _Page(msgspec.Struct):
+    count: int
+    results: list[msgspec.Raw]
+
+
+_decode_page = msgspec.json.Decoder(_Page).decode
+_decode_active = msgspec.json.Decoder(Active).decode
 
 
 def _raise_for_status(answer: Answer, subject: str) -> None:

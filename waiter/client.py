@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
 from waiter._version import __version__
-from waiter.api import Answer, past_path, read_date, read_task, read_tasks, task_path
+from waiter.api import ActivePage, Answer, active_path, past_path, read_active, read_date, read_task, read_tasks, task_path
 from waiter.errors import ApiUnavailableError, ConfigurationError, InvalidResponseError
 from waiter.server_clock import ServerClock
-from waiter.task import Sighting, Task
-from waiter.transport import KEEPALIVE_EXPIRY, Transport
+from waiter.task import Sighting, Task, decode_task
 
 if TYPE_CHECKING:
+    from waiter.pool import Pool
     from waiter.settings import ApiKey, Settings
 
 LARGEST_BODY = 16 * 2**20
-HttpClient = TypeVar("HttpClient", httpx.Client, httpx.AsyncClient)
+# Longer than most gaps between looks, so that they share a connection, and shorter than what balancers allow (60 s is usual).
+KEEPALIVE_EXPIRY = 55.0
+_PORTS = {"http": 80, "https": 443}
+_HEADERS = {"Accept": "application/json", "User-Agent": f"gcore-waiter/{__version__}"}
 
 
 class _Auth(httpx.Auth):
@@ -40,28 +44,37 @@ class _Auth(httpx.Auth):
             yield request
 
 
-class _Caller(Generic[HttpClient]):
+class _Caller:
     """All that the two clients do alike: everything but the sending."""
 
-    def __init__(self, settings: Settings, http: HttpClient) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._http: HttpClient = http
         self._auth = _Auth(settings.api_key)
         self._server_clock = ServerClock()
 
-    def _request(self, path: str, timeout: float) -> httpx.Request:
-        return self._http.build_request(
+    def _request(self, http: httpx.Client | httpx.AsyncClient, path: str, timeout: float) -> httpx.Request:
+        return http.build_request(
             "GET",
             f"{self._settings.base_url}{path}",
-            headers={"Accept": "application/json", "User-Agent": f"gcore-waiter/{__version__}"},
+            headers=_HEADERS,
             timeout=timeout,
             extensions={"total_timeout": timeout},
         )
 
-    def _answer(self, response: httpx.Response, body: bytes) -> Answer:
+    def _answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes, url: str) -> Answer:
         key = self._settings.api_key
-        headers = {name.lower(): key.hide(value) for name, value in response.headers.items()}
-        return Answer(response.status_code, headers, key.hide_in_bytes(body), str(response.url))
+        shown = {name.lower(): key.hide(value) for name, value in headers}
+        return Answer(status, shown, key.hide_in_bytes(body), url)
+
+    def sighting(self, body: bytes) -> Sighting:
+        """Read a task as a listing has just shown it. Raises ValueError."""
+        task = decode_task(body)
+        return Sighting(task, self._server_clock.age(task.created_on, now=self._settings.clock()))
+
+    def _active(self, answer: Answer, asked_at: float) -> ActivePage:
+        page = read_active(answer)
+        self._sightings(answer, asked_at, [])
+        return page
 
     def _sightings(self, answer: Answer, asked_at: float, tasks: list[Task]) -> list[Sighting]:
         now = self._settings.clock()
@@ -94,27 +107,29 @@ class _Body:
 
 
 @contextmanager
-def _faults_of(request: httpx.Request) -> Iterator[None]:
+def _faults_of(url: str) -> Iterator[None]:
     """Turn every fault of the network into one error."""
+    subject = url.partition("?")[0].rpartition("/")[2]
     try:
         yield
-    except (httpx.TransportError, TimeoutError) as error:
-        message = f"no answer: {_fault(error)}"
-        raise ApiUnavailableError(message, url=str(request.url)) from error
+    except (httpx.TransportError, OSError) as error:
+        message = f"no answer: {_fault(error)} ({subject})"
+        raise ApiUnavailableError(message, url=url) from error
     except httpx.RequestError as error:
-        message = f"not what the API describes: {_fault(error)}"
-        raise InvalidResponseError(message, url=str(request.url)) from error
+        message = f"not what the API describes: {_fault(error)} ({subject})"
+        raise InvalidResponseError(message, url=url) from error
 
 
 def _fault(error: Exception) -> str:
     return ": ".join(filter(None, [type(error).__name__, str(error)]))
 
 
-class Client(_Caller[httpx.Client]):
+class Client(_Caller):
     """Asks the API and blocks until it answers; times are seconds."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, settings.client or _make_client(settings))
+        super().__init__(settings)
+        self._http: httpx.Client = settings.client or _make_client(settings)
         if not isinstance(self._http, httpx.Client):
             message = "client must be an httpx.Client here; an httpx.AsyncClient goes with AsyncWaiter and waiter.aio"
             raise ConfigurationError(message)
@@ -131,6 +146,11 @@ class Client(_Caller[httpx.Client]):
         answer = self._fetch(past_path(task_type, limit=limit), timeout)
         return self._sightings(answer, asked_at, read_tasks(answer))
 
+    def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:
+        """List a part of the tasks that have not ended. Raises ApiError."""
+        asked_at = self._settings.clock()
+        return self._active(self._fetch(active_path(limit=limit, offset=offset), timeout), asked_at)
+
     def close(self) -> None:
         """Close the connections, unless the client is the user's own."""
         if self._settings.client is None:
@@ -143,26 +163,32 @@ class Client(_Caller[httpx.Client]):
         self.close()
 
     def _fetch(self, path: str, timeout: float) -> Answer:
-        request = self._request(path, timeout)
+        request = self._request(self._http, path, timeout)
         body = _Body(self._settings.clock() + timeout, self._settings)
-        with _faults_of(request):
+        with _faults_of(str(request.url)):
             response = self._http.send(request, stream=True, auth=self._auth, follow_redirects=False)
             try:
                 for chunk in response.iter_bytes():
                     body.add(chunk)
             finally:
                 response.close()
-        return self._answer(response, bytes(body))
+        return self._answer(response.status_code, response.headers.items(), bytes(body), str(response.url))
 
 
-class AsyncClient(_Caller[httpx.AsyncClient]):
+class AsyncClient(_Caller):
     """Like Client, awaited."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, settings.client or _make_async_client(settings))
-        if not isinstance(self._http, httpx.AsyncClient):
+        super().__init__(settings)
+        # Proxies and clients of the user's own are httpx's business, and so is trio.
+        self._pool = _make_pool(settings) if settings.client is None and settings.proxy is None else None
+        if not isinstance(settings.client, httpx.AsyncClient | None):
             message = "client must be an httpx.AsyncClient here; an httpx.Client goes with Waiter and wait_for_task"
             raise ConfigurationError(message)
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        return self._settings.client or _make_async_client(self._settings)
 
     async def get_task(self, task_id: str, *, timeout: float) -> Sighting:  # noqa: ASYNC109 - like Client
         """Like Client.get_task, awaited."""
@@ -176,9 +202,16 @@ class AsyncClient(_Caller[httpx.AsyncClient]):
         answer = await self._fetch(past_path(task_type, limit=limit), timeout)
         return self._sightings(answer, asked_at, read_tasks(answer))
 
+    async def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
+        """Like Client.get_active, awaited."""
+        asked_at = self._settings.clock()
+        return self._active(await self._fetch(active_path(limit=limit, offset=offset), timeout), asked_at)
+
     async def close(self) -> None:
         """Like Client.close, awaited."""
-        if self._settings.client is None:
+        if self._pool is not None and self._pool.is_of_use:
+            await self._pool.close()
+        if self._settings.client is None and "_http" in vars(self):
             await self._http.aclose()
 
     async def __aenter__(self) -> Self:
@@ -188,22 +221,72 @@ class AsyncClient(_Caller[httpx.AsyncClient]):
         await self.close()
 
     async def _fetch(self, path: str, timeout: float) -> Answer:  # noqa: ASYNC109 - like Client
+        if self._pool is not None and self._pool.is_of_use:
+            return await self._fetch_from(self._pool, path, timeout)
         import anyio  # noqa: PLC0415 - it brings asyncio, which a blocking wait never needs
 
-        request = self._request(path, timeout)
+        request = self._request(self._http, path, timeout)
         body = _Body(self._settings.clock() + timeout, self._settings)
-        with _faults_of(request), anyio.fail_after(timeout):
+        with _faults_of(str(request.url)), anyio.fail_after(timeout):
             response = await self._http.send(request, stream=True, auth=self._auth, follow_redirects=False)
             try:
                 async for chunk in response.aiter_bytes():
                     body.add(chunk)
             finally:
                 await response.aclose()
-        return self._answer(response, bytes(body))
+        return self._answer(response.status_code, response.headers.items(), bytes(body), str(response.url))
+
+    async def _fetch_from(self, pool: Pool, path: str, timeout: float) -> Answer:  # noqa: ASYNC109 - like Client
+        with _faults_of(f"{self._settings.base_url}{path}"):
+            async with pool.within(timeout):
+                return await self._ask_with_the_newest_key(pool, path, timeout)
+
+    async def _ask_with_the_newest_key(self, pool: Pool, path: str, timeout: float) -> Answer:  # noqa: ASYNC109
+        key = self._settings.api_key
+        answer = await self._ask(pool, path, timeout, sent := key.header)
+        if answer.status == httpx.codes.UNAUTHORIZED:
+            key.read_again()
+            if key.header != sent:
+                return await self._ask(pool, path, timeout, key.header)
+        return answer
+
+    async def _ask(self, pool: Pool, path: str, timeout: float, key: str) -> Answer:  # noqa: ASYNC109 - like Client
+        body = _Body(self._settings.clock() + timeout, self._settings)
+        status, headers = await pool.get(path, _HEADERS | {"Authorization": key}, body.add)
+        return self._answer(status, headers, bytes(body), f"{self._settings.base_url}{path}")
+
+
+class BorrowedClient:
+    """Like AsyncClient, over a blocking one: ``run`` awaits a blocking call. It closes nothing."""
+
+    def __init__(self, client: Client, run: Callable[..., Awaitable[Any]]) -> None:
+        self._client = client
+        self._run = run
+
+    async def get_task(self, task_id: str, *, timeout: float) -> Sighting:  # noqa: ASYNC109 - like Client
+        """Like Client.get_task, awaited."""
+        return cast("Sighting", await self._run(self._client.get_task, task_id, timeout=timeout))
+
+    async def get_past(self, task_type: str, *, limit: int, timeout: float) -> list[Sighting]:  # noqa: ASYNC109 - like Client
+        """Like Client.get_past, awaited."""
+        return cast("list[Sighting]", await self._run(self._client.get_past, task_type, limit=limit, timeout=timeout))
+
+    async def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
+        """Like Client.get_active, awaited."""
+        return cast("ActivePage", await self._run(self._client.get_active, limit=limit, offset=offset, timeout=timeout))
+
+    def sighting(self, body: bytes) -> Sighting:
+        """Like Client.sighting."""
+        return self._client.sighting(body)
+
+    async def close(self) -> None:
+        """Leave the connections to whom they belong."""
 
 
 def _make_client(settings: Settings) -> httpx.Client:
-    transport = Transport(ssl_context=_ssl_context(settings), proxy=settings.proxy)
+    from waiter.transport import Transport  # noqa: PLC0415 - httpcore takes long to load, and an import may not be followed by a wait
+
+    transport = Transport(ssl_context=_ssl_context(settings), proxy=settings.proxy, keepalive_expiry=KEEPALIVE_EXPIRY)
     return httpx.Client(transport=transport, trust_env=False)
 
 
@@ -212,6 +295,14 @@ def _make_async_client(settings: Settings) -> httpx.AsyncClient:
     verify = _ssl_context(settings) or ssl.create_default_context(capath="/")
     transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=settings.proxy)
     return httpx.AsyncClient(transport=transport, trust_env=False)
+
+
+def _make_pool(settings: Settings) -> Pool:
+    from waiter.pool import Pool, Server  # noqa: PLC0415 - it brings asyncio, which a blocking wait never needs
+
+    url = httpx.URL(settings.base_url)
+    host, netloc, path = (part.decode("ascii") for part in (url.raw_host, url.netloc, url.raw_path))
+    return Pool(Server(host, url.port or _PORTS[url.scheme], netloc, path, _ssl_context(settings)))
 
 
 def _ssl_context(settings: Settings) -> ssl.SSLContext | None:

@@ -51,6 +51,11 @@ class Tally:
         self._outcomes |= {outcome.task_id: outcome for outcome in outcomes}
 
     @property
+    def task_ids(self) -> list[str]:
+        """All that are awaited, each once, in the order asked for."""
+        return list(self._outcomes)
+
+    @property
     def is_over(self) -> bool:
         """Whether nobody has to wait any longer."""
         ended = [outcome for outcome in self._outcomes.values() if outcome]

@@ -6,15 +6,15 @@ tenacity's own loop is the state machine. A :class:`Plan` holds what one wait kn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from waiter import errors
 from waiter.events import Reporter
 from waiter.history import read_history
-from waiter.schedule import History, TimeLeft, backoff
+from waiter.law import History
+from waiter.schedule import TimeLeft, backoff
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -65,23 +65,20 @@ class Plan:
         self._confirm = False
 
     @property
-    def policy(self) -> dict[str, Any]:
-        """The arguments that make a tenacity ``Retrying`` or ``AsyncRetrying`` follow this plan."""
-        return {
-            "before": self._start_look,
-            "retry": self._goes_on,
-            "after": self._take_failure,
-            "wait": self._pause,
-            "stop": self._is_over,
-            "before_sleep": self._tell_failure,
-            "retry_error_callback": self._give_up,
-        }
-
-    @property
     def request_timeout(self) -> float:
         """How long the next look may take: longer after each failure, cut to the time left."""
         patience = min(REQUEST_TIMEOUT * (1 + self._failures / 2), LONGEST_REQUEST_TIMEOUT)
-        return min(patience, max(self._deadline - self._now(), SHORTEST_REQUEST_TIMEOUT))
+        return min(patience, max(self.time_left, SHORTEST_REQUEST_TIMEOUT))
+
+    @property
+    def time_left(self) -> float:
+        """How long this wait may still go on; when none is left, the look that is due is the last."""
+        return self._deadline - self._now()
+
+    @property
+    def may_do_without_until(self) -> float:
+        """Up to when somebody else's looks may stand for this wait's own; never after one that failed."""
+        return -inf if self._failures else min(self._deadline, self._changed_at + self._settings.stall_timeout)
 
     def saw(self, sighting: Sighting) -> Sighting:
         """Take note of an answer, and tell what is new in it."""
@@ -124,16 +121,19 @@ class Plan:
         """Go on without a past."""
         self._tell("history.unavailable", error=str(error))
 
-    @contextmanager
-    def interruption(self) -> Iterator[None]:
+    def held_back(self, seconds: float) -> None:
+        """Take note that a look had to queue up for so long: it begins now, and the time is none of an outage's."""
+        self._looked_at = self._now()
+        self._failing_since += seconds
+        self._missing_since += seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Say, to whoever reads the traceback of Ctrl-C or of a cancellation, that the task does not end with the wait."""
-        try:
-            yield
-        except Exception:
-            raise
-        except BaseException as interruption:
-            interruption.add_note(f"the wait for task {self.task_id} was interrupted; the task goes on")
-            raise
+        if error is not None and not isinstance(error, Exception):
+            error.add_note(f"the wait for task {self.task_id} was interrupted; the task goes on")
 
     # What tenacity asks, in the order in which it asks.
 
@@ -244,12 +244,31 @@ class Plan:
 
     def _take_history(self) -> None:
         history = self._histories.get(self.task)
-        if history is not None and history is not self._history:
+        if history is not None and self._settings.learn and history is not self._history:
             self._history = history
             self._schedule = self._settings.wait.learned(history)
 
     def _seconds_since(self, moment: float) -> float:
         return round(self._now() - moment, 3)
+
+
+def _answer_of_the_plan(question: str) -> Callable[[RetryCallState], Any]:
+    def answer(state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's questions differ
+        return getattr(state.args[0], question)(state)
+
+    return answer
+
+
+# The arguments that make a tenacity ``Retrying`` follow the plan that its function is called with, as the first argument.
+POLICY: dict[str, Any] = {
+    "before": _answer_of_the_plan("_start_look"),
+    "retry": _answer_of_the_plan("_goes_on"),
+    "after": _answer_of_the_plan("_take_failure"),
+    "wait": _answer_of_the_plan("_pause"),
+    "stop": _answer_of_the_plan("_is_over"),
+    "before_sleep": _answer_of_the_plan("_tell_failure"),
+    "retry_error_callback": _answer_of_the_plan("_give_up"),
+}
 
 
 def _error_of(state: RetryCallState) -> errors.ApiError | None:

@@ -1,47 +1,27 @@
-"""The drivers: a blocking and an awaited one, a few lines each, for one plan."""
+"""The blocking driver, a few lines around one plan, and the doors to it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Self, Unpack
 
-import msgspec
-from tenacity import AsyncRetrying, Retrying
+from tenacity import Retrying
 
-from waiter.client import AsyncClient, BorrowedClient, Client
-from waiter.errors import ApiError, ConfigurationError, WaiterError
-from waiter.history import LISTED, Histories, shared_histories
+from waiter.base import Base
+from waiter.client import Client
+from waiter.errors import ApiError, WaiterError
+from waiter.history import LISTED
 from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import REQUEST_TIMEOUT, Plan
-from waiter.settings import Options, Settings, TaskRef, all_task_ids, resolve, task_ids
+from waiter.plan import POLICY, REQUEST_TIMEOUT, Plan
+from waiter.settings import Options, TaskRef, all_task_ids, resolve, task_ids
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
     from waiter.task import Sighting, Task
 
 
-class _Base:
-    """What both waiters know: the settings, and what was learned of the past."""
-
-    def __init__(self, settings: Settings, histories: Histories | None = None) -> None:
-        self._settings = settings
-        account = settings.api_key.header
-        own = settings.client is not None
-        self._histories = histories or (Histories() if own else shared_histories(settings.base_url, account))
-
-    def _plan(self, ref: TaskRef) -> Plan:
-        ids = task_ids(ref)
-        if len(ids) != 1:
-            message = f"wait() takes one task, not {len(ids)}: wait_all() takes any number"
-            raise ConfigurationError(message)
-        return Plan(ids[0], self._settings, self._histories)
-
-    def _policy(self, plan: Plan) -> dict[str, Any]:
-        return plan.policy | ({"sleep": self._settings.sleep} if self._settings.sleep else {})
-
-
-class Waiter(_Base):
+class Waiter(Base):
     """Waits for tasks over connections that it keeps; a context manager, and safe to share between threads.
 
     >>> with Waiter(timeout=600) as waiter:  # doctest: +SKIP
@@ -53,25 +33,27 @@ class Waiter(_Base):
     def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__(resolve(options))
         self._client = Client(self._settings)
+        self._sleep = self._settings.sleep or Retrying().sleep
 
     def wait(self, task_id: TaskRef) -> Task:
         """Wait until the task is FINISHED and give it as it ended, with its ``created_resources``.
 
         Raises TaskError when it ended in ERROR, TaskTimeoutError, TaskStalledError, or the ApiError that ended the wait.
         """
-        plan = self._plan(task_id)
+        with self._plan(task_id) as plan:
+            return plan.conclude(Retrying(**POLICY, sleep=self._sleep)(self._look, plan))
 
-        def look() -> Sighting:
+    def _look(self, plan: Plan) -> Sighting:
+        for pause in self._turns(plan):
+            self._sleep(pause)
+        with self._heeding():
             sighting = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
-            if (task_type := plan.wants_past) is not None:
-                try:
-                    plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
-                except ApiError as error:
-                    plan.cannot_learn(error)
-            return sighting
-
-        with plan.interruption():
-            return plan.conclude(Retrying(**self._policy(plan))(look))
+        if (task_type := plan.wants_past) is not None:
+            try:
+                plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
+            except ApiError as error:
+                plan.cannot_learn(error)
+        return sighting
 
     def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
@@ -97,11 +79,13 @@ class Waiter(_Base):
         for batch in self._outcomes(all_task_ids(task_ids)):
             yield from batch
 
-    def _outcomes(self, ids: list[str]) -> Iterator[list[Outcome]]:
+    def _outcomes(self, ids: Sequence[str]) -> Generator[list[Outcome], None, None]:
         if len(ids) > 1:
-            from waiter.many import in_background  # noqa: PLC0415 - a wait for one task needs no event loop
+            # A wait for one task needs no event loop, and asyncio takes long to load.
+            from waiter.aio import AsyncWaiter  # noqa: PLC0415
+            from waiter.many import in_background  # noqa: PLC0415
 
-            yield from in_background(lambda: AsyncWaiter._beside(self)._outcomes(ids))  # noqa: SLF001 - its twin
+            yield from in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
             return
         for task_id in ids:
             try:
@@ -127,3 +111,29 @@ class Waiter(_Base):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:
+    """Wait until a task is FINISHED and give the IDs of what it created.
+
+    ``task_id`` is an ID, or what the API answered to the request that started the work: ``{"tasks": [...]}``. All of its
+    tasks are awaited, and with none of them there is nothing to wait for. The arguments are those of
+    :class:`waiter.Options`.
+
+    Raises TaskError when the task ended in ERROR, TaskTimeoutError, TaskStalledError, the ApiError that ended the wait, or
+    ConfigurationError; and TasksError when there are several tasks.
+    """
+    ids = task_ids(task_id)
+    with Waiter(**options) as waiter:
+        tasks = [waiter.wait(one) for one in ids] if len(ids) == 1 else waiter.wait_all(ids).values()
+    return CreatedResources.merge(task.created_resources for task in tasks)
+
+
+def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Options]) -> dict[str, CreatedResources]:
+    """Wait until several tasks are FINISHED and give, for each ID once, what the task created.
+
+    The arguments are those of :class:`waiter.Options`. Raises TasksError when some end badly, with the others in it, or
+    ConfigurationError.
+    """
+    with Waiter(**options) as waiter:
+        return {task_id: task.created_resources for task_id, task in waiter.wait_all(task_ids).items()}

@@ -23,8 +23,8 @@ from waiter.cli.live import ASCII, FANCY, Live, block, glyphs_for
 from waiter.cli.progress import Lines, Logged, Progress
 from waiter.errors import ApiUnavailableError, TaskError
 from waiter.events import Event
+from waiter.law import History
 from waiter.outcome import Outcome
-from waiter.schedule import History, TimeLeft
 
 
 class Clock:

@@ -10,8 +10,6 @@ from collections.abc import Callable
 import httpcore  # noqa: F401
 import pytest
 
-import waiter.testing
-
 pytest_plugins = ["pytester"]
 
 LOOK = """
@@ -120,10 +118,3 @@ def test_imports_nothing_needless(statement: str, absent: list[str]) -> None:
     script = f"import sys; {statement}; print([name for name in {absent} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_exports_what_it_says() -> None:
-    """Every name of the package is there, and no other."""
-    assert [name for name in waiter.testing.__all__ if getattr(waiter.testing, name, None) is None] == []
-    with pytest.raises(AttributeError, match=r"^module 'waiter\.testing' has no attribute 'pytest'$"):
-        waiter.testing.pytest  # noqa: B018 - looking is the test
