@@ -29,7 +29,7 @@ def test_everything_that_is_promised_is_there(package: object) -> None:
 
 
 def test_importing_the_package_loads_nothing_slow() -> None:
-    """pytest imports it everywhere, for the plugin."""
+    """Pytest imports it everywhere, for the plugin."""
     assert loaded_by("import waiter, waiter.testing") & SLOW == set()
 
 

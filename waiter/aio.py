@@ -105,6 +105,7 @@ class AsyncWaiter(Base):
         look = self._ask(plan) if seat is None else self._crowd.look(seat, self._ask, self._client.sighting)
         sighting = plan.saw(await look)
         if (task_type := plan.wants_past) is not None:
+            self._jump_the_queue()
             try:
                 plan.learn(await self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
             except ApiError as error:
@@ -122,8 +123,7 @@ class AsyncWaiter(Base):
         clock, sleep = self._settings.clock, self._sleep
         while (quiet := self._pacer.quiet(clock())) > INSTANT:
             await sleep(quiet)
-        self._pacer.take(clock(), self._settings.max_rps)
-        self._pacer.went(clock())
+        self._jump_the_queue()
         with self._heeding():
             return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
 

@@ -49,6 +49,7 @@ class Waiter(Base):
         with self._heeding():
             sighting = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
         if (task_type := plan.wants_past) is not None:
+            self._jump_the_queue()
             try:
                 plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
             except ApiError as error:

@@ -25,6 +25,7 @@ from waiter.errors import ApiUnavailableError, TaskError
 from waiter.events import Event
 from waiter.law import History
 from waiter.outcome import Outcome
+from waiter.schedule import TimeLeft
 
 
 class Clock:

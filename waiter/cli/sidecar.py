@@ -23,7 +23,7 @@ def make_parser() -> Parser:
         examples=(
             "waiter sidecar --state-dir /var/lib/waiter\n"
             "waiter sidecar TASK_ID --result-file /shared/result.json    # ready once the task is FINISHED\n"
-            "curl --json '{\"tasks\": [\"TASK_ID\"]}' http://127.0.0.1:8080/v1/waits\n"
+            'curl --json \'{"tasks": ["TASK_ID"]}\' http://127.0.0.1:8080/v1/waits\n'
             "curl 'http://127.0.0.1:8080/v1/waits/TASK_ID?wait=30s'"
         ),
         epilog="SIGTERM and SIGINT end it with exit code 0; its waits go on when it is started again.",

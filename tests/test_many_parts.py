@@ -1,0 +1,180 @@
+"""The parts of a crowd, where the tests of the whole do not reach."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from math import inf
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import trio
+from tenacity import wait_fixed
+
+from waiter import AsyncWaiter, AuthenticationError, ConfigurationError, Waiter, aio
+from waiter.alarm import Alarm
+from waiter.api import Active, ActivePage
+from waiter.crowd import Crowd
+from waiter.seat import Seat
+from waiter.testing import SimulatedCloud, ended, finishes, status
+
+
+def test_a_rest_ends_by_itself_or_is_ended() -> None:
+    """On the event loop's own time."""
+
+    async def main() -> list[bool]:
+        alarm, loop = Alarm(None), asyncio.get_running_loop()
+        alarm.wake()
+        began = loop.time()
+        await alarm.rest(0.01)
+        alarm.wake()
+        loop.call_soon(alarm.wake)
+        await alarm.rest(60)
+        rest = alarm.rest(60)
+        states = [alarm.is_resting]
+        alarm.reset(0)
+        await rest
+        alarm.stop()
+        return [*states, alarm.is_resting, loop.time() - began < 5]
+
+    assert asyncio.run(main()) == [True, False, True]
+
+
+def test_a_rest_that_gets_longer() -> None:
+    """When it is over, it may not be."""
+    more = [0.01, 0.0]
+
+    class Longer(Alarm):
+        def more(self) -> float:
+            return more.pop(0)
+
+    async def main() -> None:
+        await Longer(None).rest(0)
+
+    asyncio.run(main())
+    assert more == []
+
+
+def test_a_sleep_that_fails() -> None:
+    """Its error is the sleeper's."""
+
+    async def sleep(_: float) -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        await Alarm(sleep).rest(1)
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(main())
+
+
+def test_a_listing_that_began_too_early() -> None:
+    """It says nothing to a wait that wants a look from now on."""
+
+    async def main() -> list[bool]:
+        seats: list[Seat] = []
+
+        async def ask(**_: float) -> ActivePage:
+            crowd._wanting.add(seats[1])
+            return ActivePage([(Active("t-0", "RUNNING"), b""), (Active("t-1", "RUNNING"), b"")], 2, 200)
+
+        crowd = Crowd(ask, None, asyncio.get_running_loop().time)
+        for number in range(2):
+            plan: Any = SimpleNamespace(task_id=f"t-{number}", task=None, may_do_without_until=inf)
+            seats.append(crowd.enter(plan))
+        await crowd._make_listing()
+        return [seat.listed_at > -inf for seat in seats]
+
+    assert asyncio.run(main()) == [True, False]
+
+
+def test_a_blocking_crowd(cloud: SimulatedCloud) -> None:
+    """A blocking client of one's own is asked for listings and for past durations too."""
+    cloud.add_past("create_vm", [60.0] * 20)
+    ids = [cloud.add(finishes(60)) for _ in range(30)]
+    with Waiter(**cloud.options) as waiter:
+        assert list(waiter.wait_all(ids)) == ids
+    paths = " ".join(request.path for request in cloud.requests)
+    assert ("task_type=create_vm" in paths, "state=NEW" in paths) == (True, True)
+
+
+def test_a_listing_is_quiet_too(cloud: SimulatedCloud) -> None:
+    """A refusal for one task holds back the listing of all."""
+    ids = [cloud.add(finishes(60 if place else 20)) for place in range(40)]
+    cloud.fault(status(429, 7), task=ids[0])
+    events: list[Any] = []
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options, wait=wait_fixed(3), on_event=events.append) as waiter:
+            await waiter.wait_all(ids)
+
+    asyncio.run(main())
+    refused_at = next(request.at for request in cloud.requests if request.status == 429)
+    assert not [request for request in cloud.requests if refused_at + 0.01 < request.at < refused_at + 6.9]
+
+
+def test_a_blocking_wait_keeps_to_the_budget(cloud: SimulatedCloud) -> None:
+    """One wait alone, too."""
+    with Waiter(**cloud.options, max_rps=0.2, learn=False) as waiter:
+        waiter.wait(cloud.add(finishes(20)))
+    gaps = [later.at - earlier.at for earlier, later in pairwise(cloud.requests)]
+    assert (min(gaps) > 4.8, len(gaps) >= 4) == (True, True)
+
+
+def test_a_key_that_is_refused() -> None:
+    """It is not sent twice."""
+    cloud = SimulatedCloud(strict=False)
+    with cloud.serve() as url, pytest.raises(AuthenticationError):
+        asyncio.run(aio.wait_for_task("t-1", api_key="wrong", base_url=url))
+    assert [request.status for request in cloud.requests] == [401]
+
+
+def test_one_look() -> None:
+    """Whatever the state."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(30), watched=False)
+
+    async def main() -> str:
+        async with AsyncWaiter(**cloud.async_options) as waiter:
+            return str((await waiter.status(task_id)).state)
+
+    assert asyncio.run(main()) == "RUNNING"
+
+
+@pytest.mark.parametrize("max_rps", [0, -1, "many", True])
+def test_max_rps_is_checked(max_rps: Any) -> None:
+    """A number of requests per second."""
+    with pytest.raises(ConfigurationError, match="max_rps must be requests per second, more than 0, not"):
+        AsyncWaiter(api_key="k", max_rps=max_rps)
+
+
+def test_a_key_that_was_rotated(tmp_path: Path) -> None:
+    """A key file is read again after a 401, on kept connections too."""
+    cloud = SimulatedCloud()
+    task_id = cloud.add(ended({"instances": ["i-1"]}))
+    file = tmp_path / "key"
+    file.write_text(cloud.api_key)
+    with cloud.serve() as url:
+
+        async def main() -> Any:
+            async with AsyncWaiter(api_key=file, base_url=url) as waiter:
+                waiter._settings.api_key._token = "an-old-one"
+                return (await waiter.wait(task_id)).created_resources.instances
+
+        assert asyncio.run(main()) == ("i-1",)
+
+
+def test_trio_over_real_http() -> None:
+    """Without asyncio, httpx has the connections, and each wait looks by itself."""
+    cloud = SimulatedCloud()
+    task_id = cloud.add(finishes(0.1, {"instances": ["i-1"]}))
+
+    with cloud.serve() as url:
+
+        async def main() -> Any:
+            options: Any = {"api_key": cloud.api_key, "base_url": url, "wait": wait_fixed(0.2)}
+            return (await aio.wait_for_task(task_id, **options)).instances
+
+        assert trio.run(main) == ("i-1",)

@@ -1,0 +1,91 @@
+"""One budget of requests for all waits of an account: how long the next request has to hold back.
+
+A token bucket bounds the requests per second. A refusal (429, or any answer with Retry-After) silences everybody for as long as
+the server asks, and takes a quarter off the pace at which requests really went; from there it doubles every five seconds.
+"""
+
+from __future__ import annotations
+
+from math import exp, exp2, inf
+from threading import Lock
+
+# What may go at once after a quiet time, in seconds of the full pace: enough for a handful of waits to start together.
+BURST = 0.1
+# The requests that are on their way when the first refusal arrives are refused too: together they count as one refusal.
+ONE_REFUSAL = 1.0
+SLOWEST = 1.0
+SLOWDOWN = 0.75
+DOUBLES_IN = 5.0
+_MEMORY = 5.0
+
+
+class Pacer:
+    """Gives out turns; safe to share between threads. All times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._next = self._quiet_until = self._slowed_at = self._counted_at = -inf
+        self._slowed_to = inf
+        self._recent = 0.0
+        self.season = 0
+
+    def take(self, now: float, max_rps: float) -> float:
+        """Take a turn, and tell when it is; there is one after the other, ``max_rps`` of them in a second at most."""
+        with self._lock:
+            turn = max(self._next, now - BURST)
+            self._next = turn + 1 / self._pace(turn, max_rps)
+            return max(turn, now)
+
+    def went(self, now: float) -> None:
+        """Take note that a request was sent."""
+        with self._lock:
+            self._recent = 1.0 + self._recent * exp((self._counted_at - now) / _MEMORY)
+            self._counted_at = now
+
+    def quiet(self, now: float) -> float:
+        """For how long nobody shall ask, because the server said so."""
+        return max(0.0, self._quiet_until - now)
+
+    def refused(self, now: float, max_rps: float, retry_after: float) -> None:
+        """Take note that the server wants fewer requests, and none for ``retry_after`` seconds."""
+        with self._lock:
+            pace = self._pace(now, max_rps)
+            self._quiet_until = max(self._quiet_until, now + retry_after)
+            if now < self._slowed_at + ONE_REFUSAL:
+                return
+            if self._next <= now:  # nobody queues up, so requests went more slowly than they could have
+                pace = min(pace, self._recent * exp((self._counted_at - now) / _MEMORY) / _MEMORY)
+            self._slowed_to = max(SLOWEST, pace * SLOWDOWN)
+            self._slowed_at = now
+            self._next = self._quiet_until
+            self.season += 1
+
+    def _pace(self, now: float, max_rps: float) -> float:
+        recovering = max(0.0, now - max(self._slowed_at, self._quiet_until))
+        return min(max_rps, self._slowed_to * exp2(recovering / DOUBLES_IN))
+
+
+class Turn:
+    """One request's place in the queue; it is lost when a refusal slows everybody, and taken anew."""
+
+    def __init__(self, pacer: Pacer, max_rps: float) -> None:
+        self._pacer = pacer
+        self._max_rps = max_rps
+        self._season = -1
+        self._at = -inf
+
+    def pause(self, now: float, *, is_last: bool = False) -> float:
+        """Tell how long the request still has to hold back; a last look cannot come later, and goes in a quiet time too."""
+        if self._season != self._pacer.season:
+            self._season = self._pacer.season
+            self._at = self._pacer.take(now, self._max_rps)
+        quiet = self._pacer.quiet(now)
+        return 0.0 if is_last and quiet else max(self._at - now, quiet)
+
+
+_of_process: dict[tuple[str, str], Pacer] = {}
+
+
+def shared_pacer(base_url: str, account: str) -> Pacer:
+    """Give the pacer that all waits of this process have in common for one account."""
+    return _of_process.setdefault((base_url, account), Pacer())
