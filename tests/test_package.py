@@ -36,3 +36,27 @@ def test_importing_the_package_loads_nothing_slow() -> None:
 def test_importing_the_wait_loads_no_more_than_a_wait_needs() -> None:
     """A blocking wait needs no event loop, and a log line may never be written."""
     assert loaded_by("from waiter import wait_for_task") & SLOW == {"httpx", "tenacity", "msgspec"}
+
+
+HOUR = """
+import httpx, pathlib, waiter
+from tenacity import wait_fixed
+now = 0.0
+def answer(request):
+    task = {"id": "t", "state": "RUNNING" if now < 3600 else "FINISHED", "task_type": "create_vm"}
+    return httpx.Response(200, json=task)
+def sleep(seconds):
+    global now
+    now += seconds
+client = httpx.Client(transport=httpx.MockTransport(answer))
+waiter.wait_for_task("t", api_key="1$a", client=client, sleep=sleep, clock=lambda: now, wait=wait_fixed(1))
+status = pathlib.Path("/proc/self/status").read_text()
+print(status.partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is where it is measured")
+def test_an_hour_of_polling_fits_into_35_megabytes() -> None:
+    """Every second for an hour, and no more memory at its end than a wait needs."""
+    ran = subprocess.run([sys.executable, "-c", HOUR], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) * 1024 < 35e6
