@@ -278,3 +278,26 @@ def test_it_can_be_awaited_under_trio() -> None:
         return (await aio.wait_for_task("t-1", api_key=KEY, client=client)).instances
 
     assert trio.run(main) == ("i-1",)
+
+
+def test_a_client_of_ones_own_has_the_deadline_between_chunks() -> None:
+    """Where waiter does not own the connection, a slow body is given up at its next chunk."""
+    now = 0.0
+
+    def body() -> Iterator[bytes]:
+        nonlocal now
+        for byte in json.dumps(TASK):
+            now += 1
+            yield byte.encode()
+
+    mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body())))
+    with pytest.raises(ApiUnavailableError, match=r"the whole answer took too long \(t-1\)"):
+        look("https://api.gcore.com", client=mine, clock=lambda: now)
+    assert now == 6
+
+
+@both
+def test_no_time_left_is_no_answer(get: Callable[..., None], server: SimulatedCloud) -> None:
+    """A request that may take no time is not sent."""
+    with server.serve() as url, pytest.raises(ApiUnavailableError):
+        get(url, timeout=0.0)

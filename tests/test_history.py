@@ -8,8 +8,9 @@ import pytest
 from drivers import Driver
 from tenacity import wait_fixed
 
-from waiter import Waiter, wait_for_task
-from waiter.history import Histories, shared_histories
+from waiter import History, Task, TaskState, Waiter, wait_for_task
+from waiter.history import Histories, read_history, shared_histories
+from waiter.task import Sighting
 from waiter.testing import Fault, SimulatedCloud, empty, ended, finishes, html, status, truncated, wrong_types
 
 
@@ -131,6 +132,13 @@ def test_the_past_of_a_type_can_be_listed() -> None:
         past = waiter.past("create_k8s_cluster_v2")
     took = [one.task.finished_on - one.task.created_on for one in past if one.task.finished_on and one.task.created_on]
     assert [length.total_seconds() for length in took] == [70, 60]
+
+
+def test_ended_tasks_without_times_teach_nothing() -> None:
+    """What the listing does not say is not guessed; a task that runs counts by its age."""
+    running = Sighting(Task(id="a", state=TaskState.RUNNING), age=7.0)
+    timeless = Sighting(Task(id="b", state=TaskState.FINISHED), age=9.0)
+    assert read_history([running, timeless]) == History(durations=(), running=(7.0,))
 
 
 def test_a_finished_task_needs_no_history() -> None:

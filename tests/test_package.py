@@ -9,6 +9,7 @@ import pytest
 
 import waiter
 from waiter import testing
+from waiter._lazy import loads_lazily
 
 SLOW = {"httpx", "httpcore", "structlog", "tenacity", "msgspec", "asyncio", "rich", "anyio"}
 
@@ -26,6 +27,11 @@ def test_everything_that_is_promised_is_there(package: object) -> None:
     assert [name for name in names if getattr(package, name, None) is None] == []
     with pytest.raises(AttributeError, match="has no attribute 'wait_for_godot'"):
         _ = package.wait_for_godot  # type: ignore[attr-defined]
+
+
+def test_a_module_is_loaded_like_any_other_name() -> None:
+    """``waiter.aio`` needs no import of its own."""
+    assert loads_lazily("waiter", ["aio"], ["aio"])("aio") is waiter.aio
 
 
 def test_importing_the_package_loads_nothing_slow() -> None:
