@@ -9,7 +9,9 @@ import socket
 import ssl
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -19,10 +21,20 @@ import pytest
 import trio
 import trustme
 
-from waiter import ApiUnavailableError, AsyncWaiter, ConfigurationError, InvalidResponseError, Waiter, aio, wait_for_task
-from waiter.client import LARGEST_BODY, AsyncClient, Client
+from waiter import (
+    ApiError,
+    ApiUnavailableError,
+    AsyncWaiter,
+    ConfigurationError,
+    InvalidResponseError,
+    Waiter,
+    aio,
+    wait_for_task,
+)
+from waiter.client import AsyncClient, Client
 from waiter.settings import Options, Settings, resolve
 from waiter.testing import SimulatedCloud, drip, ended, half_body, hang, reset, status
+from waiter.wire import LARGEST_BODY
 
 KEY = "1234$abcdef"
 TASK = {"id": "t-1", "state": "FINISHED", "task_type": "create_vm", "created_resources": {"instances": ["i-1"]}}
@@ -220,15 +232,19 @@ def test_redirects_are_not_followed_even_by_a_client_that_would() -> None:
     assert hosts == ["api.gcore.com"]
 
 
-def test_a_key_that_the_server_echoes_is_not_shown() -> None:
+@pytest.mark.parametrize("echo", [KEY, r"1234\u0024abcdef", r"1234\u0024abcde\u0066", "1234%24abcdef", "%31234%24abcde%66"])
+def test_a_key_that_the_server_echoes_is_not_shown(echo: str) -> None:
     """Not in the message, whatever the API says, and not in the headers that messages are made of."""
-    text = f'{{"message": "Bad token {KEY}"}}'
+    text = f'{{"message": "Bad token {echo}"}}'
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(400, text=text)))
-    with pytest.raises(Exception, match=r"Bad token \*\*\*"):
+    with pytest.raises(ApiError, match=r"^the API answers 400: Bad token \*\*\* \(t-1\)$"):
         look("https://api.gcore.com", client=mine)
-    location = f"https://evil.example/{KEY}"
+    mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(400, text=f"Bad token {echo}")))
+    with pytest.raises(ApiError, match=r"^the API answers 400: 'Bad token \*\*\*' \(t-1\)$"):
+        look("https://api.gcore.com", client=mine)
+    location = f"https://evil.example/{echo}"
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(302, headers={"location": location})))
-    with pytest.raises(Exception, match=r"redirects to https://evil.example/\*\*\*"):
+    with pytest.raises(ApiError, match=r"redirects to https://evil.example/\*\*\*,"):
         look("https://api.gcore.com", client=mine)
 
 
@@ -250,24 +266,78 @@ def test_connections_are_kept_between_looks(server: SimulatedCloud) -> None:
         assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
-def test_a_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of the environment gets the request with its whole URL."""
+@contextmanager
+def server_of(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A server of one answer: its address, and the request's lines once it is gone."""
     lines: list[bytes] = []
-    body = json.dumps(TASK).encode()
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
-            lines.append(connection.recv(65536).splitlines()[0])
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            lines.extend(connection.recv(65536).splitlines())
+            connection.sendall(answer)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        look("http://gcore.example", allow_http=True)
+        yield f"127.0.0.1:{listener.getsockname()[1]}", lines
         thread.join()
-    assert lines == [b"GET http://gcore.example/cloud/v1/tasks/t-1 HTTP/1.1"]
+
+
+# RFC 7617, 2: "Basic " and the Base64 of "me:s@cret".
+SECRET = b"Proxy-Authorization: Basic bWU6c0BjcmV0"
+
+
+@both
+@pytest.mark.parametrize(("user", "secrets"), [("", []), ("http://", []), ("http://me:s%40cret@", [SECRET])])
+def test_a_proxy_is_asked(get: Callable[..., None], user: str, secrets: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment gets the request with its whole URL, and the credentials that are its own."""
+    body = json.dumps(TASK).encode()
+    with server_of(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as (address, lines):
+        monkeypatch.setenv("http_proxy", f"{user}{address}")
+        get("http://gcore.example", allow_http=True)
+    assert lines[0] == b"GET http://gcore.example/cloud/v1/tasks/t-1 HTTP/1.1"
+    assert [line for line in lines if line.lower().startswith(b"proxy-auth")] == secrets
+
+
+@both
+def test_a_proxy_that_refuses_a_tunnel(get: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets its own credentials and not the key, and none is shown."""
+    with server_of(b"HTTP/1.1 407 No Way\r\nContent-Length: 0\r\n\r\n") as (address, lines):
+        monkeypatch.setenv("https_proxy", f"http://me:s%40cret@{address}")
+        with pytest.raises(ApiUnavailableError, match=r"^no answer: ProxyError: 407 No Way \(t-1\)$"):
+            get("https://gcore.example")
+    assert lines[0] == b"CONNECT gcore.example:443 HTTP/1.1"
+    assert [line for line in lines if b"uthorization" in line] == [SECRET]
+
+
+def test_threads_that_share_a_client_do_not_wait_for_each_other() -> None:
+    """As many looks are under way as are asked for: here, none is answered before the last has come."""
+    cloud = SimulatedCloud(api_key=KEY, strict=False)
+    cloud.add(ended(), task_id="t-1", watched=False)
+    together = threading.Barrier(20)
+    answer = cloud.answer
+
+    def answer_together(*request: Any) -> Any:
+        together.wait(5)
+        return answer(*request)
+
+    cast("Any", cloud).answer = answer_together
+    with cloud.serve() as url, Client(settings(base_url=url)) as client, ThreadPoolExecutor(20) as threads:
+        looks = [threads.submit(client.get_task, "t-1", timeout=10) for _ in range(20)]
+    assert {look.result().task.id for look in looks} == {"t-1"}
+
+
+def test_a_new_key_gets_no_new_time(server: SimulatedCloud, tmp_path: Path) -> None:
+    """A request that is sent again with the newest key has one deadline for both."""
+    server.latency = 0.5
+    file = tmp_path / "key"
+    file.write_text("old")
+    with server.serve() as url, Client(settings(base_url=url, api_key=file)) as client:
+        file.write_text(KEY)
+        with pytest.raises(ApiUnavailableError, match=r"no answer: ReadTimeout: timed out \(t-1\)"):
+            client.get_task("t-1", timeout=0.9)
+    assert [request.status for request in server.requests] == [401, 200]
 
 
 def test_it_can_be_awaited_under_trio() -> None:
@@ -301,3 +371,32 @@ def test_no_time_left_is_no_answer(get: Callable[..., None], server: SimulatedCl
     """A request that may take no time is not sent."""
     with server.serve() as url, pytest.raises(ApiUnavailableError):
         get(url, timeout=0.0)
+
+
+def test_no_frame_of_a_traceback_shows_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where local variables are shown, as structlog, rich and error trackers do."""
+    monkeypatch.setenv("GCORE_API_KEY", KEY)
+
+    async def main() -> None:
+        await aio.wait_for_task("t-1", base_url="http://127.0.0.1:1", max_outage=0)
+
+    with pytest.raises(ApiUnavailableError) as caught:
+        asyncio.run(main())
+    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert KEY not in shown.replace(f"KEY = {KEY!r}", "")
+
+
+def test_many_tasks_need_asyncio() -> None:
+    """Under trio that is said, with what to do instead."""
+
+    async def main() -> None:
+        await aio.wait_for_tasks(["t-1", "t-2"], api_key=KEY)
+
+    with pytest.raises(ConfigurationError, match=r"need asyncio: elsewhere, await wait\(\) for each"):
+        trio.run(main)
+
+
+def test_a_key_that_may_stand_in_any_text_changes_no_answer() -> None:
+    """What is hidden is a token, not each letter that looks like it."""
+    mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=TASK)))
+    assert wait_for_task("t-1", api_key="1", client=mine).instances == ("i-1",)

@@ -8,7 +8,7 @@ import pytest
 from drivers import Driver
 from tenacity import wait_fixed
 
-from waiter import History, Task, TaskState, Waiter, wait_for_task
+from waiter import History, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
 from waiter.history import Histories, read_history, shared_histories
 from waiter.task import Sighting
 from waiter.testing import Fault, SimulatedCloud, empty, ended, finishes, html, status, truncated, wrong_types
@@ -82,6 +82,24 @@ def test_a_listing_that_fails_changes_nothing(on: Driver, fault: Fault, events: 
     assert [event.name for event in events if "." in event.name and not event.name.startswith("task.")] == [
         "history.unavailable"
     ]
+
+
+def test_a_refusal_of_the_listing_holds_for_all_requests(on: Driver) -> None:
+    """A server that wants to be left alone is left alone, whichever request it said so to."""
+    cloud = cloud_with_past(60.0)
+    cloud.fault(status(429, 30), on="listing")
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
+    listed = next(index for index, request in enumerate(cloud.requests) if "?" in request.path)
+    assert cloud.requests[listed + 1].at - cloud.requests[listed].at >= 29.999
+
+
+def test_the_last_look_asks_for_no_past(on: Driver) -> None:
+    """When the time is up, nothing can be learned in time."""
+    cloud = cloud_with_past(60.0)
+    task_id = cloud.add(finishes(900, age=800, task_type="create_k8s_cluster_v2"))
+    with pytest.raises(TaskTimeoutError):
+        on.wait(cloud, task_id, timeout=0)
+    assert listings(cloud) == 0
 
 
 def test_one_listing_serves_every_wait_of_a_waiter() -> None:

@@ -22,11 +22,13 @@ from waiter import (
     TaskError,
     TasksError,
     Waiter,
+    WaiterError,
     aio,
     wait_for_task,
     wait_for_tasks,
 )
 from waiter.many import in_background, in_order_of_ending
+from waiter.outcome import Tally
 from waiter.settings import all_task_ids
 from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends
 
@@ -186,6 +188,38 @@ def test_an_outcome_gives_or_raises(cloud: SimulatedCloud) -> None:
         results[bad].result()
 
 
+def test_a_part_of_a_group_compares_no_errors() -> None:
+    """Thousands of them are told apart by identity."""
+
+    class IncomparableError(WaiterError):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, _: object) -> bool:
+            raise AssertionError
+
+    failed = {str(number): IncomparableError(number) for number in range(4)}
+    group = TasksError.of(succeeded={}, failed=failed)
+    part = group.subgroup(lambda error: error is not group and error.args != (2,))
+    assert isinstance(part, TasksError)
+    assert list(part.failed) == ["0", "1", "3"]
+
+
+def test_a_tally_is_not_counted_anew() -> None:
+    """Thousands of batches of one outcome each."""
+
+    class Unwalked(dict[str, Any]):
+        def values(self) -> Any:
+            raise AssertionError
+
+    tally = Tally(["t-0", "t-1"], "ALL_COMPLETED")
+    tally._outcomes = Unwalked(tally._outcomes)
+    over = [tally.is_over]
+    for task_id in ("t-0", "t-1"):
+        tally.add([Outcome(task_id, error=WaiterError())])
+        over.append(tally.is_over)
+    assert over == [False, False, True]
+
+
 def test_a_cancelled_wait_leaves_the_others(cloud: SimulatedCloud) -> None:
     """Each wait of a waiter is its own."""
     quick, slow = cloud.add(finishes(3), watched=False), cloud.add(finishes(30))
@@ -198,6 +232,21 @@ def test_a_cancelled_wait_leaves_the_others(cloud: SimulatedCloud) -> None:
             return (await waits[1]).id
 
     assert asyncio.run(main()) == slow
+
+
+def test_who_listens_may_be_slow(cloud: SimulatedCloud) -> None:
+    """What ends while the listener awaits something else is told next."""
+    ids = [cloud.add(finishes(seconds)) for seconds in (3, 6, 9, 40)]
+
+    async def main() -> list[str]:
+        heard: list[str] = []
+        async with asyncio.timeout(30), AsyncWaiter(**cloud.async_options) as waiter:
+            async for outcome in waiter.as_completed(ids):
+                heard.append(outcome.task_id)
+                await cloud.async_sleep(15)
+        return heard
+
+    assert asyncio.run(main()) == ids
 
 
 def test_who_stops_listening_ends_the_waits(cloud: SimulatedCloud) -> None:

@@ -118,6 +118,38 @@ def test_all_last_looks_are_one(cloud: SimulatedCloud) -> None:
     assert 60 <= cloud.clock() < 66
 
 
+def test_a_listing_that_lags_at_the_deadline() -> None:
+    """Last looks are at the tasks themselves: what ended before the deadline has not timed out."""
+    cloud = SimulatedCloud.virtual()
+    ids = [cloud.add(finishes(57)) for _ in range(60)]
+    kept: list[Any] = []
+
+    def lagging(results: list[Any]) -> list[Any]:
+        kept.extend(results if not kept else [])
+        return kept if cloud.clock() < 62 else results
+
+    outcomes = wait_all(cloud, ids, timeout=60, learn=False, wait=wait_fixed(30), **distorted(cloud, lagging))
+    assert [outcome.error for outcome in outcomes] == [None] * 60
+
+
+def test_a_listing_older_than_what_is_known() -> None:
+    """It is not told as a transition, and the task's own endpoint is asked."""
+    cloud = SimulatedCloud.virtual()
+    script = Script(phases=(Phase("NEW", 5), Phase("RUNNING", 50), Phase("FINISHED")))
+    ids = [cloud.add(script) for _ in range(40)]
+    first: list[Any] = []
+
+    def stale(results: list[Any]) -> list[Any]:
+        first.extend(results if not first else [])
+        return first if 10 < cloud.clock() < 30 else results
+
+    events: list[Any] = []
+    wait_all(cloud, ids, learn=False, on_event=events.append, **distorted(cloud, stale))
+    told = [event.fields for event in events if event.name == "task.state_changed"]
+    assert {(fields["old"], fields["new"]) for fields in told} == {(None, "NEW"), ("NEW", "RUNNING"), ("RUNNING", "FINISHED")}
+    assert len(told) == 3 * len(ids)
+
+
 def test_one_task_awaited_twice(cloud: SimulatedCloud) -> None:
     """Both waits hear of it."""
     ids = [cloud.add(finishes(40)) for _ in range(30)]

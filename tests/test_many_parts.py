@@ -90,6 +90,36 @@ def test_a_listing_that_began_too_early() -> None:
     assert asyncio.run(main()) == [True, False]
 
 
+def test_a_slow_page_is_no_news() -> None:
+    """Its listing began before the wait's own last look."""
+
+    async def main() -> list[bool]:
+        clock = asyncio.get_running_loop().time
+        plan: Any = SimpleNamespace(task_id="t-0", task=Active("t-0", "RUNNING"), may_do_without_until=inf, request_timeout=1)
+        seat = Seat(plan, None, clock)
+        began = clock()
+        await asyncio.sleep(0.01)
+        rest = seat.sleep(60)
+        woken = [seat.show(Active("t-0", "NEW"), b"", at, is_wanted=False) for at in (began, clock())]
+        await rest
+        seat.stop()
+        return woken
+
+    assert asyncio.run(main()) == [False, True]
+
+
+def test_what_cannot_be_read_is_not_taken() -> None:
+    """The wait looks for itself."""
+
+    def read(_: bytes) -> Any:
+        raise ValueError
+
+    plan: Any = SimpleNamespace(task_id="t-0", task=None)
+    seat = Seat(plan, None, lambda: 0.0)
+    seat.body = b"{"
+    assert (seat.take(read), seat.body) == (None, None)
+
+
 def test_a_blocking_crowd(cloud: SimulatedCloud) -> None:
     """A blocking client of one's own is asked for listings and for past durations too."""
     cloud.add_past("create_vm", [60.0] * 20)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import pairwise
 from math import inf
 
 import pytest
 
-from waiter import ApiUnavailableError, TaskTimeoutError, Waiter
+from waiter import ApiUnavailableError, AsyncWaiter, TaskTimeoutError, Waiter
 from waiter.pace import Pacer, Turn, shared_pacer
-from waiter.testing import SimulatedCloud, finishes, never_ends, status
+from waiter.testing import SimulatedCloud, ended, finishes, never_ends, status
 
 
 def turns(pacer: Pacer, count: int, now: float, max_rps: float = 10.0) -> list[float]:
@@ -50,7 +52,53 @@ def test_one_refusal_does_not_count_twice() -> None:
     turns(pacer, 100, now=100.0)
     pacer.refused(100.0, 10, 0.0)
     pacer.refused(100.5, 10, 3.0)
-    assert (pacer.season, pacer.quiet(100.5)) == (1, 3.0)
+    assert (pacer.quiet(100.5), turns(pacer, 3, now=103.5)) == (3.0, [0, 0.133, 0.264])
+
+
+def test_a_refusal_without_a_silence_leaves_the_turns_as_they_are() -> None:
+    """It is part of the one that came just before."""
+    pacer = Pacer()
+    pacer.refused(100.0, 10, 0.0)
+    pacer.refused(100.5, 10, 0.0)
+    assert pacer.season == 1
+
+
+def test_a_longer_silence_hands_out_new_turns() -> None:
+    """Those that fell due in the silence are spread out behind it."""
+    pacer = Pacer()
+    turns(pacer, 100, now=100.0)
+    pacer.refused(100.0, 10, 0.0)
+    queue = [Turn(pacer, 10) for _ in range(10)]
+    assert max(turn.pause(100.0) for turn in queue) < 2
+    pacer.refused(100.5, 10, 30.0)
+    pauses = sorted(turn.pause(130.5) for turn in queue)
+    assert min(later - earlier for earlier, later in pairwise(pauses)) > 0.09
+
+
+def test_a_long_time_after_a_refusal() -> None:
+    """The pace does not outgrow a float."""
+    pacer = Pacer()
+    turns(pacer, 2, now=100.0)
+    pacer.refused(100.0, 10, 0.0)
+    assert turns(pacer, 3, now=1e6) == [0, 0, 0.1]
+
+
+def test_a_turn_that_is_given_back() -> None:
+    """It is for whoever comes next, unless it has passed or a refusal has taken it away."""
+    pacer = Pacer()
+    with Turn(pacer, 10) as used:
+        used.pause(100.0)
+        used.went(100.0)
+    queue = [Turn(pacer, 10) for _ in range(6)]
+    assert [round(turn.pause(100.0), 3) for turn in queue] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    for turn in queue[1:5]:
+        with turn:
+            pass
+    assert [round(pacer.take(now, 10), 3) for now in (100.0, 100.25, 100.45, 100.45)] == [100.1, 100.25, 100.45, 100.6]
+    pacer.refused(101.0, 10, 7.0)
+    with queue[-1]:
+        pass
+    assert pacer.take(101.0, 10) == 108
 
 
 def test_who_asks_little_is_slowed_from_there() -> None:
@@ -91,6 +139,43 @@ def test_a_wait_that_gets_no_turn_in_time_says_so(cloud: SimulatedCloud) -> None
     assert cloud.clock() < 30
 
 
+def test_waits_that_are_cancelled_give_back_their_turns(cloud: SimulatedCloud) -> None:
+    """The next one need not queue up behind them."""
+    ids = [cloud.add(never_ends(), watched=False) for _ in range(3000)]
+    cloud.outage(0, 1000, status(403), on="listing")
+
+    async def main() -> float:
+        async with AsyncWaiter(**cloud.async_options, learn=False, max_rps=10) as waiter:
+            waits = [asyncio.ensure_future(waiter.wait(task_id)) for task_id in ids]
+            await cloud.async_sleep(5)
+            for one in waits:
+                one.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+            began = cloud.clock()
+            await waiter.wait(cloud.add(ended()))
+            return cloud.clock() - began
+
+    assert asyncio.run(main()) < 1
+
+
+@pytest.mark.parametrize(("latency", "latest"), [(0.2, 310), (0, 361)])
+def test_silences_are_part_of_an_outage(latency: float, latest: float) -> None:
+    """All waits end when max_outage is used up; it begins with a wait's own first failure, here after the first silence."""
+    cloud = SimulatedCloud.virtual(latency=latency)
+    ids = [cloud.add(never_ends(), watched=False) for _ in range(5)]
+    cloud.outage(0, 10_000, status(503, 60))
+    ends: list[float] = []
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options, learn=False, max_outage=300, timeout=2000) as waiter:
+            async for outcome in waiter.as_completed(ids):
+                assert isinstance(outcome.error, ApiUnavailableError)
+                ends.append(cloud.clock())
+
+    asyncio.run(main())
+    assert (len(ends), min(ends) >= 299, max(ends) < latest) == (5, True, True)
+
+
 def test_one_refusal_is_heard_by_all(cloud: SimulatedCloud) -> None:
     """Nobody asks while the server wants to be left alone."""
     ids = [cloud.add(finishes(20)) for _ in range(5)]
@@ -99,3 +184,11 @@ def test_one_refusal_is_heard_by_all(cloud: SimulatedCloud) -> None:
         waiter.wait_all(ids)
     refused_at = next(request.at for request in cloud.requests if request.status == 429)
     assert not [request for request in cloud.requests if refused_at + 0.01 < request.at < refused_at + 29.9]
+
+
+def test_a_wait_that_wants_few_requests_slows_no_other() -> None:
+    """The budget of each wait is the distance from the last request to its own."""
+    pacer = Pacer()
+    assert pacer.take(0.0, 0.01) == 0.0
+    assert pacer.take(1.0, 100.0) == 1.0
+    assert pacer.take(1.0, 0.01) > 50.0

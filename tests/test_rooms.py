@@ -17,6 +17,8 @@ ROOMS = [
     "_version",
     "task",
     "errors",
+    "key",
+    "wire",
     "outcome",
     "law",
     "schedule",
@@ -86,7 +88,7 @@ def users_of(*modules: str) -> set[str]:
 
 def test_one_room_touches_the_network() -> None:
     """Everything else gets answers, not sockets; the simulation plays the other side."""
-    assert users_of("httpx", "httpcore") - {"testing"} == {"client", "transport", "settings"}
+    assert users_of("httpx", "httpcore") - {"testing"} == {"client", "transport", "settings", "wire"}
 
 
 def test_one_room_reads_the_environment() -> None:

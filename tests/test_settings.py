@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 import pytest
 from tenacity import wait_fixed
 
 from waiter import ConfigurationError, Schedule, Waiter
-from waiter.settings import ApiKey, Options, resolve, task_ids
+from waiter.key import ApiKey
+from waiter.settings import Options, Settings, all_task_ids, resolve, task_ids
 
 KEY = "1234$abcdef"
 
@@ -103,6 +106,11 @@ def test_the_key_shows_itself_to_nobody() -> None:
     key = ApiKey(KEY)
     assert repr(key) == str(key) == "ApiKey(***)"
     assert key.hide(f"Bad token {KEY}!") == "Bad token ***!"
+    assert key.hide(r"1234\u0024abcdef 1234%24abcdef 1234\$abcdef 1234$") == "*** *** *** 1234$"
+    assert key.hide_in_bytes(rb'["a\nb", "1234\u0024abcdef"]') == rb'["a\nb", "***"]'
+    odd = ApiKey('a"/\\ +.')
+    for echo in ('a"/\\ +.', r"a\"\/\\ +.", quote('a"/\\ +.', safe=""), r"a\u0022\u002F\u005c +."):
+        assert (odd.hide(echo), odd.hide_in_bytes(echo.encode())) == ("***", b"***")
     assert KEY not in repr(resolve(Options(api_key=KEY), {}))
 
 
@@ -113,6 +121,15 @@ def test_the_key_shows_itself_to_nobody() -> None:
         ("https://", "'https://' must look like https://host"),
         ("https://me:secret@host", "'https://host' must not carry a user or a password"),
         ("https://host/?a=b", "'https://host/?a=b' must not carry a query or a fragment"),
+        ("https://me:secret@host:99999", "'https://host:99999' cannot be read"),
+        ("https://me:sec/ret@host", "'https://host' cannot be read"),
+        ("me:secret@host", "'host' must look like https://host"),
+        ("https://a..b", "'https://a..b' has a host or characters in it that nobody can ask for"),
+        (f"https://{'a' * 70}", f"'https://{'a' * 70}' has a host or characters in it that nobody can ask for"),
+        ("https://ü..b", "'https://ü..b' has a host or characters in it that nobody can ask for"),
+        ("https://a b", "'https://a b' has a host or characters in it that nobody can ask for"),
+        ("https://a\nb", r"'https://a\nb' has a host or characters in it that nobody can ask for"),
+        ("https://a/\x01", r"'https://a/\x01' has a host or characters in it that nobody can ask for"),
         ("https://host:no", "'https://host:no' cannot be read: Port could not be cast to integer value as 'no'"),
         (
             "http://host",
@@ -123,6 +140,12 @@ def test_the_key_shows_itself_to_nobody() -> None:
 def test_bad_urls_are_refused(url: str, problem: str) -> None:
     """Each with what to do, and without a password in it."""
     assert problems(api_key=KEY, base_url=url) == (f"the base URL {problem}",)
+
+
+@pytest.mark.parametrize("host", ["bücher.example", "a_b.example.", "[fe80::1%eth0]:8", "192.0.2.1"])
+def test_odd_hosts_are_taken(host: str) -> None:
+    """Whatever can be asked."""
+    assert resolve(Options(api_key=KEY, base_url=f"https://{host}"), {}).base_url == f"https://{host}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:80", "[::1]:80", "localhost", "api.localhost", "127.8.9.1"])
@@ -148,6 +171,11 @@ def test_times_are_seconds(given: Any, seconds: float) -> None:
 def test_other_times_are_refused(given: Any) -> None:
     """Nothing is guessed."""
     assert problems(api_key=KEY, timeout=given) == (f"timeout must be seconds, 0 or more, or a timedelta, not {given!r}",)
+
+
+def test_a_bad_price_is_named_once() -> None:
+    """By the check that it fails first."""
+    assert problems(api_key=KEY, price=-1) == ("price must be seconds, 0 or more, or a timedelta, not -1",)
 
 
 def test_a_bad_time_in_the_environment_is_named() -> None:
@@ -183,10 +211,66 @@ def test_proxies_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert resolve(Options(api_key=KEY), {}).proxy is None
 
 
+@pytest.fixture
+def proxied(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Settings]:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+    def by(proxy: str, **options: Any) -> Settings:
+        monkeypatch.setenv("https_proxy", proxy)
+        return resolve(cast("Options", {"api_key": KEY, **options}), {})
+
+    return by
+
+
+@pytest.mark.parametrize(("given", "taken"), [("proxy:3128", "http://proxy:3128"), ("u:p@proxy", "http://u:p@proxy")])
+def test_a_proxy_without_a_scheme_is_one_over_http(proxied: Callable[..., Settings], given: str, taken: str) -> None:
+    """As curl has it."""
+    assert proxied(given).proxy == taken
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:secret@proxy:1", "SOCKS5://me:secret@proxy:1"])
+def test_a_proxy_of_another_kind_is_refused(proxied: Callable[..., Settings], proxy: str) -> None:
+    """The message says what to do; with a client of one's own, the proxy is that client's business."""
+    with pytest.raises(ConfigurationError) as caught:
+        proxied(proxy)
+    assert caught.value.problems == ("the proxy is of the kind 'socks5', not http or https: pass an httpx client of your own",)
+    assert proxied(proxy, client=object()).proxy is None
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://", "http://me:secret@a..b", "me:sec/ret@h:1", "me:secret@h:99999", "me:secret@h:x", "me:se://cret@h"]
+)
+def test_a_proxy_that_cannot_be_asked_is_refused(proxied: Callable[..., Settings], proxy: str) -> None:
+    """When configured, and without its password."""
+    with pytest.raises(ConfigurationError) as caught:
+        proxied(proxy)
+    assert caught.value.problems == ("the proxy cannot be read: it must look like http://user:password@host:port",)
+
+
 def test_ids_are_read_from_all_that_people_have() -> None:
     """An ID, an answer; each ID once."""
     assert task_ids("t-1") == ["t-1"]
     assert task_ids({"tasks": ["t-1", "t-2", "t-1"]}) == ["t-1", "t-2"]
+    assert task_ids(["t-1", "t-2", "t-1"]) == ["t-1", "t-2"]
+    assert task_ids([]) == []
+
+
+class Said:
+    """As the official SDK gives an answer: a model, which is iterable and gives its fields."""
+
+    tasks = ("t-1", "t-2")
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        yield "tasks", self.tasks
+
+
+def test_several_ids_are_read_from_all_that_people_have() -> None:
+    """IDs, answers, one answer, one object of the official SDK's."""
+    said: Any = Said()
+    assert all_task_ids(said) == task_ids(said) == ["t-1", "t-2"]
+    assert all_task_ids(iter(["t-0", said, {"tasks": ["t-3"]}])) == ["t-0", "t-1", "t-2", "t-3"]
 
 
 def test_all_bad_ids_are_named_at_once() -> None:
@@ -201,3 +285,5 @@ def test_an_answer_without_a_list_of_tasks_is_refused(answer: Any) -> None:
     """It is not taken for an empty one."""
     with pytest.raises(ConfigurationError, match="neither a task ID nor an answer with a list of tasks"):
         task_ids(answer)
+    with pytest.raises(ConfigurationError, match="neither a task ID nor an answer with a list of tasks"):
+        all_task_ids(answer)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
+from collections.abc import Generator
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +18,15 @@ from tenacity import wait_fixed
 from waiter import (
     ConfigurationError,
     CreatedResources,
+    Outcome,
     TaskError,
     TaskNotFoundError,
     TaskStalledError,
     TaskState,
     TaskTimeoutError,
     Waiter,
+    aio,
+    wait_for_tasks,
 )
 from waiter.testing import (
     Phase,
@@ -73,9 +79,15 @@ def test_the_official_sdks_answer_object_can_be_awaited(on: Driver, cloud: Simul
 
 
 def test_an_answer_without_tasks_is_done_at_once(on: Driver, cloud: SimulatedCloud) -> None:
-    """``{"tasks": []}`` is a valid no-op: nothing is asked, nothing was made."""
-    assert on.wait_for_task(cloud, {"tasks": []}) == CreatedResources()
+    """``{"tasks": []}`` is a valid no-op: nothing is asked, nothing was made, and no key is needed."""
+    assert on.wait_for_task(cloud, {"tasks": []}, api_key="") == CreatedResources()
     assert cloud.requests == []
+
+
+def test_no_tasks_are_no_work() -> None:
+    """Neither for one answer nor for many."""
+    assert wait_for_tasks([], api_key="") == {}
+    assert asyncio.run(aio.wait_for_tasks([{"tasks": []}], api_key="")) == {}
 
 
 @pytest.mark.parametrize("ids", [[], ["a", "b"]])
@@ -128,12 +140,13 @@ def test_a_timeout_of_zero_is_one_look(on: Driver, cloud: SimulatedCloud) -> Non
 
 
 def test_a_look_that_is_answered_after_the_deadline_is_not_the_last(on: Driver) -> None:
-    """What the server said of the time before the deadline does not end the wait: it is asked once more."""
+    """A look that begins before the deadline is cut off there, and the task is asked for once more."""
     cloud = SimulatedCloud.virtual(latency=4)
     task_id = cloud.add(never_ends())
     with pytest.raises(TaskTimeoutError):
         on.wait(cloud, task_id, timeout=10, wait=wait_fixed(5))
-    assert looks(cloud) == [0, 9, 13]
+    assert looks(cloud) == [0, 9, 10]
+    assert cloud.elapsed == 14
 
 
 def test_no_timeout_waits_for_ever(on: Driver, cloud: SimulatedCloud) -> None:
@@ -245,6 +258,26 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_task_goes_on(on: Driver, cloud: 
     with pytest.raises(KeyboardInterrupt) as caught:
         on.wait(cloud, task_id, wait=interrupt)
     assert caught.value.__notes__ == [f"the wait for task {task_id} was interrupted; the task goes on"]
+
+
+def test_ctrl_c_during_many_waits_says_that_the_tasks_go_on(cloud: SimulatedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note is for all of them."""
+
+    def interrupted(*_: object) -> Generator[list[Outcome], None, None]:
+        yield []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Waiter, "_outcomes", interrupted)
+    with Waiter(**cloud.options) as waiter, pytest.raises(KeyboardInterrupt) as caught:
+        waiter.wait_all(["t-1", "t-2"])
+    assert caught.value.__notes__ == ["the wait for 2 tasks was interrupted; the tasks go on"]
+
+
+def test_no_interval_is_too_long_for_a_clock(on: Driver, cloud: SimulatedCloud) -> None:
+    """An endless pause of a strategy is cut to a day."""
+    task_id = cloud.add(finishes(100))
+    on.wait(cloud, task_id, timeout=None, wait=wait_fixed(math.inf))
+    assert looks(cloud) == [0, 86_400]
 
 
 def test_status_is_one_look_whatever_the_state(cloud: SimulatedCloud) -> None:

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, Retrying
 from waiter.base import Base
 from waiter.client import AsyncClient, BorrowedClient, Client
 from waiter.crowd import Crowd
-from waiter.errors import ApiError
+from waiter.errors import ApiError, ConfigurationError
 from waiter.history import LISTED
 from waiter.many import SharedSleep, in_order_of_ending, in_place, in_thread
 from waiter.outcome import Outcome, ReturnWhen, Tally
@@ -104,10 +104,11 @@ class AsyncWaiter(Base):
     async def _look(self, plan: Plan, seat: Seat | None) -> Sighting:
         look = self._ask(plan) if seat is None else self._crowd.look(seat, self._ask, self._client.sighting)
         sighting = plan.saw(await look)
-        if (task_type := plan.wants_past) is not None:
+        if (task_type := plan.claim_past()) is not None:
             self._jump_the_queue()
             try:
-                plan.learn(await self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
+                with self._heeding():
+                    plan.learn(await self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
         return sighting
@@ -145,6 +146,9 @@ class AsyncWaiter(Base):
                     yield outcome
 
     def _outcomes(self, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
+        if not runs_under_asyncio():
+            message = "several tasks at once need asyncio: elsewhere, await wait() for each of them"
+            raise ConfigurationError(message)
         return in_order_of_ending(self.wait, ids)
 
     async def status(self, task_id: TaskRef) -> Task:
@@ -167,6 +171,8 @@ class AsyncWaiter(Base):
 async def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:
     """Like waiter.wait_for_task, awaited."""
     ids = task_ids(task_id)
+    if not ids:
+        return CreatedResources()
     async with AsyncWaiter(**options) as waiter:
         tasks = [await waiter.wait(one) for one in ids] if len(ids) == 1 else (await waiter.wait_all(ids)).values()
     return CreatedResources.merge(task.created_resources for task in tasks)
@@ -174,5 +180,8 @@ async def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> Created
 
 async def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Options]) -> dict[str, CreatedResources]:
     """Like waiter.wait_for_tasks, awaited."""
+    ids = all_task_ids(task_ids)
+    if not ids:
+        return {}
     async with AsyncWaiter(**options) as waiter:
-        return {task_id: task.created_resources for task_id, task in (await waiter.wait_all(task_ids)).items()}
+        return {task_id: task.created_resources for task_id, task in (await waiter.wait_all(ids)).items()}

@@ -216,7 +216,7 @@ def read_date(headers: Mapping[str, str]) -> datetime | None:
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # RFC 5322: "-0000" means UTC with nothing known of the place, and Python makes it naive.
     return date if date.tzinfo else date.replace(tzinfo=UTC)

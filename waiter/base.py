@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from math import inf
 
 from waiter.errors import ApiError, ApiUnavailableError, ConfigurationError
 from waiter.history import Histories, shared_histories
-from waiter.pace import Pacer, Turn, shared_pacer
-from waiter.plan import INSTANT, LONGEST_RETRY_AFTER, SHORTEST_REQUEST_TIMEOUT, Plan
+from waiter.pace import ONE_REFUSAL, NoTurnError, Pacer, Turn, shared_pacer
+from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_RETRY_AFTER, Plan
 from waiter.settings import Settings, TaskRef, task_ids
 
 
@@ -31,21 +32,40 @@ class Base:
         return Plan(ids[0], self._settings, self._histories)
 
     def _turns(self, plan: Plan) -> Iterator[float]:
-        """The pauses until a request's turn comes; raises ApiUnavailableError when it comes too late."""
-        turn = Turn(self._pacer, self._settings.max_rps)
-        while True:
-            left = plan.time_left
-            is_last = left < INSTANT
-            pause = turn.pause(self._settings.clock(), is_last=is_last)
-            if pause < INSTANT:
-                self._pacer.went(self._settings.clock())
-                return
-            if is_last and pause > left + SHORTEST_REQUEST_TIMEOUT:
-                message = f"not asked: max_rps={self._settings.max_rps:g} leaves no turn for it in time ({plan.task_id})"
-                raise ApiUnavailableError(message)
-            pause = pause if is_last else min(pause, left)
-            yield pause
-            plan.held_back(pause)
+        """The pauses until a request's turn comes; raises NoTurnError or ApiUnavailableError when it comes too late."""
+        clock = self._settings.clock
+        began = clock()
+        silences = self._pacer.silences(began)
+
+        def queued() -> float:
+            return clock() - began - (self._pacer.silences(clock()) - silences)
+
+        with Turn(self._pacer, self._settings.max_rps) as turn:
+            while (pause := turn.pause(clock(), is_last=(left := plan.time_left) < INSTANT)) >= INSTANT:
+                if left < INSTANT:
+                    self._check_last_turn(plan, pause, queued())
+                else:
+                    pause = min(pause, left, self._outage_left(plan, began, queued()))
+                yield pause
+            turn.went(clock())
+        plan.held_back(queued())
+
+    def _check_last_turn(self, plan: Plan, pause: float, queued: float) -> None:
+        if pause > plan.time_left + LAST_REQUEST_TIMEOUT:
+            plan.held_back(queued)
+            message = f"not asked: max_rps={self._settings.max_rps:g} leaves no turn for it in time ({plan.task_id})"
+            raise NoTurnError(message)
+
+    def _outage_left(self, plan: Plan, began: float, queued: float) -> float:
+        """How long an outage may still go on while the server wants silence, which others may prolong for ever."""
+        now, failing_since = self._settings.clock(), plan._failing_since  # noqa: SLF001 - nobody else asks
+        if self._pacer.quiet(now) <= ONE_REFUSAL:
+            return inf
+        spent = now - queued
+        if spent - min(began, failing_since) > self._settings.max_outage - INSTANT:
+            message = f"not asked: the server wants to be left alone ({plan.task_id})"
+            raise ApiUnavailableError(message)
+        return failing_since + self._settings.max_outage - spent
 
     def _jump_the_queue(self) -> None:
         """Take a turn for a request that stands for many, and so need not wait for it; those behind it do."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -12,36 +12,19 @@ import httpx
 
 from waiter._version import __version__
 from waiter.api import ActivePage, Answer, active_path, past_path, read_active, read_date, read_task, read_tasks, task_path
-from waiter.errors import ApiUnavailableError, ConfigurationError, InvalidResponseError
+from waiter.errors import ConfigurationError
 from waiter.server_clock import ServerClock
 from waiter.task import Sighting, Task, decode_task
+from waiter.wire import Auth, Body, faults_of
 
 if TYPE_CHECKING:
     from waiter.pool import Pool
-    from waiter.settings import ApiKey, Settings
+    from waiter.settings import Settings
 
-LARGEST_BODY = 16 * 2**20
 # Longer than most gaps between looks, so that they share a connection, and shorter than what balancers allow (60 s is usual).
 KEEPALIVE_EXPIRY = 55.0
 _PORTS = {"http": 80, "https": 443}
 _HEADERS = {"Accept": "application/json", "User-Agent": f"gcore-waiter/{__version__}"}
-
-
-class _Auth(httpx.Auth):
-    """Sends the key, and once more when it was refused and its file holds another one by now."""
-
-    def __init__(self, key: ApiKey) -> None:
-        self._key = key
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        sent = request.headers["Authorization"] = self._key.header
-        response = yield request
-        if response.status_code != httpx.codes.UNAUTHORIZED:
-            return
-        self._key.read_again()
-        if self._key.header != sent:
-            request.headers["Authorization"] = self._key.header
-            yield request
 
 
 class _Caller:
@@ -49,7 +32,7 @@ class _Caller:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._auth = _Auth(settings.api_key)
+        self._auth = Auth(settings.api_key)
         self._server_clock = ServerClock()
 
     def _request(self, http: httpx.Client | httpx.AsyncClient, path: str, timeout: float) -> httpx.Request:
@@ -58,7 +41,8 @@ class _Caller:
             f"{self._settings.base_url}{path}",
             headers=_HEADERS,
             timeout=timeout,
-            extensions={"total_timeout": timeout},
+            # The one is for the simulation, the other for the transport: a request sent twice has no more time than once.
+            extensions={"total_timeout": timeout, "deadline": time.monotonic() + timeout},
         )
 
     def _answer(self, status: int, headers: Iterable[tuple[str, str]], body: bytes, url: str) -> Answer:
@@ -80,48 +64,6 @@ class _Caller:
         now = self._settings.clock()
         self._server_clock.observe(read_date(answer.headers), asked_at=asked_at, answered_at=now)
         return [Sighting(task, self._server_clock.age(task.created_on, now=now)) for task in tasks]
-
-
-class _Body:
-    """The bytes of an answer as they arrive, not endless and not for ever."""
-
-    def __init__(self, until: float, settings: Settings) -> None:
-        self._until = until
-        self._clock = settings.clock
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def add(self, chunk: bytes) -> None:
-        """Keep a chunk, unless that makes too much or too late."""
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size > LARGEST_BODY:
-            message = f"not what the API describes: more than {LARGEST_BODY} bytes"
-            raise InvalidResponseError(message)
-        if self._clock() > self._until:
-            message = "the whole answer took too long"
-            raise httpx.ReadTimeout(message)
-
-    def __bytes__(self) -> bytes:
-        return b"".join(self._chunks)
-
-
-@contextmanager
-def _faults_of(url: str) -> Iterator[None]:
-    """Turn every fault of the network into one error."""
-    subject = url.partition("?")[0].rpartition("/")[2]
-    try:
-        yield
-    except (httpx.TransportError, OSError) as error:
-        message = f"no answer: {_fault(error)} ({subject})"
-        raise ApiUnavailableError(message, url=url) from error
-    except httpx.RequestError as error:
-        message = f"not what the API describes: {_fault(error)} ({subject})"
-        raise InvalidResponseError(message, url=url) from error
-
-
-def _fault(error: Exception) -> str:
-    return ": ".join(filter(None, [type(error).__name__, str(error)]))
 
 
 class Client(_Caller):
@@ -164,8 +106,8 @@ class Client(_Caller):
 
     def _fetch(self, path: str, timeout: float) -> Answer:
         request = self._request(self._http, path, timeout)
-        body = _Body(self._settings.clock() + timeout, self._settings)
-        with _faults_of(str(request.url)):
+        body = Body(self._settings.clock() + timeout, self._settings.clock)
+        with faults_of(str(request.url)):
             response = self._http.send(request, stream=True, auth=self._auth, follow_redirects=False)
             try:
                 for chunk in response.iter_bytes():
@@ -226,8 +168,8 @@ class AsyncClient(_Caller):
         import anyio  # noqa: PLC0415 - it brings asyncio, which a blocking wait never needs
 
         request = self._request(self._http, path, timeout)
-        body = _Body(self._settings.clock() + timeout, self._settings)
-        with _faults_of(str(request.url)), anyio.fail_after(timeout):
+        body = Body(self._settings.clock() + timeout, self._settings.clock)
+        with faults_of(str(request.url)), anyio.fail_after(timeout):
             response = await self._http.send(request, stream=True, auth=self._auth, follow_redirects=False)
             try:
                 async for chunk in response.aiter_bytes():
@@ -237,7 +179,7 @@ class AsyncClient(_Caller):
         return self._answer(response.status_code, response.headers.items(), bytes(body), str(response.url))
 
     async def _fetch_from(self, pool: Pool, path: str, timeout: float) -> Answer:  # noqa: ASYNC109 - like Client
-        with _faults_of(f"{self._settings.base_url}{path}"):
+        with faults_of(f"{self._settings.base_url}{path}"):
             async with pool.within(timeout):
                 return await self._ask_with_the_newest_key(pool, path, timeout)
 
@@ -251,7 +193,7 @@ class AsyncClient(_Caller):
         return answer
 
     async def _ask(self, pool: Pool, path: str, timeout: float, key: str) -> Answer:  # noqa: ASYNC109 - like Client
-        body = _Body(self._settings.clock() + timeout, self._settings)
+        body = Body(self._settings.clock() + timeout, self._settings.clock)
         status, headers = await pool.get(path, _HEADERS | {"Authorization": key}, body.add)
         return self._answer(status, headers, bytes(body), f"{self._settings.base_url}{path}")
 

@@ -2,8 +2,9 @@
 
 Nothing but a task's own endpoint ends its wait. The listing only says "goes on", which counts as a look, or says nothing, which
 makes the wait look for itself; so a listing that is refused, cut off, torn between two pages or wrong costs requests or time,
-and no result. That it is not stuck is checked: each listing lets one wait look for itself, and a task that has ended must be
-gone from listings that begin later.
+and no result. It may lag, so it is no last look: at its deadline a wait asks the task's own endpoint, and makes do with a
+listing only if it gets no turn in time. That it is not stuck is checked: each listing lets one wait look for itself, and a task
+that has ended must be gone from listings that begin later.
 
 **When it pays.** A look costs one. A listing costs what its bytes would buy in looks, and :data:`PAGE` for each page, because
 a search costs a server more than a row by its key. Waits with the gaps g look S = Σ 1/g times a second. Their schedule makes
@@ -18,12 +19,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from math import ceil, inf, sqrt
 from typing import TYPE_CHECKING, Protocol
 
 from waiter.alarm import INSTANT, Alarm, Sleep
 from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError
+from waiter.pace import NoTurnError
 from waiter.schedule import backoff
 from waiter.seat import Seat, key_of
 
@@ -93,19 +94,27 @@ class Crowd:
             self._bell.wake()
 
     async def look(self, seat: Seat, ask: Callable[[Plan], Awaitable[Sighting]], read: Callable[[bytes], Sighting]) -> Sighting:
-        """Look at the task: by a listing if so many want to look that it pays, by its own endpoint otherwise."""
-        if seat.body is None and not seat.must_ask:
+        """Look at the task: by its own endpoint, or by a listing if so many want to look that it pays, and time is left."""
+        is_last = seat.plan.time_left < INSTANT
+        if seat.body is None and not seat.must_ask and not is_last:
             await self._join(seat)
-        body, was_missing = seat.body, seat.must_ask
-        seat.body, seat.must_ask, seat.stretch = None, False, seat.stretch if body else 1
-        if body is not None:
-            with suppress(ValueError, RecursionError):
-                return read(body)
+        misled = seat.must_ask
+        if not is_last and seat.body is not None:
+            if (sighting := seat.take(read)) is not None:
+                return sighting
+            misled = True
+        seat.stretch = 1
         try:
             sighting = await ask(seat.plan)
+        except NoTurnError:
+            seat.body = None
+            await self._join(seat)
+            if (from_listing := seat.take(read)) is None:
+                raise
+            return from_listing
         finally:
             seat.body, seat.must_ask = None, False
-        if was_missing and not sighting.task.ended:
+        if misled and not sighting.task.ended:
             seat.strays_until = self._clock() + STRAYS_FOR
             self._wasted += 1
         return sighting

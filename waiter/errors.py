@@ -143,7 +143,8 @@ class TasksError(WaiterError, ExceptionGroup[WaiterError]):
 
     def derive(self, errors: Sequence[WaiterError]) -> TasksError:  # type: ignore[override]
         """Give the part of the group that ``except*`` and ``split`` ask for."""
-        kept = {task_id: error for task_id, error in self.failed.items() if error in errors}
+        wanted = set(map(id, errors))
+        kept = {task_id: error for task_id, error in self.failed.items() if id(error) in wanted}
         return type(self)(self.message, errors, succeeded=self.succeeded, failed=kept, pending=self.pending)
 
     @property

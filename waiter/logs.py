@@ -55,6 +55,13 @@ def configure(form: str, level: str, sink: _Sink, *, color: bool = False) -> Non
     )
 
 
+def unfiltered() -> Any:  # noqa: ANN401 - structlog's type
+    """Give a logger for what has to be said at any level."""
+    import structlog  # noqa: PLC0415 - as above
+
+    return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
+
+
 def _harmless(_: object, __: str, event: Any) -> Any:  # noqa: ANN401 - structlog's signature
     """Keep what the API says from acting on a terminal."""
     return {name: _printable(value) if isinstance(value, str) else value for name, value in event.items()}

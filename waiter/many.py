@@ -46,8 +46,9 @@ async def in_order_of_ending(wait: Wait, task_ids: Iterable[str]) -> AsyncGenera
         while going:
             await some_ended.wait()
             some_ended.clear()
-            yield [_outcome(going.pop(one), one) for one in ended]
-            ended.clear()
+            # More of them end while whoever listens is busy: those are of the next batch.
+            batch, ended[:] = ended.copy(), []
+            yield [_outcome(going.pop(one), one) for one in batch]
     finally:
         for one in going:
             one.cancel()

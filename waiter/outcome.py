@@ -45,10 +45,14 @@ class Tally:
     def __init__(self, task_ids: Iterable[str], return_when: str) -> None:
         self._return_when = ReturnWhen(return_when)
         self._outcomes: dict[str, Outcome | None] = dict.fromkeys(task_ids)
+        self._ended = self._failed = 0
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Take note of waits that ended."""
-        self._outcomes |= {outcome.task_id: outcome for outcome in outcomes}
+        """Take note of waits that ended, each once."""
+        for outcome in outcomes:
+            self._outcomes[outcome.task_id] = outcome
+            self._ended += 1
+            self._failed += outcome.error is not None
 
     @property
     def task_ids(self) -> list[str]:
@@ -58,13 +62,12 @@ class Tally:
     @property
     def is_over(self) -> bool:
         """Whether nobody has to wait any longer."""
-        ended = [outcome for outcome in self._outcomes.values() if outcome]
         match self._return_when:
-            case ReturnWhen.FIRST_COMPLETED if ended:
+            case ReturnWhen.FIRST_COMPLETED if self._ended:
                 return True
-            case ReturnWhen.FIRST_EXCEPTION if any(outcome.error for outcome in ended):
+            case ReturnWhen.FIRST_EXCEPTION if self._failed:
                 return True
-        return len(ended) == len(self._outcomes)
+        return self._ended == len(self._outcomes)
 
     def result(self) -> dict[str, Task]:
         """Give the finished tasks by ID, in the order asked for, or raise TasksError if a wait ended badly."""

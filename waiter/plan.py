@@ -28,11 +28,13 @@ INSTANT = 0.001
 REQUEST_TIMEOUT = 10.0
 LONGEST_REQUEST_TIMEOUT = 30.0
 # The last look is made when no time is left, and an answer still needs some.
-SHORTEST_REQUEST_TIMEOUT = 5.0
+LAST_REQUEST_TIMEOUT = 5.0
 # A task that was made an instant ago may not be known everywhere yet.
 NOT_FOUND_GRACE = 10.0
 # An hour is the most that a server can ask for, so that a nonsensical Retry-After cannot silence a wait without a deadline.
 LONGEST_RETRY_AFTER = 3600.0
+# A day: no clock can sleep for ever.
+LONGEST_PAUSE = 86_400.0
 
 _SURVIVED = (errors.ApiUnavailableError, errors.InvalidResponseError)
 
@@ -42,6 +44,12 @@ class _Limit(NamedTuple):
 
     at: float
     error: Callable[[], errors.WaiterError]
+
+
+def note_interruption(error: BaseException | None, note: str) -> None:
+    """Add a note to what interrupted a wait, such as Ctrl-C or a cancellation, and to nothing else."""
+    if error is not None and not isinstance(error, Exception):
+        error.add_note(note)
 
 
 class Plan:
@@ -68,7 +76,7 @@ class Plan:
     def request_timeout(self) -> float:
         """How long the next look may take: longer after each failure, cut to the time left."""
         patience = min(REQUEST_TIMEOUT * (1 + self._failures / 2), LONGEST_REQUEST_TIMEOUT)
-        return min(patience, max(self.time_left, SHORTEST_REQUEST_TIMEOUT))
+        return min(patience, self.time_left if self.time_left >= INSTANT else LAST_REQUEST_TIMEOUT)
 
     @property
     def time_left(self) -> float:
@@ -101,11 +109,10 @@ class Plan:
             raise errors.TaskError(sighting.task)
         return sighting.task
 
-    @property
-    def wants_past(self) -> str | None:
-        """The task type whose past shall be asked for now, by this wait on behalf of all; None almost always."""
+    def claim_past(self) -> str | None:
+        """Take it upon this wait, on behalf of all, to ask for the past of its task's type; None almost always."""
         task = self.task
-        if not self._settings.learn or task is None or task.ended or not task.task_type:
+        if not self._settings.learn or task is None or task.ended or not task.task_type or self.time_left < INSTANT:
             return None
         return task.task_type if self._histories.claim(task.task_type, age=self._age) else None
 
@@ -132,8 +139,7 @@ class Plan:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Say, to whoever reads the traceback of Ctrl-C or of a cancellation, that the task does not end with the wait."""
-        if error is not None and not isinstance(error, Exception):
-            error.add_note(f"the wait for task {self.task_id} was interrupted; the task goes on")
+        note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task goes on")
 
     # What tenacity asks, in the order in which it asks.
 
@@ -161,7 +167,7 @@ class Plan:
         left_alone = self._left_alone_until - self._now()
         pause = backoff(self._failures) if _error_of(state) else self._gap(state)
         left = max(self._limit(state).at - self._now(), left_alone)
-        return max(0.0, min(max(pause, left_alone), left, self._deadline - self._now()))
+        return max(0.0, min(max(pause, left_alone), left, self._deadline - self._now(), LONGEST_PAUSE))
 
     def _gap(self, state: RetryCallState) -> float:
         self._take_history()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import httptools
 
+from waiter.key import SecretBytes
+
 if TYPE_CHECKING:
     import ssl
 
@@ -80,9 +82,7 @@ class Pool:
 
     async def get(self, path: str, headers: Mapping[str, str], add: Callable[[bytes], None]) -> Head:
         """Get what is there, ``add`` each piece of its body, and give its head; raises OSError."""
-        lines = [f"GET {self._server.path.rstrip('/')}{path} HTTP/1.1", f"Host: {self._server.netloc}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        request = "\r\n".join([*lines, "Accept-Encoding: identity", "\r\n"]).encode("ascii")
+        request = self._request(path, headers)
         async with self._room:
             if (kept := self._take()) is not None:
                 try:
@@ -90,6 +90,11 @@ class Pool:
                 except _StaleError:
                     pass  # the server closed it while nobody looked: nothing was lost but this connection
             return await self._exchange(await _Connection.open(self._server), request, add)
+
+    def _request(self, path: str, headers: Mapping[str, str]) -> SecretBytes:
+        lines = [f"GET {self._server.path.rstrip('/')}{path} HTTP/1.1", f"Host: {self._server.netloc}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return SecretBytes("\r\n".join([*lines, "Accept-Encoding: identity", "\r\n"]).encode("ascii"))
 
     async def close(self) -> None:
         """Close every idle connection."""

@@ -11,6 +11,7 @@ from waiter.alarm import Alarm, Sleep
 if TYPE_CHECKING:
     from waiter.api import Active
     from waiter.plan import Plan
+    from waiter.task import Sighting, Task
 
 # A wait makes a step of its own after so many gaps at the latest, for its schedule to learn how old its task is by now.
 LONGEST_STRETCH = 32
@@ -86,9 +87,22 @@ class Seat(Alarm):
 
     def _is_news(self, task: Active, listed_at: float) -> bool:
         seen = self.plan.task
+        if seen is not None and listed_at < self.rests_since:  # the wait's own look is newer
+            return False
         if seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state:
             return True
         return listed_at - self.rests_since >= self.stretch * self.gap
+
+    def take(self, read: Callable[[bytes], Sighting]) -> Sighting | None:
+        """Take what a listing has shown; None if that cannot be read, or is older than what the wait knows."""
+        body, self.body = self.body, None
+        if body is None:
+            return None
+        try:
+            sighting = read(body)
+        except (ValueError, RecursionError):
+            return None
+        return None if _is_older(sighting.task, self.plan.task) else sighting
 
     def is_missed(self, began: float) -> bool:
         """Whether a listing that began then should have shown its task."""
@@ -98,6 +112,12 @@ class Seat(Alarm):
         """Let the wait look for itself."""
         self.must_ask = True
         self.wake()
+
+
+def _is_older(task: Task, seen: Task | None) -> bool:
+    if seen is None or seen.updated_on is None:
+        return False
+    return task.updated_on is None or task.updated_on < seen.updated_on
 
 
 def key_of(task_id: str) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from ipaddress import ip_address
 from math import inf, isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,6 +21,7 @@ import msgspec
 
 from waiter.api import is_task_id
 from waiter.errors import ConfigurationError
+from waiter.key import ApiKey, checked_token, read_token
 from waiter.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ DEFAULT_MAX_OUTAGE = 300.0
 # No limit of the API is published; this is what a few hundred waits ask at most when each looks after its task by itself.
 DEFAULT_MAX_RPS = 100.0
 
-TaskRef = str | Mapping[str, Any]
+# A name of printable ASCII as httpx makes it, or an IPv6 address, which may have a zone.
+_HOST = r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[!-~]+)?"
+_HIGHEST_PORT = 65535
+
+TaskRef = str | Mapping[str, Any] | Sequence[str]
 
 
 class Options(TypedDict, total=False):
@@ -75,37 +80,6 @@ class Options(TypedDict, total=False):
     clock: Callable[[], float] | None
 
 
-class ApiKey:
-    """The API token, which shows itself to nobody but the request's header."""
-
-    def __init__(self, token: str, file: Path | None = None) -> None:
-        self._token = token
-        self._file = file
-
-    def __repr__(self) -> str:
-        return "ApiKey(***)"
-
-    @property
-    def header(self) -> str:
-        """The value of the Authorization header."""
-        return f"apikey {self._token}"
-
-    def read_again(self) -> None:
-        """Take the token anew from its file, if it has one and what it holds can be a token."""
-        if self._file is None:
-            return
-        problems: list[str] = []
-        self._token = _read_key_file(self._file, problems) or self._token
-
-    def hide(self, text: str) -> str:
-        """Give the text without the token, in case somebody echoes it."""
-        return text.replace(self._token, "***")
-
-    def hide_in_bytes(self, body: bytes) -> bytes:
-        """Give the bytes without the token."""
-        return body.replace(self._token.encode(), b"***")
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What :class:`Options` come to, checked; all times in seconds, ``inf`` is for ever."""
 
@@ -134,7 +108,7 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
     problems: list[str] = []
     settings: dict[str, Any] = {
         "api_key": _api_key(options, environ, problems),
-        "base_url": _base_url(options, environ, problems),
+        "base_url": (base_url := _base_url(options, environ, problems)),
         "timeout": _timeout(options, environ, problems),
         "max_outage": _seconds("max_outage", options.get("max_outage", DEFAULT_MAX_OUTAGE), problems),
         "stall_timeout": _seconds("stall_timeout", options.get("stall_timeout"), problems),
@@ -143,13 +117,13 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         "learn": options.get("learn", True) and options.get("wait") is None,
         "on_event": options.get("on_event"),
         "client": options.get("client"),
-        "proxy": None,
+        "proxy": _proxy(options, base_url, problems),
         "sleep": options.get("sleep"),
         "clock": options.get("clock") or _monotonic,
     }
     if problems:
         raise ConfigurationError(*problems)
-    return msgspec.structs.replace(Settings(**settings), proxy=_proxy(settings["base_url"]))
+    return Settings(**settings)
 
 
 def _monotonic() -> float:
@@ -162,30 +136,8 @@ def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) 
     file = given if isinstance(given, Path) else None
     if given is None and not (given := environ.get("GCORE_API_KEY")) and environ.get("GCORE_API_KEY_FILE"):
         file = Path(environ["GCORE_API_KEY_FILE"])
-    token = _read_key_file(file, problems) if file else _checked_token(given, "the API key", problems)
+    token = read_token(file, problems) if file else checked_token(given, "the API key", problems)
     return ApiKey(token, file) if token else None
-
-
-def _read_key_file(file: Path, problems: list[str]) -> str | None:
-    try:
-        return _checked_token(file.read_text(encoding="ascii"), f"the API key in {file}", problems)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        problems.append(f"cannot read the API key from {file}: {reason}")
-        return None
-
-
-def _checked_token(given: object, what: str, problems: list[str]) -> str | None:
-    if given is None:
-        problems.append("no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or pass api_key")
-        return None
-    token = str(given).strip()
-    # An Authorization header that already begins with its scheme is what people paste from documentation.
-    token = re.sub(r"(?i)^apikey\s+", "", token)
-    if re.fullmatch(r"[!-~]+", token):
-        return token
-    problems.append(f"{what} is {'not a token: it has spaces or control characters in it' if token else 'empty'}")
-    return None
 
 
 def _base_url(options: Options, environ: Mapping[str, str], problems: list[str]) -> str | None:
@@ -194,16 +146,19 @@ def _base_url(options: Options, environ: Mapping[str, str], problems: list[str])
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it is what checks it
     except ValueError as error:
-        problems.append(f"the base URL {url!r} cannot be read: {error}")
+        # The reason quotes what may be a part of a password.
+        problems.append(f"the base URL {_public(url)!r} cannot be read{'' if '@' in url else f': {error}'}")
         return None
-    problems += [f"the base URL {_public(parts)!r} {problem}" for problem in _url_problems(parts, options)]
+    problems += [f"the base URL {_public(url)!r} {problem}" for problem in _url_problems(url, parts, options)]
     return url.rstrip("/")
 
 
-def _url_problems(parts: SplitResult, options: Options) -> list[str]:
+def _url_problems(url: str, parts: SplitResult, options: Options) -> list[str]:
     problems = []
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         problems.append("must look like https://host")
+    elif not _can_be_asked(url):
+        problems.append("has a host or characters in it that nobody can ask for")
     elif parts.scheme == "http" and not options.get("allow_http") and not _is_loopback(parts.hostname):
         problems.append("would send the API key unencrypted: use https, or allow_http=True if the way is safe")
     if parts.username or parts.password:
@@ -213,8 +168,9 @@ def _url_problems(parts: SplitResult, options: Options) -> list[str]:
     return problems
 
 
-def _public(parts: SplitResult) -> str:
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+def _public(url: str) -> str:
+    # Up to the last "@": a password that is not escaped as it should be may have others, and a "/".
+    return re.sub(r"(?s)^([^@]*?//)?.*@", r"\1", url)
 
 
 def _is_loopback(host: str) -> bool:
@@ -224,12 +180,37 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _proxy(base_url: str) -> str | None:
-    parts = urlsplit(base_url)
-    if not parts.hostname or _is_loopback(parts.hostname) or proxy_bypass(parts.hostname):
+def _proxy(options: Options, base_url: str | None, problems: list[str]) -> str | None:
+    parts = urlsplit(base_url or "")
+    if options.get("client") or not parts.hostname or _is_loopback(parts.hostname) or proxy_bypass(parts.hostname):
         return None
     proxies = getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return _checked_proxy(proxy, problems) if proxy else None
+
+
+def _checked_proxy(proxy: str, problems: list[str]) -> str:
+    proxy = proxy if re.match(r"[\w+.-]+://", proxy) else f"http://{proxy}"
+    # What it says may be a password, so nothing but its scheme is shown.
+    scheme = proxy.partition("://")[0].lower()
+    if scheme not in {"http", "https"}:
+        problems.append(f"the proxy is of the kind {scheme!r}, not http or https: pass an httpx client of your own")
+    elif not _can_be_asked(proxy):
+        problems.append("the proxy cannot be read: it must look like http://user:password@host:port")
+    return proxy
+
+
+def _can_be_asked(url: str) -> bool:
+    """Whether its host and port are such that a connection can be tried."""
+    import httpx  # noqa: PLC0415 - it takes long to load, and an import may not be followed by a wait
+
+    try:
+        asked = httpx.URL(url)
+        host = asked.raw_host.decode("ascii")
+        host.encode("idna")  # as the resolver does
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    return re.fullmatch(_HOST, host) is not None and (asked.port or 0) <= _HIGHEST_PORT
 
 
 def _timeout(options: Options, environ: Mapping[str, str], problems: list[str]) -> float:
@@ -263,7 +244,10 @@ def _max_rps(options: Options, problems: list[str]) -> float:
 
 def _schedule(options: Options, problems: list[str]) -> Schedule | None:
     given = {name: value for name, value in options.items() if name in {"price", "min_interval"}}
+    before = len(problems)
     pace: dict[str, Any] = {name: _seconds(name, value, problems) for name, value in given.items()}
+    if len(problems) > before:
+        return None
     try:
         return Schedule(**pace)
     except ValueError as error:
@@ -277,7 +261,7 @@ def command_environment() -> dict[str, str]:
 
 
 def task_ids(ref: TaskRef) -> list[str]:
-    """Give the IDs that are meant by an ID, or by what the API answered to the request that started the work.
+    """Give the IDs that are meant by an ID, a list of IDs, or what the API answered to the request that started the work.
 
     Raises ConfigurationError that names every bad one.
     """
@@ -292,8 +276,9 @@ def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
     """Give the IDs that are meant by several IDs or answers, each once; raises ConfigurationError that names every bad one."""
     ids: list[str] = []
     problems: list[str] = []
-    # One ID is iterable too: each of its letters could be an ID.
-    for ref in [refs] if isinstance(refs, str | Mapping) else refs:
+    # One ID is iterable too: each of its letters could be an ID. So is an answer of the official SDK: it gives its fields.
+    is_one = isinstance(refs, str | Mapping) or hasattr(refs, "tasks") or not isinstance(refs, Iterable)
+    for ref in [cast("TaskRef", refs)] if is_one else refs:
         try:
             ids += task_ids(ref)
         except ConfigurationError as error:
@@ -304,6 +289,8 @@ def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
 
 
 def _tasks_of(answer: object) -> list[Any]:
+    if isinstance(answer, list | tuple):
+        return list(answer)
     # The official SDK gives the answer as an object with the same attribute.
     tasks = answer.get("tasks") if isinstance(answer, Mapping) else getattr(answer, "tasks", None)
     if isinstance(tasks, list | tuple):

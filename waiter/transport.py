@@ -24,19 +24,20 @@ _deadline: ContextVar[float] = ContextVar("_deadline", default=inf)
 
 
 class Transport(httpx.BaseTransport):
-    """Sends requests over httpcore; ``extensions["total_timeout"]`` of a request bounds all of it, in seconds."""
+    """Sends requests over httpcore; ``extensions["deadline"]`` of a request, monotonic seconds, is when all of it is over."""
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None, proxy: str | None, keepalive_expiry: float) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
-            proxy=None if proxy is None else httpcore.Proxy(proxy),
+            proxy=None if proxy is None else _as_httpcore(httpx.Proxy(proxy)),
+            max_connections=None,  # threads that share it wait for the API, not for each other
             keepalive_expiry=keepalive_expiry,
             network_backend=_Network(httpcore.SyncBackend()),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its body is read under the same deadline."""
-        _deadline.set(time.monotonic() + request.extensions.get("total_timeout", inf))
+        _deadline.set(request.extensions.get("deadline", inf))
         url = request.url
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         with _as_httpx():
@@ -54,6 +55,11 @@ class Transport(httpx.BaseTransport):
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+
+def _as_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
+    # httpcore takes no credentials from a URL.
+    return httpcore.Proxy(str(proxy.url), auth=proxy.raw_auth)
 
 
 class _Body(httpx.SyncByteStream):

@@ -13,7 +13,7 @@ from waiter.client import Client
 from waiter.errors import ApiError, WaiterError
 from waiter.history import LISTED
 from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import POLICY, REQUEST_TIMEOUT, Plan
+from waiter.plan import POLICY, REQUEST_TIMEOUT, Plan, note_interruption
 from waiter.settings import Options, TaskRef, all_task_ids, resolve, task_ids
 from waiter.task import CreatedResources
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 class Waiter(Base):
     """Waits for tasks over connections that it keeps; a context manager, and safe to share between threads.
+
+    Several tasks at once are awaited on an event loop in the background, with connections of its own for each call.
 
     >>> with Waiter(timeout=600) as waiter:  # doctest: +SKIP
     ...     task = waiter.wait("26986bc0-748a-4448-b836-0a2aa465eb06")
@@ -48,10 +50,11 @@ class Waiter(Base):
             self._sleep(pause)
         with self._heeding():
             sighting = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
-        if (task_type := plan.wants_past) is not None:
+        if (task_type := plan.claim_past()) is not None:
             self._jump_the_queue()
             try:
-                plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
+                with self._heeding():
+                    plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
         return sighting
@@ -68,8 +71,12 @@ class Waiter(Base):
         """
         tally = Tally(all_task_ids(task_ids), return_when)
         with closing(self._outcomes(tally.task_ids)) as batches:
-            while not tally.is_over:
-                tally.add(next(batches))
+            try:
+                while not tally.is_over:
+                    tally.add(next(batches))
+            except BaseException as error:
+                note_interruption(error, f"the wait for {len(tally.task_ids)} tasks was interrupted; the tasks go on")
+                raise
         return tally.result()
 
     def as_completed(self, task_ids: Iterable[TaskRef] | TaskRef) -> Iterator[Outcome]:
@@ -125,6 +132,8 @@ def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResour
     ConfigurationError; and TasksError when there are several tasks.
     """
     ids = task_ids(task_id)
+    if not ids:
+        return CreatedResources()
     with Waiter(**options) as waiter:
         tasks = [waiter.wait(one) for one in ids] if len(ids) == 1 else waiter.wait_all(ids).values()
     return CreatedResources.merge(task.created_resources for task in tasks)
@@ -136,5 +145,8 @@ def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Opti
     The arguments are those of :class:`waiter.Options`. Raises TasksError when some end badly, with the others in it, or
     ConfigurationError.
     """
+    ids = all_task_ids(task_ids)
+    if not ids:
+        return {}
     with Waiter(**options) as waiter:
-        return {task_id: task.created_resources for task_id, task in waiter.wait_all(task_ids).items()}
+        return {task_id: task.created_resources for task_id, task in waiter.wait_all(ids).items()}

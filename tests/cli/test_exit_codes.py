@@ -120,9 +120,9 @@ def test_ctrl_c_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
     assert code == 130
     assert screen == [
         *(["^C"] if screen[0] == "^C" else []),
+        f"RUNNING   create_vm  {ENDLESS}",
         f"waiter: interrupted by SIGINT; this task goes on: create_vm {ENDLESS} (RUNNING/NETWORK)",
         f"waiter: to go on waiting: waiter wait {ENDLESS}",
-        f"RUNNING   create_vm  {ENDLESS}",
     ]
 
 

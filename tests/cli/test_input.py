@@ -11,6 +11,8 @@ from command_parts import BROKEN, GOOD, Run
 from waiter.cli.input import read_ids
 from waiter.errors import ConfigurationError
 
+WEB_PAGE = "standard input is a web page and no answer of the API: did the request before the pipe fail?"
+NOTHING = "null: the query that should give the ID found nothing"
 TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a unicode string"
 
 
@@ -53,6 +55,14 @@ def test_arguments_and_pipe_together() -> None:
             b'{"exception_class": "QuotaExceeded", "message": "no\\u001b more"}',
             r"standard input has no tasks: the API answered QuotaExceeded no\x1b more",
         ),
+        (b"<!doctype html>\n<title>Sign in</title>", WEB_PAGE),
+        (b" \n<html>", WEB_PAGE),
+        (b"null\n", f"not a task ID: {NOTHING}"),
+        (b'{"tasks": [null]}', f"not a task ID: {NOTHING}"),
+        (b"! " * 7, "; ".join(["not a task ID: '!'"] * 5) + "; and 2 more"),
+        (b"!" * 100, f"not a task ID: '{'!' * 56}..."),
+        (json.dumps({"k" * 99: 1}).encode(), f"standard input has no tasks: it has {'k' * 57}..."),
+        (b'{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1}', "standard input has no tasks: it has a, b, c, d, e, and 1 more"),
         (b'{"tasks": [3, "../x", "ok"]}', "not a task ID: 3; not a task ID: '../x'"),
         (b"[" * 100_000, "standard input is not JSON: " + TOO_DEEP),
     ],

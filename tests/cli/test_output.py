@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from waiter.cli import output
+from waiter.cli import result as cli_result
 from waiter.cli.output import Ending
+from waiter.cli.streams import OutputError
 from waiter.cli.text import safe
 from waiter.errors import TaskNotFoundError, TaskTimeoutError
 from waiter.task import CreatedResources
@@ -195,5 +197,52 @@ def test_query(run: Run, form: str, query: str, out: str) -> None:
     ],
 )
 def test_a_bad_query(run: Run, argv: list[str], said: str) -> None:
-    """It is usage, whether the wait has to come first to show it or not."""
+    """It is usage, and said before the wait."""
     assert run("wait", GOOD, "-q", *argv) == Ran(2, "", f"waiter: {said}\n")
+
+
+@pytest.mark.parametrize("argv", [["wait", ENDLESS], ["status", GOOD]])
+def test_unknown_functions_are_refused_before_the_wait(run: Run, argv: list[str]) -> None:
+    """Every function of a query is looked up first, however deep it stands."""
+    ran = run(*argv, "--query", "tasks[?length(id) > `1` && b(@)].{x: a(state)} | keys(@)")
+    assert ran == Ran(2, "", "waiter: --query: Unknown function: a(), b()\n")
+
+
+@pytest.mark.parametrize("query", ["keys(`1`)", "&tasks"])
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [(["wait", GOOD], 2), (["wait", BROKEN], 1), (["wait", ENDLESS, "--timeout", "0.3"], 124), (["status", BROKEN], 1)],
+    ids=["finished", "failed", "timed out", "status"],
+)
+@pytest.mark.parametrize("form", ["json", "ids"])
+def test_a_query_that_fails_hides_nothing(run: Run, argv: list[str], code: int, query: str, form: str) -> None:
+    """How the task ended gives the code, and the whole result is there although the query has no answer."""
+    ran = run(*argv, "-o", form, "--query", query)
+    assert ran.code == code
+    assert [task["id"] for task in json.loads(ran.out)["tasks"]] == [argv[1]]
+    assert "waiter: --query: " in ran.err
+    assert "; so here is the whole result\n" in ran.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_outputs_that_cannot_be_written(run: Run) -> None:
+    """It is one line and 70, not a success."""
+    ran = run("wait", GOOD, "-o", "github", "-q", "--", "true", env={"GITHUB_OUTPUT": "/dev/full"})
+    assert ran == Ran(70, "", "waiter: cannot write to GITHUB_OUTPUT: No space left on device\n")
+
+
+@pytest.mark.parametrize(("argv", "code"), [([BROKEN], 1), ([ENDLESS, "--timeout", "0.3"], 124)])
+def test_how_the_task_ended_outweighs_a_full_disk(
+    run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str], code: int
+) -> None:
+    """A result that nobody can store does not hide a failure, nor how to go on."""
+
+    def fail(_: str) -> None:
+        message = "cannot write the result: No space left on device"
+        raise OutputError(message)
+
+    monkeypatch.setattr(cli_result, "write", fail)
+    ran = run("wait", *argv, "-q")
+    assert (ran.code, ran.out) == (code, "")
+    assert "waiter: cannot write the result: No space left on device\n" in ran.err
+    assert ("to go on waiting" in ran.err.splitlines()[-1]) == (code == 124)

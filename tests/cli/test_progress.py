@@ -17,7 +17,7 @@ from command_parts import BROKEN, ENDLESS, GOOD, PAST, UNKNOWN, Run, Terminal, a
 
 from waiter import logs
 from waiter.cli import board as boards
-from waiter.cli import display, live, streams
+from waiter.cli import display, live, progress, streams
 from waiter.cli.board import Board
 from waiter.cli.live import ASCII, FANCY, Live, block, glyphs_for
 from waiter.cli.progress import Lines, Logged, Progress
@@ -124,6 +124,27 @@ def test_beside_a_log_only_heartbeats(clock: Clock) -> None:
         beats.pause()
     structlog.reset_defaults()
     assert log == [{"event": "wait.goes_on", "tasks": {GOOD: "not seen yet"}, "waited": 50.0, "log_level": "info"}]
+
+
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_level_of_the_log_silences_the_heartbeat(run: Run, monkeypatch: pytest.MonkeyPatch, level: str, form: str) -> None:
+    """CI systems end silent jobs, so the heartbeat is in the log at every level, in the form of the log."""
+    monkeypatch.setattr(progress, "HEARTBEAT", 0.1)
+    ran = run("wait", ENDLESS, "--timeout", "0.5", "--log-level", level, "--log-format", form)
+    beats = [line for line in ran.err.splitlines() if "wait.goes_on" in line]
+    assert beats
+    if form == "json":
+        assert json.loads(beats[-1])["tasks"] == {ENDLESS: "RUNNING/NETWORK"}
+
+
+def test_what_the_log_leaves_out_puts_off_no_heartbeat(clock: Clock) -> None:
+    """A change that the log's level swallows breaks no silence."""
+    board = Board([GOOD], clock())
+    beats = Logged(board, clock)
+    clock.now += 40
+    beats.changed(seen(a_task()))
+    assert beats.pause() == 10
 
 
 def several(clock: Clock) -> Board:
@@ -353,7 +374,8 @@ def test_on_a_real_terminal(terminal: Callable[..., Terminal], columns: int, sho
     assert any(shown[2:] in line for line in at.until(shown[2:]))
     code, screen = at.finish()
     assert code == 124
-    assert "to go on waiting" in screen[0]
+    assert screen[0].startswith("RUNNING")
+    assert any("waiter: to go on waiting" in line for line in screen[1:])
 
 
 def test_a_window_that_shrinks(terminal: Callable[..., Terminal]) -> None:

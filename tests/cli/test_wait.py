@@ -20,6 +20,7 @@ from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, Run, Terminal, a_task, s
 import waiter.__main__
 import waiter.cli
 from waiter.cli import app, follow, next_step, signals, streams
+from waiter.cli import result as cli_result
 from waiter.cli import wait as cli_wait
 from waiter.cli.board import Board
 from waiter.cli.progress import Progress
@@ -142,6 +143,46 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_interrupted_with_many(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first few of many are named, and all of them are in the command that takes up the wait."""
+    interrupted(monkeypatch)
+    names = [f"t{n}" for n in range(7)]
+    said = run("wait", *names, "-q").err.splitlines()
+    named = ", ".join(f"t{n} (not seen yet)" for n in range(5))
+    assert said == [
+        f"waiter: interrupted by SIGTERM; these tasks go on: {named}, and 2 more",
+        f"waiter: to go on waiting: waiter wait -q {' '.join(names)}",
+    ]
+
+
+@pytest.mark.parametrize("interrupt", [True, False])
+def test_the_last_words_come_last(process: Run, run: Run, monkeypatch: pytest.MonkeyPatch, interrupt: bool) -> None:
+    """The result comes first, so that it does not bury how to go on."""
+    if interrupt:
+        interrupted(monkeypatch, seen(a_task(ENDLESS)))
+        order: list[str] = []
+        monkeypatch.setattr(cli_result, "write", lambda _: order.append("result"))
+        monkeypatch.setattr(cli_wait, "complain", lambda text: order.append(text.split()[0]))
+        run("wait", ENDLESS, "-q")
+        assert order == ["result", "interrupted", "to"]
+    else:
+        ran = process("wait", ENDLESS, "-q", "-o", "text", "--timeout", "0.2", stderr=subprocess.STDOUT)
+        assert f"waiter wait -q -o text --timeout 0.2 {ENDLESS}" in ran.out.splitlines()[-1]
+
+
+def test_interrupted_again_while_the_result_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a reader that takes nothing does not keep waiter from saying what goes on."""
+
+    def hang(_: str) -> None:
+        raise signals.Interrupted(signal.SIGINT)
+
+    interrupted(monkeypatch, seen(a_task(ENDLESS)))
+    monkeypatch.setattr(cli_result, "write", hang)
+    ran = run("wait", ENDLESS, "-q")
+    assert ran.code == 130
+    assert f"to go on waiting: waiter wait -q {ENDLESS}" in ran.err
+
+
 def test_interrupted_when_all_had_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing goes on there is nothing to take up."""
     interrupted(monkeypatch, seen(a_task(GOOD, "FINISHED", took=19)))
@@ -188,6 +229,14 @@ def test_a_command_gets_the_ids(process: Run) -> None:
     """The command after ``--`` takes waiter's place: its output, its exit code, the IDs in its environment."""
     script = 'echo "$INSTANCES $VOLUMES"; exit 7'
     assert process("wait", GOOD, "-q", "--", "sh", "-c", script) == (7, "vm-1 disk-1,disk-2\n", "")
+
+
+def test_a_command_inherits_no_ids(process: Run) -> None:
+    """What an outer wait has left in the environment is not taken for what this one created."""
+    env = {"INSTANCES": "outer", "IMAGES": "outer", "OTHER": "kept", "PATH_": "kept"}
+    show = 'echo "${INSTANCES-none} ${IMAGES-none} $OTHER $PATH_ ${GCORE_API_KEY:+key}"'
+    assert process("wait", EMPTY, "-q", "--", "sh", "-c", show, env=env) == (0, "none none kept kept key\n", "")
+    assert process("wait", GOOD, "-q", "--", "sh", "-c", show, env=env) == (0, "vm-1 none kept kept key\n", "")
 
 
 def test_a_command_and_the_result(process: Run) -> None:
@@ -325,12 +374,9 @@ def test_as_a_module() -> None:
 
 def test_text_on_a_terminal_is_not_said_twice(terminal: Callable[..., Terminal]) -> None:
     """The result on the screen tells how each task ended, so nothing else does."""
-    assert terminal("wait", GOOD, BROKEN, columns=100).finish() == (
+    assert terminal("wait", BROKEN, columns=100).finish() == (
         1,
         [
-            f"FINISHED  create_vm  {GOOD}  19s",
-            "  instances: vm-1",
-            "  volumes: disk-1, disk-2",
             f"ERROR     create_vm  {BROKEN}  0s",
             "  error: No valid host was found",
             "  volumes: disk-3",

@@ -39,6 +39,8 @@ def exit_code(error: errors.WaiterError | None) -> int:
     """Give the exit code of a wait that ended with this error, or well."""
     if error is None:
         return Exit.FINISHED
+    if isinstance(error, errors.TasksError):
+        return worst(error.failed.values())
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.USAGE)
 
 

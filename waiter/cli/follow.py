@@ -57,10 +57,13 @@ def follow(
     board: Board,
     progress: Progress,
     *,
-    tell_errors: bool = True,
+    tells: Callable[[Outcome], bool] = lambda _: True,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Tell all that comes in, until the wait has ended; raises what the wait raised."""
+    """Tell all that comes in, until the wait has ended; raises what the wait raised.
+
+    ``tells`` answers whether the error of an outcome is told here.
+    """
     while True:
         pause = min(progress.pause(), LONGEST_NAP)
         try:
@@ -77,7 +80,7 @@ def follow(
                 progress.changed(said)
             case Outcome():
                 board.rows[said.task_id].end(said, clock())
-                if said.error and tell_errors:
+                if said.error and tells(said):
                     progress.say(f"waiter: {explain(said.error)}\n")
             case _:
                 raise said

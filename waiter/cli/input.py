@@ -6,19 +6,37 @@ import json
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from waiter.api import is_task_id
 from waiter.cli.text import safe
 from waiter.errors import ConfigurationError
-from waiter.settings import task_ids
+
+MOST_PROBLEMS = 5
+LONGEST_WORD = 60
 
 
 def read_ids(words: Sequence[str], stdin: BinaryIO | None) -> list[str]:
     """Give the IDs in order, each once; ``-`` stands for those on standard input.
 
-    Raises ConfigurationError that names everything that is no ID.
+    Raises ConfigurationError that names what is no ID: the first few, in case it is no list of IDs at all.
     """
     piped = _read_piped(stdin.read() if stdin else b"") if "-" in words else []
     found = [one for word in words for one in (piped if word == "-" else [word])]
-    return task_ids({"tasks": found})
+    bad = [one for one in found if one == "null" or not is_task_id(one)]
+    if bad:
+        more = [f"and {len(bad) - MOST_PROBLEMS} more"] if len(bad) > MOST_PROBLEMS else []
+        raise ConfigurationError(*map(_problem, bad[:MOST_PROBLEMS]), *more)
+    return list(dict.fromkeys(found))
+
+
+def _problem(one: object) -> str:
+    # What jq and the like print for something that is not there.
+    if one is None or one == "null":
+        return "not a task ID: null: the query that should give the ID found nothing"
+    return f"not a task ID: {_cut(repr(one))}"
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= LONGEST_WORD else f"{word[: LONGEST_WORD - 3]}..."
 
 
 def _read_piped(data: bytes) -> list[Any]:
@@ -30,6 +48,9 @@ def _read_piped(data: bytes) -> list[Any]:
         raise ConfigurationError(message) from None
     if not text:
         message = "standard input is empty: did the request before the pipe fail?"
+        raise ConfigurationError(message)
+    if text[0] == "<":
+        message = "standard input is a web page and no answer of the API: did the request before the pipe fail?"
         raise ConfigurationError(message)
     return _read_answers(text) if text[0] in '{["' else text.split()
 
@@ -66,4 +87,6 @@ def _said(answer: dict[str, Any]) -> str:
     said = [str(answer[name]) for name in ("exception_class", "message") if answer.get(name)]
     if said:
         return f"the API answered {safe(' '.join(said))}"
-    return f"it has {safe(', '.join(answer) or 'nothing')}"
+    names = [*map(_cut, list(answer)[:MOST_PROBLEMS])] or ["nothing"]
+    more = f", and {len(answer) - MOST_PROBLEMS} more" if len(answer) > MOST_PROBLEMS else ""
+    return f"it has {safe(', '.join(names))}{more}"

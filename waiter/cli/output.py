@@ -106,6 +106,12 @@ def variables(resources: CreatedResources) -> dict[str, str]:
     return {_variable(kind): joined for kind, joined in _joined(resources).items()}
 
 
+def environment(inherited: Mapping[str, str], resources: CreatedResources) -> dict[str, str]:
+    """Give the environment of the command that follows: what was inherited, and of known kinds only what was created now."""
+    ours = {_variable(kind) for kind in _KINDS}
+    return {name: value for name, value in inherited.items() if name not in ours} | variables(resources)
+
+
 def _variable(kind: str) -> str:
     return kind.upper() if kind in _KINDS else f"CREATED_{kind.upper()}"
 

@@ -74,19 +74,18 @@ class Lines(Progress):
 
 
 class Logged(Lines):
-    """Only heartbeats, in the log that tells all the rest."""
+    """Only heartbeats, in the log that tells the rest, and in one of any level: it may tell of no change at all."""
 
-    def changed(self, event: Event) -> None:  # noqa: ARG002 - the log has it
-        """Put off the heartbeat."""
-        self._spoke_at = self._clock()
+    def changed(self, event: Event) -> None:
+        """Leave it to the log."""
 
     def _tell(self, text: str) -> None:  # noqa: ARG002 - a log has data instead
-        import structlog  # noqa: PLC0415 - who gets here has imported it
+        from waiter import logs  # noqa: PLC0415 - only who logs gets here
 
         self._spoke_at = self._clock()
         tasks = {row.task_id: row.state for row in self._board.open}
         waited = round(self._spoke_at - self._board.started_at, 3)
-        structlog.get_logger("waiter").info("wait.goes_on", tasks=tasks, waited=waited)
+        logs.unfiltered().info("wait.goes_on", tasks=tasks, waited=waited)
 
 
 def heartbeat(board: Board, now: float) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from waiter.cli import output
+from waiter.cli.exits import Exit
 from waiter.cli.output import Ending
-from waiter.cli.streams import write
+from waiter.cli.streams import OutputError, complain, write
 from waiter.cli.text import safe
 from waiter.errors import ConfigurationError
+
+
+class QueryError(Exception):
+    """The query cannot be answered from the data; its text is one harmless line."""
 
 
 class Result:
@@ -23,8 +28,24 @@ class Result:
         self._query = _compile(args.query, self.form) if args.query else None
         self._file = output.github_file(args.environ) if self.form == "github" else None
 
-    def give(self, endings: Sequence[Ending], *, success: bool) -> None:
-        """Print the result, or put it where it belongs."""
+    def give(self, endings: Sequence[Ending], *, code: int) -> int:
+        """Print the result, or put it where it belongs; gives the exit code, which a trouble here changes only from 0."""
+        try:
+            return self._give_or_all(endings, code)
+        except OutputError as error:
+            complain(str(error))
+            return code or Exit.FAULT
+
+    def _give_or_all(self, endings: Sequence[Ending], code: int) -> int:
+        try:
+            self._give(endings, success=code == Exit.FINISHED)
+        except QueryError as error:
+            complain(f"--query: {error}; so here is the whole result")
+            write(output.as_json(output.as_data(endings)))
+            return code or Exit.USAGE
+        return code
+
+    def _give(self, endings: Sequence[Ending], *, success: bool) -> None:
         if self._silent:
             return
         if self._query:
@@ -39,16 +60,23 @@ class Result:
     def _give_whole(self, endings: Sequence[Ending]) -> None:
         resources = output.created(endings)
         if self._file:
-            with self._file.open("a", encoding="utf-8", newline="\n") as file:
-                file.write(output.as_github(resources))
+            try:
+                with self._file.open("a", encoding="utf-8", newline="\n") as file:
+                    file.write(output.as_github(resources))
+            except OSError as error:
+                message = f"cannot write to GITHUB_OUTPUT: {error.strerror}"
+                raise OutputError(message) from error
         else:
             write(output.as_ids(resources) if self.form == "ids" else output.as_env(resources))
 
     def _answer(self, query: Callable[[object], Any], data: object) -> str:
-        found = query(data)
-        if self.form == "json":
-            return output.as_json(found)
-        return "".join(f"{_bare(one)}\n" for one in (found if isinstance(found, list) else [found]) if one is not None)
+        try:
+            found = query(data)
+            if self.form == "json":
+                return output.as_json(found)
+            return "".join(f"{_bare(one)}\n" for one in (found if isinstance(found, list) else [found]) if one is not None)
+        except Exception as error:  # whatever jmespath makes of it, how the tasks ended must not be lost
+            raise QueryError(safe(_one_line(error))) from error
 
 
 def _compile(expression: str, form: str) -> Callable[[object], Any]:
@@ -59,18 +87,22 @@ def _compile(expression: str, form: str) -> Callable[[object], Any]:
 
     try:
         compiled = jmespath.compile(expression)
-    except (jmespath.exceptions.JMESPathError, ValueError) as error:
+        unknown = set(_functions(compiled.parsed)) - jmespath.functions.Functions.FUNCTION_TABLE.keys()
+    except (jmespath.exceptions.JMESPathError, ValueError, RecursionError) as error:
         message = f"--query: {safe(_one_line(error))}"
         raise ConfigurationError(message) from None
+    if unknown:
+        message = f"--query: Unknown function: {safe(', '.join(f'{name}()' for name in sorted(unknown)))}"
+        raise ConfigurationError(message)
+    return compiled.search
 
-    def search(data: object) -> Any:  # noqa: ANN401 - whatever the expression makes of it
-        try:
-            return compiled.search(data)
-        except (jmespath.exceptions.JMESPathError, ValueError, TypeError) as error:
-            message = f"--query: {safe(_one_line(error))}"
-            raise ConfigurationError(message) from None
 
-    return search
+def _functions(node: Any) -> Iterator[str]:  # noqa: ANN401 - jmespath's tree
+    """Give the names of the functions that a parsed expression calls, which jmespath itself looks up only when it runs."""
+    if node["type"] == "function_expression":
+        yield node["value"]
+    for child in node["children"]:
+        yield from _functions(child)
 
 
 def _one_line(error: Exception) -> str:

@@ -23,12 +23,10 @@ def run(args: argparse.Namespace) -> int:
     result = Result(args, to_terminal=is_terminal(sys.stdout))
     start_log(args, say)
     if not ids:
-        result.give([], success=True)
-        return Exit.FINISHED
+        return result.give([], code=Exit.FINISHED)
     with Waiter(**waiter_options(args)) as waiter:
         endings = [_look(waiter, task_id) for task_id in ids]
-    code = worst(ending.error for ending in endings)
-    result.give(endings, success=code == Exit.FINISHED)
+    code = result.give(endings, code=worst(ending.error for ending in endings))
     for error in (ending.error for ending in endings if ending.error and not ending.task):
         complain(explain(error))
     return code

@@ -17,9 +17,11 @@ from waiter.cli.exits import Exit, goes_on, worst
 from waiter.cli.input import read_ids
 from waiter.cli.next_step import check_command, run_command
 from waiter.cli.options import given
+from waiter.cli.progress import NAMED
 from waiter.cli.result import Result
 from waiter.cli.streams import complain, is_terminal
-from waiter.errors import ConfigurationError
+from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
+from waiter.outcome import Outcome
 from waiter.wait import Waiter
 
 
@@ -34,11 +36,15 @@ def run(args: argparse.Namespace) -> int:
     if problems:
         raise ConfigurationError(*problems)
     board = Board(ids, time.monotonic())
-    code = _wait(args, waiter, board, inbox) if waiter else Exit.FINISHED
+    code, last_words = _wait(args, waiter, board, inbox) if waiter else (int(Exit.FINISHED), [])
     endings = board.endings()
-    result.give(endings, success=code == Exit.FINISHED)
+    try:
+        code = int(result.give(endings, code=code))
+    finally:
+        for line in last_words:
+            complain(line)
     if code == Exit.FINISHED and args.command:
-        return run_command(args.command, args.environ | output.variables(output.created(endings)))
+        return run_command(args.command, output.environment(args.environ, output.created(endings)))
     return code
 
 
@@ -65,19 +71,19 @@ def waiter_options(args: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
-def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.Inbox) -> int:
+def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.Inbox) -> tuple[int, list[str]]:
+    """Wait, and give the exit code and what is to be said after the result, so that a long one does not bury it."""
     start_log(args, inbox.put)
     progress = choose(args, board)
     # Who sees the result as text on the screen sees there how each task ended, and needs not read it twice.
     summary = not (is_terminal(sys.stdout) and (args.output or "text") == "text" and not args.command)
     try:
         thread = follow.start(waiter, list(board.rows), args.return_when, inbox)
-        follow.follow(inbox, board, progress, tell_errors=summary)
+        follow.follow(inbox, board, progress, tells=lambda outcome: summary or _is_urgent(args, board, outcome))
         thread.join()
     except signals.Interrupted as interruption:
         progress.close(keep=summary)
-        _take_leave(args, board, interruption)
-        return interruption.exit_code
+        return interruption.exit_code, _take_leave(args, board, interruption)
     except BaseException:
         progress.close(keep=True)
         raise
@@ -86,23 +92,30 @@ def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.
     return _conclude(args, board)
 
 
-def _conclude(args: argparse.Namespace, board: Board) -> int:
+def _is_urgent(args: argparse.Namespace, board: Board, outcome: Outcome) -> bool:
+    """Whether to tell at once of a failure although the result tells of it too, as that may be long in coming."""
+    lost = isinstance(outcome.error, TaskError | TaskNotFoundError)
+    return lost and bool(board.open) and not follow.is_enough(outcome, args.return_when)
+
+
+def _conclude(args: argparse.Namespace, board: Board) -> tuple[int, list[str]]:
     outcomes = [row.outcome for row in board.rows.values() if row.outcome]
     unfinished = [row.task_id for row in board.rows.values() if row.outcome is None or goes_on(row.outcome.error)]
-    if unfinished:
-        complain(f"to go on waiting: {resumption(args, unfinished)}")
-    return worst(outcome.error for outcome in outcomes)
+    last_words = [f"to go on waiting: {resumption(args, unfinished)}"] if unfinished else []
+    return worst(outcome.error for outcome in outcomes), last_words
 
 
-def _take_leave(args: argparse.Namespace, board: Board, interruption: signals.Interrupted) -> None:
+def _take_leave(args: argparse.Namespace, board: Board, interruption: signals.Interrupted) -> list[str]:
     unfinished = [row for row in board.rows.values() if row.task is None or not row.task.ended]
     if not unfinished:
-        complain(f"interrupted by {interruption.name}")
-        return
-    named = ", ".join(f"{row.name} ({row.state})" for row in unfinished)
+        return [f"interrupted by {interruption.name}"]
+    named = ", ".join(f"{row.name} ({row.state})" for row in unfinished[:NAMED])
+    more = f", and {len(unfinished) - NAMED} more" if len(unfinished) > NAMED else ""
     go_on = "this task goes on" if len(unfinished) == 1 else "these tasks go on"
-    complain(f"interrupted by {interruption.name}; {go_on}: {named}")
-    complain(f"to go on waiting: {resumption(args, [row.task_id for row in unfinished])}")
+    return [
+        f"interrupted by {interruption.name}; {go_on}: {named}{more}",
+        f"to go on waiting: {resumption(args, [row.task_id for row in unfinished])}",
+    ]
 
 
 def resumption(args: argparse.Namespace, task_ids: list[str]) -> str:
