@@ -15,6 +15,7 @@ import pytest
 import structlog
 from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, Ran, Run, Terminal
 
+from waiter import Waiter
 from waiter.cli import main
 from waiter.testing import Phase, Script, SimulatedCloud, ended
 
@@ -82,7 +83,18 @@ def run(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest
         code = main(argv)
         return Ran(code, *capsys.readouterr())
 
+    made: list[Waiter] = []
+
+    class Noted(Waiter):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr("waiter.cli.wait.Waiter", Noted)
     yield run
+    # A command that is interrupted leaves its connections to the end of the process, and here the process goes on.
+    for one in made:
+        one.close()
     structlog.reset_defaults()
     logging.getLogger("waiter").setLevel(logging.NOTSET)
 
