@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-SHORTEST_HIDDEN = 8
+SHORTEST_HIDDEN = 6
 
 
 class Secret(str):
