@@ -13,10 +13,10 @@ import pytest
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, Outcome, TaskError, TaskTimeoutError
-from waiter.crowd import cost_of
 from waiter.testing import SimulatedCloud, drip, fails, finishes, html, never_ends, says, status, truncated, wrong_types
 from waiter.testing.faults import Fault
 from waiter.testing.script import Phase, Script
+from waiter.toll import cost_of
 
 LISTING = "/cloud/v1/tasks?"
 

@@ -15,8 +15,7 @@ from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, AuthenticationError, ConfigurationError, Waiter, aio
 from waiter.alarm import Alarm
-from waiter.api import Active, ActivePage
-from waiter.crowd import Crowd
+from waiter.api import Active
 from waiter.seat import Seat
 from waiter.testing import SimulatedCloud, ended, finishes, status
 
@@ -70,42 +69,45 @@ def test_a_sleep_that_fails() -> None:
         asyncio.run(main())
 
 
-def test_a_listing_that_began_too_early() -> None:
-    """It says nothing to a wait that wants a look from now on."""
-
-    async def main() -> list[bool]:
-        seats: list[Seat] = []
-
-        async def ask(**_: float) -> ActivePage:
-            crowd._wanting.add(seats[1])
-            return ActivePage([(Active("t-0", "RUNNING"), b""), (Active("t-1", "RUNNING"), b"")], 2, 200)
-
-        crowd = Crowd(ask, None, asyncio.get_running_loop().time)
-        for number in range(2):
-            plan: Any = SimpleNamespace(task_id=f"t-{number}", task=None, may_do_without_until=inf)
-            seats.append(crowd.enter(plan))
-        await crowd._make_listing()
-        return [seat.listed_at > -inf for seat in seats]
-
-    assert asyncio.run(main()) == [True, False]
-
-
 def test_a_slow_page_is_no_news() -> None:
-    """Its listing began before the wait's own last look."""
+    """Its listing began before the wait's own last look, and says nothing of the time since."""
 
     async def main() -> list[bool]:
         clock = asyncio.get_running_loop().time
-        plan: Any = SimpleNamespace(task_id="t-0", task=Active("t-0", "RUNNING"), may_do_without_until=inf, request_timeout=1)
-        seat = Seat(plan, None, clock)
+        seat = Seat(plan_of("RUNNING"), None, clock)
         began = clock()
         await asyncio.sleep(0.01)
-        rest = seat.sleep(60)
-        woken = [seat.show(Active("t-0", "NEW"), b"", at, is_wanted=False) for at in (began, clock())]
-        await rest
+        seat.sleep(60)
+        heard = [seat.is_shown(Active("t-0", "NEW"), at) for at in (began, clock())]
+        missed = [seat.is_missed(at, is_whole=True) for at in (began, clock())]
+        seat.tell(b"{}", began)
+        heard.append(seat.is_resting)
         seat.stop()
-        return woken
+        return heard + missed
 
-    assert asyncio.run(main()) == [False, True]
+    assert asyncio.run(main()) == [False, True, True, False, True]
+
+
+def test_what_listings_show_is_put_off() -> None:
+    """A look of its own is due a gap after the last listing that showed the task, and never after its deadline."""
+    now = [100.0]
+
+    async def main() -> list[float]:
+        seat = Seat(plan_of("RUNNING", until=130.0), None, lambda: now[0])
+        seat.sleep(20)
+        rests = [seat.more()]
+        seat.is_shown(Active("t-0", "RUNNING"), 115.0)
+        now[0] = 120.0
+        rests += [seat.more(), seat.more()]
+        seat.stop()
+        return rests
+
+    assert asyncio.run(main()) == [0.0, 10.0, 0.0]
+
+
+def plan_of(state: str, until: float = inf) -> Any:
+    task = Active("t-0", state)
+    return SimpleNamespace(task_id="t-0", task=task, may_do_without_until=until, gap_by_now=lambda gap: gap)
 
 
 def test_what_cannot_be_read_is_not_taken() -> None:
@@ -114,17 +116,15 @@ def test_what_cannot_be_read_is_not_taken() -> None:
     def read(_: bytes) -> Any:
         raise ValueError
 
-    plan: Any = SimpleNamespace(task_id="t-0", task=None)
-    seat = Seat(plan, None, lambda: 0.0)
-    seat.body = b"{"
+    seat = Seat(plan_of("RUNNING"), None, lambda: 0.0)
+    seat.news = b"{"
     assert seat.take(read) is None
-    assert not seat.body
 
 
 def test_a_blocking_crowd(cloud: SimulatedCloud) -> None:
     """A blocking client of one's own is asked for listings and for past durations too."""
     cloud.add_past("create_vm", [60.0] * 20)
-    ids = [cloud.add(finishes(60)) for _ in range(30)]
+    ids = [cloud.add(finishes(60)) for _ in range(60)]
     with Waiter(**cloud.options) as waiter:
         assert list(waiter.wait_all(ids)) == ids
     paths = " ".join(request.path for request in cloud.requests)

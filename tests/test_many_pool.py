@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from waiter import AsyncWaiter, InvalidResponseError
 from waiter import pool as pool_room
 from waiter.pool import ConnectError, Pool, ReadError, RemoteProtocolError, Server
 
@@ -142,6 +144,12 @@ def test_a_kept_connection_that_breaks_in_an_answer() -> None:
         ask(Told([OK], [b"HTTP/1.1 200 OK", None]), 2)
 
 
+def test_what_nobody_asked_for() -> None:
+    """Bytes on an idle connection are no answer to the next request."""
+    told = Told([OK, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], [OK])
+    assert (ask(told, 2, pause=0.05), told.connections) == ([(200, b"ok")] * 2, 2)
+
+
 def test_old_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there were once."""
     monkeypatch.setattr(pool_room, "KEEPALIVE_EXPIRY", 0.02)
@@ -155,6 +163,23 @@ def test_old_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
             return told.connections, len(pool._idle)
 
     assert asyncio.run(main()) == (9, 1)
+
+
+@pytest.mark.parametrize("task_id", ["t-1", "t-2"])
+def test_a_coding_that_nobody_asked_for(task_id: str) -> None:
+    """Is undone; what cannot be undone is not what the API describes."""
+    packed = gzip.compress(b'{"id": "t-1", "state": "NEW"}') if task_id == "t-1" else b"no gzip"
+    told = Told([b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)])
+
+    async def main() -> str:
+        async with told.pool() as pool, AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{pool._server.port}") as waiter:
+            return (await waiter.status(task_id)).id
+
+    if task_id == "t-1":
+        assert asyncio.run(main()) == "t-1"
+    else:
+        with pytest.raises(InvalidResponseError, match="not what the API describes: DecodingError"):
+            asyncio.run(main())
 
 
 def test_nobody_listens() -> None:

@@ -32,6 +32,7 @@ ROOMS = [
     "transport",
     "pool",
     "client",
+    "toll",
     "alarm",
     "seat",
     "crowd",

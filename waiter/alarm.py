@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any
 
-# What is shorter than this is over: a pause that a frozen clock rounds to nothing would spin for ever.
-INSTANT = 0.001
+from waiter.plan import INSTANT
+
+# Whoever is woken goes on in a context of its own; without this one, each timer has a copy of it.
+NOWHERE = Context()
 
 Sleep = Callable[[float], Any] | None
 
@@ -43,7 +46,7 @@ class Alarm:
         """Let the rest end in so many seconds from now."""
         self.stop()
         if self._sleep is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._ring, context=NOWHERE)
         else:
             sleep: asyncio.Future[None] = asyncio.ensure_future(self._sleep(seconds))
             sleep.add_done_callback(self._take_sleep)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode
@@ -85,23 +86,27 @@ class Active(msgspec.Struct, frozen=True, gc=False):
     detailed_state: str | None = None
 
 
-class ActivePage(msgspec.Struct, frozen=True):
-    """A page of a listing: its tasks, each with its JSON; their ``count`` on all pages; the ``size`` of this one in bytes."""
+class ActivePage:
+    """A page of a listing: its ``tasks``, their ``count`` on all pages, and the ``size`` of this one in bytes."""
 
-    tasks: list[tuple[Active, bytes]]
-    count: int
-    size: int
+    def __init__(self, said: bytes) -> None:
+        page = _decode_page(said)
+        self.tasks, self.count, self.size = page.results, page.count, len(said)
+        self._said = said
+
+    @cached_property
+    def bodies(self) -> list[bytes]:
+        """The JSON of each task; hardly any is asked for."""
+        return cast("list[bytes]", _decode_bodies(self._said).results)
 
 
 def read_active(answer: Answer) -> ActivePage:
     """Read a page of the listing of tasks that go on; raises one ApiError for any other answer."""
     _raise_for_status(answer, "listing")
     try:
-        page = _decode_page(answer.body)
-        tasks = [(_decode_active(body), cast("bytes", body)) for body in page.results]
+        return ActivePage(answer.body)
     except (ValueError, RecursionError) as error:
         raise _invalid(answer, f"{error}: {_quoted(answer.body)}", "listing") from None
-    return ActivePage(tasks, page.count, len(answer.body))
 
 
 class _Listing(msgspec.Struct):
@@ -109,13 +114,17 @@ class _Listing(msgspec.Struct):
     results: list[dict[str, Any]]
 
 
-class _Page(msgspec.Struct):
+class _Page(msgspec.Struct, gc=False):
     count: int
+    results: list[Active]
+
+
+class _Bodies(msgspec.Struct, gc=False):
     results: list[msgspec.Raw]
 
 
 _decode_page = msgspec.json.Decoder(_Page).decode
-_decode_active = msgspec.json.Decoder(Active).decode
+_decode_bodies = msgspec.json.Decoder(_Bodies).decode
 
 
 def _raise_for_status(answer: Answer, subject: str) -> None:
@@ -213,6 +222,7 @@ def read_date(headers: Mapping[str, str]) -> datetime | None:
     return _date(headers.get("date", ""))
 
 
+@lru_cache(maxsize=8)  # many answers come within one second
 def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)

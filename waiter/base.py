@@ -58,7 +58,7 @@ class Base:
 
     def _outage_left(self, plan: Plan, began: float, queued: float) -> float:
         """How long an outage may still go on while the server wants silence, which others may prolong for ever."""
-        now, failing_since = self._settings.clock(), plan._failing_since  # noqa: SLF001 - nobody else asks
+        now, failing_since = self._settings.clock(), plan.failing_since
         if self._pacer.quiet(now) <= ONE_REFUSAL:
             return inf
         spent = now - queued

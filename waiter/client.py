@@ -179,23 +179,20 @@ class AsyncClient(_Caller):
         return self._answer(response.status_code, response.headers.items(), bytes(body), str(response.url))
 
     async def _fetch_from(self, pool: Pool, path: str, timeout: float) -> Answer:  # noqa: ASYNC109 - like Client
+        key = self._settings.api_key
         with faults_of(f"{self._settings.base_url}{path}"):
             async with pool.within(timeout):
-                return await self._ask_with_the_newest_key(pool, path, timeout)
-
-    async def _ask_with_the_newest_key(self, pool: Pool, path: str, timeout: float) -> Answer:  # noqa: ASYNC109
-        key = self._settings.api_key
-        answer = await self._ask(pool, path, timeout, sent := key.header)
-        if answer.status == httpx.codes.UNAUTHORIZED:
-            key.read_again()
-            if key.header != sent:
-                return await self._ask(pool, path, timeout, key.header)
-        return answer
+                answer = await self._ask(pool, path, timeout, sent := key.header)
+                if answer.status == httpx.codes.UNAUTHORIZED:
+                    key.read_again()
+                    if key.header != sent:
+                        return await self._ask(pool, path, timeout, key.header)
+                return answer
 
     async def _ask(self, pool: Pool, path: str, timeout: float, key: str) -> Answer:  # noqa: ASYNC109 - like Client
         body = Body(self._settings.clock() + timeout, self._settings.clock)
         status, headers = await pool.get(path, _HEADERS | {"Authorization": key}, body.add)
-        return self._answer(status, headers, bytes(body), f"{self._settings.base_url}{path}")
+        return self._answer(status, headers, body.decoded(headers), f"{self._settings.base_url}{path}")
 
 
 class BorrowedClient:

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from contextlib import aclosing
+from contextvars import Context
 from functools import partial
 from itertools import count
 from queue import SimpleQueue
@@ -35,11 +36,12 @@ async def in_order_of_ending(wait: Wait, task_ids: Iterable[str]) -> AsyncGenera
         ended.append(wait)
         some_ended.set()
 
+    nowhere = Context()
     going: dict[asyncio.Task[Task], str] = {}
     try:
         for number, task_id in enumerate(task_ids, start=1):
             one = asyncio.create_task(wait(task_id), name=task_id)
-            one.add_done_callback(note)
+            one.add_done_callback(note, context=nowhere)
             going[one] = task_id
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -14,7 +14,7 @@ from waiter import errors
 from waiter.events import Reporter
 from waiter.history import read_history
 from waiter.law import History
-from waiter.schedule import TimeLeft, backoff
+from waiter.schedule import Schedule, TimeLeft, backoff
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -55,6 +55,28 @@ def note_interruption(error: BaseException | None, note: str) -> None:
 class Plan:
     """What one wait knows and decides; all times are monotonic seconds."""
 
+    __slots__ = (  # ten thousand of them weigh 2 MB less
+        "_age",
+        "_changed_at",
+        "_confirm",
+        "_deadline",
+        "_failures",
+        "_histories",
+        "_history",
+        "_left_alone_until",
+        "_looked_at",
+        "_missing_since",
+        "_now",
+        "_reporter",
+        "_saw_at",
+        "_schedule",
+        "_settings",
+        "_started_at",
+        "failing_since",
+        "task",
+        "task_id",
+    )
+
     def __init__(self, task_id: str, settings: Settings, histories: Histories) -> None:
         self.task_id = task_id
         self.task: Task | None = None
@@ -63,10 +85,10 @@ class Plan:
         self._histories = histories
         self._reporter = Reporter(settings.on_event, task_id=task_id)
         self._now = settings.clock
-        self._started_at = self._changed_at = self._looked_at = self._now()
+        self._started_at = self._changed_at = self._looked_at = self._saw_at = self._now()
         self._deadline = self._started_at + settings.timeout
         self._failures = 0
-        self._failing_since = self._missing_since = inf
+        self.failing_since = self._missing_since = inf
         self._left_alone_until = -inf
         self._schedule: Any = settings.wait
         self._history: History | None = None
@@ -88,19 +110,27 @@ class Plan:
         """Up to when somebody else's looks may stand for this wait's own; never after one that failed."""
         return -inf if self._failures else min(self._deadline, self._changed_at + self._settings.stall_timeout)
 
+    def gap_by_now(self, gap: float) -> float:
+        """The pause that the schedule gives at the age that the task has by now; ``gap`` when it goes by more than that."""
+        self._take_history()
+        if self._age is None or not isinstance(self._schedule, Schedule):
+            return gap
+        return self._schedule.pause(self._age + self._now() - self._saw_at)
+
     def saw(self, sighting: Sighting) -> Sighting:
         """Take note of an answer, and tell what is new in it."""
         before, task = self.task, sighting.task
         if self._failures:
-            self._tell("poll.recovered", outage=self._seconds_since(self._failing_since))
-            self._failures, self._failing_since, self._missing_since = 0, inf, inf
+            self._tell("poll.recovered", outage=self._seconds_since(self.failing_since))
+            self._failures, self.failing_since, self._missing_since = 0, inf, inf
             self._left_alone_until = -inf
         if before is None:
             self._reporter.bind(task_type=task.task_type)
+        self._age, self._saw_at = sighting.age, self._now()
         if task != before:
-            self._changed_at = self._now()
-        self.task, self._age = task, sighting.age
-        self._tell_transition(before, task)
+            # What is equal is kept: a new one for each look makes the collector of garbage halt ten thousand waits.
+            self.task, self._changed_at = task, self._saw_at
+            self._tell_transition(before, task)
         return sighting
 
     def conclude(self, sighting: Sighting) -> Task:
@@ -131,7 +161,7 @@ class Plan:
     def held_back(self, seconds: float) -> None:
         """Take note that a look had to queue up for so long: it begins now, and the time is none of an outage's."""
         self._looked_at = self._now()
-        self._failing_since += seconds
+        self.failing_since += seconds
         self._missing_since += seconds
 
     def __enter__(self) -> Self:
@@ -157,7 +187,7 @@ class Plan:
         if error is None:
             return
         self._failures += 1
-        self._failing_since = min(self._failing_since, self._looked_at)
+        self.failing_since = min(self.failing_since, self._looked_at)
         if isinstance(error, errors.TaskNotFoundError):
             self._missing_since = min(self._missing_since, self._looked_at)
         if error.retry_after:
@@ -198,7 +228,7 @@ class Plan:
         elif isinstance(error, errors.TaskNotFoundError):
             limits.append(_Limit(self._missing_since + NOT_FOUND_GRACE, lambda: error))
         else:
-            limits.append(_Limit(self._failing_since + self._settings.max_outage, lambda: self._unavailable(error)))
+            limits.append(_Limit(self.failing_since + self._settings.max_outage, lambda: self._unavailable(error)))
         return min(limits, key=lambda limit: limit.at)
 
     def _timed_out(self, error: errors.ApiError | None) -> errors.TaskTimeoutError:
@@ -212,7 +242,7 @@ class Plan:
         return errors.TaskStalledError(cast("Task", self.task), waited=waited)
 
     def _unavailable(self, error: errors.ApiError) -> errors.ApiUnavailableError:
-        outage = self._seconds_since(self._failing_since)
+        outage = self._seconds_since(self.failing_since)
         return errors.ApiUnavailableError(
             f"no usable answer for {outage:.0f} s: {error}; the task goes on",
             status=error.status,

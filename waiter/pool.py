@@ -1,8 +1,7 @@
-"""Kept connections for many small requests: asyncio's streams, the parser of Node.js, and a stack of what is idle.
+"""Kept connections for many small requests: asyncio's transports, the parser of Node.js, and a stack of what is idle.
 
 httpx's pool looks at every connection for every request, which costs 50 ms at 256 of them; here a request takes the one that
-was used last. CPU per request measured side by side, in µs at 64 in flight: these streams with httptools 30 and with h11 115,
-AnyIO's streams 60 and 160, aiohttp 105, httpx over a transport like this 205. TLS, IPv6 and its fallback are asyncio's.
+was used last. TLS, IPv6 and its fallback are asyncio's; tests/benchmarks/many.py shows what a look costs.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
 
@@ -26,7 +26,6 @@ MOST_CONNECTIONS = 256
 LARGEST_HEAD = 100 * 1024
 # What begins with 1 announces an answer (RFC 9110, 15.2).
 _FINAL = 200
-_CHUNK = 256 * 1024
 
 Head = tuple[int, list[tuple[str, str]]]
 
@@ -70,9 +69,9 @@ class Pool:
         self._idle: deque[_Connection] = deque()
         self._room = asyncio.Semaphore(MOST_CONNECTIONS)
 
-    @property
+    @cached_property
     def is_of_use(self) -> bool:
-        """Whether it can be used here."""
+        """Whether it can be used here; an event loop does not change under a client."""
         return runs_under_asyncio()
 
     @staticmethod
@@ -84,12 +83,15 @@ class Pool:
         """Get what is there, ``add`` each piece of its body, and give its head; raises OSError."""
         request = self._request(path, headers)
         async with self._room:
-            if (kept := self._take()) is not None:
-                try:
-                    return await self._exchange(kept, request, add)
-                except _StaleError:
-                    pass  # the server closed it while nobody looked: nothing was lost but this connection
-            return await self._exchange(await _Connection.open(self._server), request, add)
+            connection = self._take() or await _connect(self._server)
+            try:
+                head = await connection.send(request, add)
+            except _StaleError:
+                # The server closed it while nobody looked: nothing was lost but this connection.
+                connection = await _connect(self._server)
+                head = await connection.send(request, add)
+            self._keep(connection)
+            return head
 
     def _request(self, path: str, headers: Mapping[str, str]) -> SecretBytes:
         lines = [f"GET {self._server.path.rstrip('/')}{path} HTTP/1.1", f"Host: {self._server.netloc}"]
@@ -104,14 +106,10 @@ class Pool:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
-    async def _exchange(self, connection: _Connection, request: bytes, add: Callable[[bytes], None]) -> Head:
-        try:
-            head = await connection.send(request, add)
-        except BaseException:
-            connection.close()
-            raise
-        self._keep(connection)
-        return head
+    def _keep(self, connection: _Connection) -> None:
+        self._idle.append(connection)
+        while self._idle and not self._idle[0].is_alive:
+            self._idle.popleft().close()
 
     def _take(self) -> _Connection | None:
         while self._idle:
@@ -121,115 +119,129 @@ class Pool:
             connection.close()
         return None
 
-    def _keep(self, connection: _Connection) -> None:
-        self._idle.append(connection)
-        while self._idle and not self._idle[0].is_alive:
-            self._idle.popleft().close()
+
+async def _connect(server: Server) -> _Connection:
+    connect = asyncio.get_running_loop().create_connection
+    try:
+        _, connection = await connect(_Connection, server.host, server.port, ssl=server.ssl_context, happy_eyeballs_delay=0.25)
+    except OSError as error:
+        raise ConnectError(str(error)) from error
+    return connection
 
 
 class _StaleError(Exception):
     """A kept connection was closed before it gave any of the answer."""
 
 
-class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._clock = asyncio.get_running_loop().time
-        self._idle_since: float | None = None
+class _Connection(asyncio.Protocol):
+    """One connection, which gives one answer at a time; the methods named on_... are what httptools calls."""
 
-    @classmethod
-    async def open(cls, server: Server) -> _Connection:
-        host, port, context = server.host, server.port, server.ssl_context
-        try:
-            return cls(*await asyncio.open_connection(host, port, ssl=context, limit=_CHUNK, happy_eyeballs_delay=0.25))
-        except OSError as error:
-            raise ConnectError(str(error)) from error
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._answer: _Answer
+        self._is_asked = False
+        self._idle_since: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
 
     @property
     def is_alive(self) -> bool:
         """Whether an idle connection can be used again."""
-        expired = self._idle_since is not None and self._clock() - self._idle_since > KEEPALIVE_EXPIRY
-        return not (expired or self._reader.at_eof() or self._writer.is_closing())
+        expired = self._idle_since is not None and self._loop.time() - self._idle_since > KEEPALIVE_EXPIRY
+        return not (expired or self._transport.is_closing())
 
     async def send(self, request: bytes, add: Callable[[bytes], None]) -> Head:
-        """Send a request, read the answer, and say whether the connection can be used again."""
-        answer = _Answer(add)
+        """Send a request and read its answer; whatever comes in between closes the connection."""
+        self._answer, self._is_asked = (answer := _Answer(self._loop.create_future(), add)), True
+        self._transport.write(request)
         try:
-            self._writer.write(request)
-            await answer.read_from(self._reader)
-        except (OSError, httptools.HttpParserError) as error:
-            if self._idle_since is not None and not answer.size:
-                raise _StaleError from error
-            kind = ReadError if isinstance(error, ConnectionError) else RemoteProtocolError
-            raise kind(str(error)) from error
-        self._idle_since = self._clock()
-        if not answer.keeps_alive:
+            await answer.is_read
+        except BaseException:
             self.close()
+            raise
+        self._is_asked, self._idle_since = False, self._loop.time()
         return answer.status, answer.headers
 
     def close(self) -> None:
-        self._writer.transport.abort()
+        self._transport.abort()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
-class _Answer:
-    """One answer as it arrives; the methods named on_... are what httptools calls."""
-
-    def __init__(self, add: Callable[[bytes], None]) -> None:
-        self.status = 0
-        self.headers: list[tuple[str, str]] = []
-        self.keeps_alive = False
-        self.size = 0
-        self._add = add
-        self._chunks: list[bytes] = []
-        self._is_complete = False
-        self._parser = httptools.HttpResponseParser(self)
-
-    async def read_from(self, reader: asyncio.StreamReader) -> None:
-        """Read all of the answer; raises OSError and HttpParserError."""
+    def data_received(self, data: bytes) -> None:
+        if not self._is_asked or (answer := self._answer).is_read.done():
+            self.close()  # nobody wants it
+            return
+        answer.size += len(data)
         try:
-            await self._read_from(reader)
-        finally:
-            # The parser and its listener hold each other, and collecting such garbage halts a loop with ten thousand waits.
-            del self._parser
-
-    async def _read_from(self, reader: asyncio.StreamReader) -> None:
-        while not self._is_complete:
-            data = await reader.read(_CHUNK)
-            if not data:
-                self._end()
-            self.size += len(data)
             self._parser.feed_data(data)
-            if not self.status and self.size > LARGEST_HEAD:
-                message = f"more than {LARGEST_HEAD} bytes of headers"
-                raise RemoteProtocolError(message)
-            for chunk in self._chunks:
-                self._add(chunk)
-            self._chunks.clear()
+            answer.check_and_pass_on()
+        except httptools.HttpParserError as error:
+            answer.is_read.set_exception(RemoteProtocolError(str(error)))
+        except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
+            answer.is_read.set_exception(error)
 
-    def _end(self) -> None:
-        """Take note that nothing more will come (RFC 9112, 6.3: a body without a length ends with the connection)."""
-        if not self.status or not {"content-length", "transfer-encoding"}.isdisjoint(name.lower() for name, _ in self.headers):
-            message = f"Server disconnected after {self.size} bytes of an answer."
-            raise RemoteProtocolError(message)
-        self._is_complete = True
+    def connection_lost(self, error: Exception | None) -> None:
+        # The parser and its listener hold each other, and collecting such garbage halts a loop with ten thousand waits.
+        del self._parser
+        if not self._is_asked or self._answer.is_read.done():
+            return
+        if self._idle_since is not None and not self._answer.size:
+            self._answer.is_read.set_exception(_StaleError())
+        elif error is not None:
+            self._answer.is_read.set_exception(ReadError(str(error)))
+        else:
+            self._answer.end()
 
     def on_message_begin(self) -> None:
-        if self._is_complete:
+        if self._answer.is_complete:
             message = "there is more than one answer"
             raise ValueError(message)
-        self.headers.clear()
+        self._answer.headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        self._answer.headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status >= _FINAL:
-            self.status, self.keeps_alive = status, self._parser.should_keep_alive()
+            self._answer.status = status
 
     def on_body(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
+        self._answer.chunks.append(chunk)
 
     def on_message_complete(self) -> None:
-        self._is_complete = self.status >= _FINAL
+        self._answer.is_complete = self._answer.status >= _FINAL
+        if self._answer.is_complete and not self._parser.should_keep_alive():
+            self._transport.close()
+
+
+class _Answer:
+    """As much of an answer as has arrived."""
+
+    def __init__(self, is_read: asyncio.Future[None], add: Callable[[bytes], None]) -> None:
+        self.is_read = is_read
+        self.status = self.size = 0
+        self.headers: list[tuple[str, str]] = []
+        self.chunks: list[bytes] = []
+        self.is_complete = False
+        self._add = add
+
+    def check_and_pass_on(self) -> None:
+        """Pass on what has arrived of the body."""
+        if not self.status and self.size > LARGEST_HEAD:
+            message = f"more than {LARGEST_HEAD} bytes of headers"
+            raise RemoteProtocolError(message)
+        for chunk in self.chunks:
+            self._add(chunk)
+        self.chunks.clear()
+        if self.is_complete:
+            self.is_read.set_result(None)
+
+    def end(self) -> None:
+        """Take note that nothing more will come (RFC 9112, 6.3: a body without a length ends with the connection)."""
+        if not self.status or not {"content-length", "transfer-encoding"}.isdisjoint(name.lower() for name, _ in self.headers):
+            message = f"Server disconnected after {self.size} bytes of an answer."
+            self.is_read.set_exception(RemoteProtocolError(message))
+        else:
+            self.is_read.set_result(None)

@@ -82,11 +82,12 @@ class Schedule(wait_base):
         return TimeLeft(median, p90)
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        """The gap at the age that the last look found, jittered so that waits started together drift apart.
+        """The pause at the age that the last look found; a look that found none counts from the start of the wait."""
+        return self.pause(_age(retry_state))
 
-        A look that failed, or whose result has no age, counts from the start of the wait.
-        """
-        gap = self.gap(_age(retry_state))
+    def pause(self, age: float) -> float:
+        """The gap at this age, jittered so that waits started together drift apart."""
+        gap = self.gap(age)
         # The jitter comes after the bounds: the other way round, all waits at a bound would look at once.
         return random.uniform(max(self.min_interval, (1 - JITTER) * gap), (1 + JITTER) * gap)  # noqa: S311 (no secret)
 

@@ -1,4 +1,4 @@
-"""One wait's place in the crowd: what listings have told it, and the sleep that they end or make longer."""
+"""One wait's place in the crowd: the sleep that a listing ends, with news of its task, or makes longer."""
 
 from __future__ import annotations
 
@@ -13,114 +13,87 @@ if TYPE_CHECKING:
     from waiter.plan import Plan
     from waiter.task import Sighting, Task
 
-# A wait makes a step of its own after so many gaps at the latest, for its schedule to learn how old its task is by now.
-LONGEST_STRETCH = 32
+MISSING = b""
 
 
 class Seat(Alarm):
-    """One wait's place in the crowd."""
+    """One wait's place in the crowd; times are monotonic seconds."""
 
-    __slots__ = (
-        "_clock",
-        "body",
-        "gap",
-        "is_prolonged",
-        "key",
-        "listed_at",
-        "must_ask",
-        "plan",
-        "rests_since",
-        "strays_until",
-        "stretch",
-    )
+    __slots__ = ("_clock", "_counts_from", "gap", "is_stray", "news", "plan", "rests_since", "shown_at", "wants")
 
     def __init__(self, plan: Plan, sleep: Sleep, clock: Callable[[], float]) -> None:
         super().__init__(sleep)
         self.plan = plan
-        self.key = key_of(plan.task_id)
         self.gap = 0.0
-        self.listed_at = self.rests_since = -inf
-        self.body: bytes | None = None
-        self.strays_until = -inf
-        self.must_ask = self.is_prolonged = False
-        self.stretch = 1
+        self.news: bytes | None = None
+        self.shown_at = self.rests_since = self._counts_from = -inf
+        self.wants = self.is_stray = False
         self._clock = clock
 
     @property
-    def is_failing(self) -> bool:
-        """Whether its last look failed, so that it keeps a pace of its own."""
-        return self.plan.may_do_without_until == -inf
+    def is_stood_for(self) -> bool:
+        """Whether listings can stand for its looks; never for one whose own looks fail, or contradict them."""
+        return self.gap > 0 and self.is_resting and not self.is_stray
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Sleep until a look of its own is due: later for as long as listings show the task, at once when one does not."""
-        self.rests_since = self._clock()
-        self.is_prolonged = False
-        if seconds > 0 and not self.is_failing:
-            self.gap = seconds
+        self.rests_since = self._counts_from = self._clock()
+        self.gap = seconds if self.plan.may_do_without_until > -inf else 0.0
         return self.rest(seconds)
 
+    async def rest_for_news(self, seconds: float) -> None:
+        """Rest until a listing that begins from now on has told whether the task goes on."""
+        self.rests_since = self._counts_from = self._clock()
+        self.wants = True
+        try:
+            await self.rest(seconds)
+        finally:
+            self.wants = False
+
     def more(self) -> float:
-        """Rest for as long as there are listings, if one has shown the task since; each of them stands for a look."""
-        if self.listed_at < self.rests_since:
+        """Rest until a gap after the last listing that showed the task, if one has."""
+        if self.gap == 0 or self.shown_at <= self._counts_from:
             return 0.0
-        self.is_prolonged = True
-        return self.plan.may_do_without_until - self._clock()
+        self._counts_from = self.shown_at
+        self.gap = self.plan.gap_by_now(self.gap)
+        return min(self.shown_at + self.gap, self.plan.may_do_without_until) - self._clock()
 
-    def recall(self) -> None:
-        """Go back to looks of its own, the next one a gap after the last listing that showed the task."""
-        due, self.listed_at = self.listed_at + self.gap, -inf
-        if self.is_prolonged:
-            self.is_prolonged = False
-            if self.is_resting:
-                self.reset(max(0.0, due - self._clock()))
-
-    def show(self, task: Active, body: bytes, listed_at: float, *, is_wanted: bool) -> bool:
-        """Take note that the task goes on; whether this has woken the wait, because it wants to know or there is news."""
-        self.listed_at = listed_at
-        self.strays_until = -inf
-        if not (is_wanted or self._is_news(task, listed_at)) or not self.is_resting:
+    def is_shown(self, task: Active, began: float) -> bool:
+        """Take note of a listing, begun then, that shows the task as going on; whether the wait has to hear of it."""
+        if began < self.rests_since or not self.is_resting:  # its own look is newer
             return False
-        self.stretch = min(2 * self.stretch, LONGEST_STRETCH)
-        self.body = body
-        self.wake()
-        return True
-
-    def _is_news(self, task: Active, listed_at: float) -> bool:
         seen = self.plan.task
-        if seen is not None and listed_at < self.rests_since:  # the wait's own look is newer
+        is_new = seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state
+        if self.is_stray and not self.wants:
+            self.is_stray = is_new
             return False
-        if seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state:
-            return True
-        return listed_at - self.rests_since >= self.stretch * self.gap
+        self.shown_at = began
+        return self.wants or (is_new and self.gap > 0)
+
+    def is_missed(self, began: float, *, is_whole: bool) -> bool:
+        """Whether a listing begun then should have shown its task."""
+        if began < self.rests_since or self.shown_at == began:
+            return False
+        return self.wants or (is_whole and self.is_stood_for)
+
+    def tell(self, news: bytes, began: float) -> None:
+        """Wake the wait with what a listing begun then has shown of its task, or MISSING."""
+        if self.is_resting and self.rests_since <= began:
+            self.news = news
+            self.wake()
 
     def take(self, read: Callable[[bytes], Sighting]) -> Sighting | None:
         """Take what a listing has shown; None if that cannot be read, or is older than what the wait knows."""
-        body, self.body = self.body, None
-        if body is None:
+        if not self.news:
             return None
         try:
-            sighting = read(body)
+            sighting = read(self.news)
         except (ValueError, RecursionError):
             return None
         return None if _is_older(sighting.task, self.plan.task) else sighting
-
-    def is_missed(self, began: float) -> bool:
-        """Whether a listing that began then should have shown its task."""
-        return self.gap > 0 and self.rests_since < began and self.strays_until < began and not self.is_failing
-
-    def send_to_ask(self) -> None:
-        """Let the wait look for itself."""
-        self.must_ask = True
-        self.wake()
 
 
 def _is_older(task: Task, seen: Task | None) -> bool:
     if seen is None or seen.updated_on is None:
         return False
     return task.updated_on is None or task.updated_on < seen.updated_on
-
-
-def key_of(task_id: str) -> str:
-    """Give what two spellings of an ID have in common, and no copy, for the sake of memory."""
-    key = task_id.lower()
-    return task_id if key == task_id else key

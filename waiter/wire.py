@@ -54,6 +54,14 @@ class Body:
     def __bytes__(self) -> bytes:
         return b"".join(self._chunks)
 
+    def decoded(self, headers: list[tuple[str, str]]) -> bytes:
+        """Give it without its content coding, which a server may use although nobody asked for one; raises httpx's errors."""
+        if any(name.lower() == "content-encoding" for name, _ in headers):
+            coded, self._chunks = bytes(self), []
+            for chunk in httpx.Response(httpx.codes.OK, headers=headers, content=coded).iter_bytes():
+                self.add(chunk)
+        return bytes(self)
+
 
 @contextmanager
 def faults_of(url: str) -> Iterator[None]:
