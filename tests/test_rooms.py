@@ -28,6 +28,7 @@ ROOMS = [
     "history",
     "settings",
     "plan",
+    "policy",
     "pace",
     "transport",
     "pool",

@@ -16,7 +16,8 @@ from waiter.errors import ApiError, ConfigurationError
 from waiter.history import LISTED
 from waiter.many import SharedSleep, in_order_of_ending, in_place, in_thread
 from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import INSTANT, POLICY, Plan
+from waiter.plan import INSTANT, Plan
+from waiter.policy import POLICY
 from waiter.pool import runs_under_asyncio
 from waiter.seat import Seat
 from waiter.settings import Options, TaskRef, all_task_ids, resolve, task_ids

@@ -47,12 +47,12 @@ class Base:
                 else:
                     pause = min(pause, left, self._outage_left(plan, began, queued()))
                 yield pause
-            turn.went(clock())
-        plan.held_back(queued())
+            turn.went(now := clock())
+        plan.held_back(spent := queued(), now - began - spent)
 
     def _check_last_turn(self, plan: Plan, pause: float, queued: float) -> None:
         if pause > plan.time_left + LAST_REQUEST_TIMEOUT:
-            plan.held_back(queued)
+            plan.held_back(queued, silent=0.0)
             message = f"not asked: max_rps={self._settings.max_rps:g} leaves no turn for it in time ({plan.task_id})"
             raise NoTurnError(message)
 

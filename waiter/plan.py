@@ -55,27 +55,12 @@ def note_interruption(error: BaseException | None, note: str) -> None:
 class Plan:
     """What one wait knows and decides; all times are monotonic seconds."""
 
-    __slots__ = (  # ten thousand of them weigh 2 MB less
-        "_age",
-        "_changed_at",
-        "_confirm",
-        "_deadline",
-        "_failures",
-        "_histories",
-        "_history",
-        "_left_alone_until",
-        "_looked_at",
-        "_missing_since",
-        "_now",
-        "_reporter",
-        "_saw_at",
-        "_schedule",
-        "_settings",
-        "_started_at",
-        "failing_since",
-        "task",
-        "task_id",
-    )
+    # Ten thousand of them weigh 2 MB less.
+    __slots__ = (
+        "_age", "_changed_at", "_confirm", "_deadline", "_failures", "_histories", "_history", "_left_alone_until",
+        "_looked_at", "_missing_since", "_now", "_reporter", "_saw_at", "_schedule", "_settings", "_started_at", "_wanted_at",
+        "failing_since", "task", "task_id",
+    )  # fmt: skip
 
     def __init__(self, task_id: str, settings: Settings, histories: Histories) -> None:
         self.task_id = task_id
@@ -85,7 +70,7 @@ class Plan:
         self._histories = histories
         self._reporter = Reporter(settings.on_event, task_id=task_id)
         self._now = settings.clock
-        self._started_at = self._changed_at = self._looked_at = self._saw_at = self._now()
+        self._started_at = self._changed_at = self._looked_at = self._wanted_at = self._saw_at = self._now()
         self._deadline = self._started_at + settings.timeout
         self._failures = 0
         self.failing_since = self._missing_since = inf
@@ -158,11 +143,12 @@ class Plan:
         """Go on without a past."""
         self._tell("history.unavailable", error=str(error))
 
-    def held_back(self, seconds: float) -> None:
-        """Take note that a look had to queue up for so long: it begins now, and the time is none of an outage's."""
+    def held_back(self, queued: float, silent: float) -> None:
+        """Take note that a look begins only now: it was in a queue, which is no outage, and in a silence, which is one."""
         self._looked_at = self._now()
-        self.failing_since += seconds
-        self._missing_since += seconds
+        self._wanted_at = self._looked_at - silent
+        self.failing_since += queued
+        self._missing_since += queued
 
     def __enter__(self) -> Self:
         return self
@@ -173,27 +159,31 @@ class Plan:
 
     # What tenacity asks, in the order in which it asks.
 
-    def _start_look(self, _: RetryCallState) -> None:
-        self._looked_at = self._now()
+    def start_look(self, _: RetryCallState) -> None:
+        """Take note that a look begins."""
+        self._looked_at = self._wanted_at = self._now()
 
-    def _goes_on(self, state: RetryCallState) -> bool:
+    def goes_on(self, state: RetryCallState) -> bool:
+        """Whether to look again."""
         error = _error_of(state)
         if error is None:
             return not _sighting_of(state).task.ended
         return isinstance(error, (*_SURVIVED, errors.TaskNotFoundError))
 
-    def _take_failure(self, state: RetryCallState) -> None:
+    def take_failure(self, state: RetryCallState) -> None:
+        """Take note of a look that failed."""
         error = _error_of(state)
         if error is None:
             return
         self._failures += 1
-        self.failing_since = min(self.failing_since, self._looked_at)
+        self.failing_since = min(self.failing_since, self._wanted_at)
         if isinstance(error, errors.TaskNotFoundError):
             self._missing_since = min(self._missing_since, self._looked_at)
         if error.retry_after:
             self._left_alone_until = self._now() + min(error.retry_after, LONGEST_RETRY_AFTER)
 
-    def _pause(self, state: RetryCallState) -> float:
+    def pause(self, state: RetryCallState) -> float:
+        """Seconds until the next look: never past what ends the wait, nor before the server wants to hear of us."""
         left_alone = self._left_alone_until - self._now()
         pause = backoff(self._failures) if _error_of(state) else self._gap(state)
         left = max(self._limit(state).at - self._now(), left_alone)
@@ -204,17 +194,20 @@ class Plan:
         confirm, self._confirm = self._confirm, False
         return 0.0 if confirm else float(self._schedule(state))
 
-    def _is_over(self, state: RetryCallState) -> bool:
+    def is_over(self, state: RetryCallState) -> bool:
+        """Whether that was the last look."""
         # Only a look that began when the time was up is the last: the task may have ended while an earlier one was answered.
         return self._looked_at > self._limit(state).at - INSTANT
 
-    def _tell_failure(self, state: RetryCallState) -> None:
+    def tell_failure(self, state: RetryCallState) -> None:
+        """Tell of a look that failed, before the pause."""
         error = _error_of(state)
         if error is not None:
             retry_in = round(state.upcoming_sleep, 3)
             self._tell("poll.failed", attempt=self._failures, error=str(error), retry_in=retry_in)
 
-    def _give_up(self, state: RetryCallState) -> Sighting:
+    def give_up(self, state: RetryCallState) -> Sighting:
+        """Raise what ends a wait whose task has not ended."""
         error, ending = _error_of(state), self._limit(state).error()
         raise ending from (None if ending is error else error)
 
@@ -286,25 +279,6 @@ class Plan:
 
     def _seconds_since(self, moment: float) -> float:
         return round(self._now() - moment, 3)
-
-
-def _answer_of_the_plan(question: str) -> Callable[[RetryCallState], Any]:
-    def answer(state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's questions differ
-        return getattr(state.args[0], question)(state)
-
-    return answer
-
-
-# The arguments that make a tenacity ``Retrying`` follow the plan that its function is called with, as the first argument.
-POLICY: dict[str, Any] = {
-    "before": _answer_of_the_plan("_start_look"),
-    "retry": _answer_of_the_plan("_goes_on"),
-    "after": _answer_of_the_plan("_take_failure"),
-    "wait": _answer_of_the_plan("_pause"),
-    "stop": _answer_of_the_plan("_is_over"),
-    "before_sleep": _answer_of_the_plan("_tell_failure"),
-    "retry_error_callback": _answer_of_the_plan("_give_up"),
-}
 
 
 def _error_of(state: RetryCallState) -> errors.ApiError | None:

@@ -13,7 +13,8 @@ from waiter.client import Client
 from waiter.errors import ApiError, WaiterError
 from waiter.history import LISTED
 from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import POLICY, REQUEST_TIMEOUT, Plan, note_interruption
+from waiter.plan import REQUEST_TIMEOUT, Plan, note_interruption
+from waiter.policy import POLICY
 from waiter.settings import Options, TaskRef, all_task_ids, resolve, task_ids
 from waiter.task import CreatedResources
 
