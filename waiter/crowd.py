@@ -63,6 +63,7 @@ class Crowd:
         self._wanting: set[Seat] = set()
         self._ended: dict[str, float] = {}
         self._others = self._faults = self._misled = 0
+        self._is_bad = False
         self._task_size = TASK
         self._listed_at = self._shut_until = -inf
         self._bell = Alarm(sleep)
@@ -102,7 +103,7 @@ class Crowd:
                 raise
             return shown
         if was_sent and not sighting.task.ended:
-            self._was_misled(seat)
+            self._was_misled()
         return sighting
 
     async def _join(self, seat: Seat) -> None:
@@ -186,7 +187,8 @@ class Crowd:
 
     async def _list(self) -> None:
         began = self._listed_at = self._clock()
-        self._misled = 0
+        self._faults = self._faults if self._is_bad else max(0, self._faults - 1)
+        self._is_bad, self._misled = False, 0
         try:
             is_whole = await self._read(began)
         except (ApiError, _StuckError):
@@ -209,7 +211,6 @@ class Crowd:
             self._task_size = size / max(offset, 1)
             self._others = max(0, page.count - len(self._seats))
             if offset >= page.count:
-                self._faults = max(0, self._faults - 1)
                 return True
             if not page.tasks or self._cost() >= len(self._seats):
                 self._leave_alone()
@@ -236,15 +237,15 @@ class Crowd:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _was_misled(self, seat: Seat) -> None:
-        """Take note that a listing made a wait look in vain: it goes by its own looks until a listing agrees with them."""
-        seat.is_stray = True
+    def _was_misled(self) -> None:
+        """Take note that a listing made a wait look in vain, which may cost as much as the listing itself."""
         self._misled += 1
-        if self._misled > self._cost():
-            self._misled = 0
+        if self._misled > self._cost() and not self._is_bad:
             self._leave_alone()
 
     def _leave_alone(self) -> None:
+        """Do without listings, and forget what they said of tasks that nobody here waits for."""
+        self._is_bad = True
         self._faults += 1
         self._others = 0
         self._shut_until = self._clock() + min(LEFT_ALONE * 4 ** (self._faults - 1), LONGEST_LEFT_ALONE)

@@ -19,7 +19,7 @@ MISSING = b""
 class Seat(Alarm):
     """One wait's place in the crowd; times are monotonic seconds."""
 
-    __slots__ = ("_clock", "_counts_from", "gap", "is_stray", "news", "plan", "rests_since", "shown_at", "wants")
+    __slots__ = ("_clock", "_counts_from", "gap", "news", "plan", "rests_since", "shown_at", "wants")
 
     def __init__(self, plan: Plan, sleep: Sleep, clock: Callable[[], float]) -> None:
         super().__init__(sleep)
@@ -27,13 +27,13 @@ class Seat(Alarm):
         self.gap = 0.0
         self.news: bytes | None = None
         self.shown_at = self.rests_since = self._counts_from = -inf
-        self.wants = self.is_stray = False
+        self.wants = False
         self._clock = clock
 
     @property
     def is_stood_for(self) -> bool:
-        """Whether listings can stand for its looks; never for one whose own looks fail, or contradict them."""
-        return self.gap > 0 and self.is_resting and not self.is_stray
+        """Whether listings can stand for its looks; never for one whose own looks fail."""
+        return self.gap > 0 and self.is_resting
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Sleep until a look of its own is due: later for as long as listings show the task, at once when one does not."""
@@ -62,12 +62,9 @@ class Seat(Alarm):
         """Take note of a listing, begun then, that shows the task as going on; whether the wait has to hear of it."""
         if began < self.rests_since or not self.is_resting:  # its own look is newer
             return False
+        self.shown_at = began
         seen = self.plan.task
         is_new = seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state
-        if self.is_stray and not self.wants:
-            self.is_stray = is_new
-            return False
-        self.shown_at = began
         return self.wants or (is_new and self.gap > 0)
 
     def is_missed(self, began: float, *, is_whole: bool) -> bool:
