@@ -84,6 +84,14 @@ def test_an_account_with_too_many_other_tasks(cloud: SimulatedCloud) -> None:
     assert len(listings(cloud)) <= 3
 
 
+def test_other_tasks_that_end(cloud: SimulatedCloud) -> None:
+    """A listing that was not worth its pages is tried again."""
+    for _ in range(3000):
+        cloud.add(finishes(20), watched=False)
+    wait_all(cloud, [cloud.add(finishes(200)) for _ in range(150)], learn=False)
+    assert len(listings(cloud)) > 10
+
+
 def test_transitions_are_told_once(cloud: SimulatedCloud) -> None:
     """What a listing shows of a task's state is told as if it had been looked at."""
     phases = (Phase("NEW", 40), Phase("RUNNING", 40, "NETWORK"), Phase("RUNNING", 40), Phase("FINISHED"))
@@ -205,6 +213,12 @@ def test_a_listing_that_loses_tasks() -> None:
 def test_a_listing_that_shows_too_much() -> None:
     """The filter is ignored."""
     check(lambda results: [*results, {"id": "t-0", "state": "FINISHED"}, {"id": "t-1", "state": "RUNNING"}])
+
+
+def test_a_listing_that_sees_ends() -> None:
+    """Whether it is right or wrong, the task's own endpoint alone decides."""
+    chance = random.Random(1)
+    check(lambda results: [{**one, "state": "ERROR"} if chance.random() < 0.1 else one for one in results])
 
 
 def test_a_listing_that_is_stuck() -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, AuthenticationError, ConfigurationError, Waiter, aio
 from waiter.alarm import Alarm
-from waiter.api import Active
+from waiter.api import Active, ActivePage
+from waiter.crowd import Crowd
+from waiter.plan import Plan
 from waiter.seat import Seat
+from waiter.task import Sighting, Task, TaskState, decode_task
 from waiter.testing import SimulatedCloud, ended, finishes, status
 
 
@@ -105,6 +110,80 @@ def test_what_listings_show_is_put_off() -> None:
     assert asyncio.run(main()) == [0.0, 10.0, 0.0]
 
 
+Looks = tuple[Crowd, list[asyncio.Task[Any]], list[str]]
+
+
+def looks_of(count: int, listing: Callable[..., Any]) -> Looks:
+    """First looks at so many tasks at once: the crowd, the looks, and who has been asked for singly."""
+    asked: list[str] = []
+
+    async def ask(plan: Plan) -> Sighting:
+        asked.append(plan.task_id)
+        return Sighting(Task(id=plan.task_id, state=TaskState.NEW))
+
+    def read(body: bytes) -> Sighting:
+        return Sighting(decode_task(body))
+
+    crowd = Crowd(listing, None, asyncio.get_running_loop().time)
+    plans: Any = [
+        SimpleNamespace(task_id=f"t-{place}", task=None, time_left=60.0, request_timeout=60.0) for place in range(count)
+    ]
+    return crowd, [asyncio.ensure_future(crowd.look(crowd.enter(plan), ask, read)) for plan in plans], asked
+
+
+def test_the_end_of_listings_lets_everybody_go() -> None:
+    """Who waits for one looks for himself."""
+
+    async def main() -> tuple[int, int]:
+        crowd, looks, asked = looks_of(60, lambda **_: asyncio.sleep(60))
+        await asyncio.sleep(0.01)
+        before = len(asked)
+        await crowd.close()
+        await asyncio.gather(*looks)
+        return before, len(asked)
+
+    assert asyncio.run(main()) == (0, 60)
+
+
+def test_thousands_wake_without_a_standstill() -> None:
+    """The loop turns in between."""
+    said = {"count": 1000, "results": [{"id": f"t-{place}", "state": "NEW"} for place in range(1000)]}
+
+    async def listing(**_: float) -> ActivePage:
+        return ActivePage(msgspec.json.encode(said))
+
+    async def main() -> tuple[int, list[str]]:
+        crowd, looks, asked = looks_of(1000, listing)
+        turns = [0]
+        while turns[-1] < 1000:
+            await asyncio.sleep(0)
+            turns.append(sum(look.done() for look in looks))
+        await crowd.close()
+        return max(later - earlier for earlier, later in pairwise(turns)), asked
+
+    most, asked = asyncio.run(main())
+    assert (0 < most <= 100, asked) == (True, [])
+
+
+def test_a_last_look_is_at_the_task_itself() -> None:
+    """Whatever a listing has just shown."""
+
+    async def main() -> list[str]:
+        crowd, looks, asked = looks_of(0, lambda **_: asyncio.sleep(60))
+        plan: Any = SimpleNamespace(task_id="t-0", task=Task(id="t-0", state=TaskState.NEW), time_left=0.0)
+        seat = crowd.enter(plan)
+        seat.news = b'{"id": "t-0", "state": "RUNNING"}'
+
+        async def ask(plan: Plan) -> Sighting:
+            asked.append(plan.task_id)
+            return Sighting(Task(id=plan.task_id, state=TaskState.FINISHED))
+
+        sighting = await crowd.look(seat, ask, lambda body: Sighting(decode_task(body)))
+        return [*asked, sighting.task.state, *map(str, looks)]
+
+    assert asyncio.run(main()) == ["t-0", "FINISHED"]
+
+
 def plan_of(state: str, until: float = inf) -> Any:
     task = Active("t-0", state)
     return SimpleNamespace(task_id="t-0", task=task, may_do_without_until=until, gap_by_now=lambda gap: gap)
@@ -118,7 +197,7 @@ def test_what_cannot_be_read_is_not_taken() -> None:
 
     seat = Seat(plan_of("RUNNING"), None, lambda: 0.0)
     seat.news = b"{"
-    assert seat.take(read) is None
+    assert [seat.take(read), seat.take(read)] == [(True, None), (False, None)]
 
 
 def test_a_blocking_crowd(cloud: SimulatedCloud) -> None:

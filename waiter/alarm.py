@@ -46,7 +46,7 @@ class Alarm:
         """Let the rest end in so many seconds from now."""
         self.stop()
         if self._sleep is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._ring, context=NOWHERE)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self, context=NOWHERE)
         else:
             sleep: asyncio.Future[None] = asyncio.ensure_future(self._sleep(seconds))
             sleep.add_done_callback(self._take_sleep)
@@ -61,17 +61,19 @@ class Alarm:
         """Give the seconds by which the rest gets longer now that it is over; none unless a subclass knows better."""
         return 0.0
 
+    def __call__(self) -> None:
+        """Ring: the time is over, unless the rest gets longer."""
+        if not self.is_resting:
+            return
+        if (more := self.more()) > INSTANT:
+            self.reset(more)
+        else:
+            self.wake()
+
     def _take_sleep(self, sleep: asyncio.Future[None]) -> None:
         if self._woken is None or self._woken.done() or sleep is not self._timer:
             return
         if (error := sleep.exception()) is not None:
             self._woken.set_exception(error)
         else:
-            self._ring()
-
-    def _ring(self) -> None:
-        more = self.more()
-        if more > INSTANT:
-            self.reset(more)
-        else:
-            self.wake()
+            self()

@@ -87,18 +87,16 @@ class Crowd:
 
     async def look(self, seat: Seat, ask: Callable[[Plan], Awaitable[Sighting]], read: Callable[[bytes], Sighting]) -> Sighting:
         """Look at the task: as a listing has shown it, or at its own endpoint."""
-        is_last = seat.plan.time_left < INSTANT
-        if seat.plan.task is None and not is_last:
+        if seat.plan.task is None:
             await self._join(seat)
-        if not is_last and (shown := seat.take(read)) is not None:
-            seat.news = None
+        was_sent, shown = seat.take(read)
+        if shown is not None and seat.plan.time_left >= INSTANT:
             return shown
-        was_sent, seat.news = seat.news is not None, None
         try:
             sighting = await ask(seat.plan)
         except NoTurnError:
             await self._join(seat)
-            shown, seat.news = seat.take(read), None
+            _, shown = seat.take(read)
             if shown is None:
                 raise
             return shown
@@ -108,7 +106,7 @@ class Crowd:
 
     async def _join(self, seat: Seat) -> None:
         """Wait for a listing, if so many want to know of their tasks at once that there may be one."""
-        if len(self._seats) <= PAGE or self._clock() < self._shut_until:
+        if len(self._seats) <= PAGE:
             return
         self._wanting.add(seat)
         try:
@@ -167,11 +165,7 @@ class Crowd:
         if len(self._wanting) > cost:
             return 0.0
         period = period_of((seat.gap for seat in self._all() if seat.is_stood_for), cost)
-        if period == inf:
-            return RECONSIDERED
-        pause = self._listed_at + period - now
-        # Gaps grow while one rests: what is nearly due is due.
-        return pause if pause > period / 10 else 0.0
+        return RECONSIDERED if period == inf else self._listed_at + period - now
 
     def _let_go(self) -> None:
         """Let those who want to know look for themselves."""

@@ -68,7 +68,7 @@ class Plan:
         self._age: float | None = None
         self._settings = settings
         self._histories = histories
-        self._reporter = Reporter(settings.on_event, task_id=task_id)
+        self._reporter = Reporter(settings.on_event, task_id)
         self._now = settings.clock
         self._started_at = self._changed_at = self._looked_at = self._wanted_at = self._saw_at = self._now()
         self._deadline = self._started_at + settings.timeout
@@ -110,7 +110,7 @@ class Plan:
             self._failures, self.failing_since, self._missing_since = 0, inf, inf
             self._left_alone_until = -inf
         if before is None:
-            self._reporter.bind(task_type=task.task_type)
+            self._reporter.bind(task.task_type)
         self._age, self._saw_at = sighting.age, self._now()
         if task != before:
             # What is equal is kept: a new one for each look makes the collector of garbage halt ten thousand waits.

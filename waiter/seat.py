@@ -32,13 +32,13 @@ class Seat(Alarm):
 
     @property
     def is_stood_for(self) -> bool:
-        """Whether listings can stand for its looks; never for one whose own looks fail."""
+        """Whether listings can stand for its looks."""
         return self.gap > 0 and self.is_resting
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Sleep until a look of its own is due: later for as long as listings show the task, at once when one does not."""
         self.rests_since = self._counts_from = self._clock()
-        self.gap = seconds if self.plan.may_do_without_until > -inf else 0.0
+        self.gap = seconds
         return self.rest(seconds)
 
     async def rest_for_news(self, seconds: float) -> None:
@@ -52,7 +52,7 @@ class Seat(Alarm):
 
     def more(self) -> float:
         """Rest until a gap after the last listing that showed the task, if one has."""
-        if self.gap == 0 or self.shown_at <= self._counts_from:
+        if self.shown_at <= self._counts_from:
             return 0.0
         self._counts_from = self.shown_at
         self.gap = self.plan.gap_by_now(self.gap)
@@ -65,7 +65,7 @@ class Seat(Alarm):
         self.shown_at = began
         seen = self.plan.task
         is_new = seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state
-        return self.wants or (is_new and self.gap > 0)
+        return self.wants or is_new
 
     def is_missed(self, began: float, *, is_whole: bool) -> bool:
         """Whether a listing begun then should have shown its task."""
@@ -79,15 +79,16 @@ class Seat(Alarm):
             self.news = news
             self.wake()
 
-    def take(self, read: Callable[[bytes], Sighting]) -> Sighting | None:
-        """Take what a listing has shown; None if that cannot be read, or is older than what the wait knows."""
-        if not self.news:
-            return None
+    def take(self, read: Callable[[bytes], Sighting]) -> tuple[bool, Sighting | None]:
+        """Take the news: whether there was any, and the task unless it is missing, cannot be read or is older than known."""
+        news, self.news = self.news, None
+        if not news:
+            return news is not None, None
         try:
-            sighting = read(self.news)
+            sighting = read(news)
         except (ValueError, RecursionError):
-            return None
-        return None if _is_older(sighting.task, self.plan.task) else sighting
+            return True, None
+        return True, None if _is_older(sighting.task, self.plan.task) else sighting
 
 
 def _is_older(task: Task, seen: Task | None) -> bool:

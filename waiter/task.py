@@ -45,7 +45,7 @@ class TaskState(StrEnum):
         return self.value in {"FINISHED", "ERROR"}
 
 
-class CreatedResources(msgspec.Struct, frozen=True, kw_only=True):
+class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The IDs of what a task created: for each kind a tuple, empty when there is none.
 
     ``resources.instances[0]`` reads one ID, ``resources["instances"]`` a kind by name, ``as_dict()`` all that is there. A
@@ -156,7 +156,7 @@ def _ids(value: object) -> Iterable[str | int]:
     return [one for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A task as the API describes it; times are UTC, absent ones None.
 
     What the API says beyond its description, or against it, stands in ``unknown_fields`` as it came.
@@ -242,7 +242,7 @@ def decode_task(body: bytes) -> Task:
     return Task.from_mapping(msgspec.json.decode(body))
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True, gc=False):
     """A task as one look saw it; ``age`` is the seconds since it was created, by the server's clock, or None when unknown."""
 
     task: Task
