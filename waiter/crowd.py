@@ -136,15 +136,20 @@ class Crowd:
         return self._lister is not None and not self._lister.done()
 
     async def _keep_listing(self) -> None:
+        due = self._due()
         try:
             while len(self._seats) > PAGE:
                 await self._gather()
-                if (pause := self._pause()) > INSTANT:
-                    self._let_go()
-                    await self._bell.rest(pause)
-                else:
+                now = self._clock()
+                if due - now < INSTANT or self._is_wanted(now):
                     await self._list()
+                    due = self._due()
+                    continue
+                self._let_go()
+                await self._bell.rest(min(due - now, RECONSIDERED))
+                due = self._due() if due == inf else due
         finally:
+            self._recall()
             self._let_go()
             self._bell.stop()
             self._ended.clear()
@@ -156,16 +161,23 @@ class Crowd:
             before = len(self._wanting)
             await asyncio.sleep(0)
 
-    def _pause(self) -> float:
-        """Seconds until a listing is due, or until that has to be considered again."""
-        now = self._clock()
-        if now < self._shut_until:
-            return self._shut_until - now
-        cost = self._cost()
-        if len(self._wanting) > cost:
-            return 0.0
-        period = period_of((seat.gap for seat in self._all() if seat.is_stood_for), cost)
-        return RECONSIDERED if period == inf else self._listed_at + period - now
+    def _is_wanted(self, now: float) -> bool:
+        return now >= self._shut_until and len(self._wanting) > self._cost()
+
+    def _due(self) -> float:
+        """When the next listing is due; when single looks are better, never, and every wait goes back to its own."""
+        period = inf
+        if self._clock() >= self._shut_until:
+            period = period_of((seat.gap for seat in self._all() if seat.is_stood_for), self._cost())
+        if period == inf:
+            self._recall()
+            return inf
+        return self._listed_at + period
+
+    def _recall(self) -> None:
+        """Let every wait go back to looks of its own."""
+        for seat in self._all():
+            seat.recall()
 
     def _let_go(self) -> None:
         """Let those who want to know look for themselves."""
@@ -188,10 +200,15 @@ class Crowd:
         except (ApiError, _StuckError):
             self._leave_alone()
             return
-        await self._wake(began, [(seat, MISSING) for seat in self._all() if seat.is_missed(began, is_whole=is_whole)])
-        shown = [seat for seat in self._all() if seat.shown_at == began and seat.is_stood_for]
+        shown, missed = [], []
+        for seat in self._all():
+            if seat.shown_at == began:
+                shown.append(seat)
+            elif seat.is_missed(began, is_whole=is_whole):
+                missed.append((seat, MISSING))
         if shown:
-            random.choice(shown).wake()  # noqa: S311 - no secret
+            random.choice(shown).check()  # noqa: S311 - no secret
+        await self._wake(began, missed)
 
     async def _read(self, began: float) -> bool:
         """Read the listing, wake those for whom there is news, and say whether it was whole."""
@@ -222,7 +239,9 @@ class Crowd:
                 if self._ended.get(key, inf) + LAG < began:
                     raise _StuckError
             else:
-                news.extend((seat, page.bodies[place]) for seat in seats if seat.is_shown(task, began))
+                for seat in seats:
+                    if seat.is_shown(task, began):
+                        news.append((seat, page.bodies[place]))
         return news
 
     async def _wake(self, began: float, news: News) -> None:

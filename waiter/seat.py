@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from waiter.alarm import Alarm, Sleep
+from waiter.plan import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from waiter.api import Active
@@ -19,14 +20,14 @@ MISSING = b""
 class Seat(Alarm):
     """One wait's place in the crowd; times are monotonic seconds."""
 
-    __slots__ = ("_clock", "_counts_from", "gap", "news", "plan", "rests_since", "shown_at", "wants")
+    __slots__ = ("_clock", "_gap_of", "gap", "news", "plan", "rests_since", "shown_at", "wants")
 
     def __init__(self, plan: Plan, sleep: Sleep, clock: Callable[[], float]) -> None:
         super().__init__(sleep)
         self.plan = plan
         self.gap = 0.0
         self.news: bytes | None = None
-        self.shown_at = self.rests_since = self._counts_from = -inf
+        self.shown_at = self.rests_since = self._gap_of = -inf
         self.wants = False
         self._clock = clock
 
@@ -36,14 +37,14 @@ class Seat(Alarm):
         return self.gap > 0 and self.is_resting
 
     def sleep(self, seconds: float) -> Awaitable[None]:
-        """Sleep until a look of its own is due: later for as long as listings show the task, at once when one does not."""
-        self.rests_since = self._counts_from = self._clock()
+        """Sleep until a look of its own is due, and on for as long as listings show the task."""
+        self.rests_since = self._gap_of = self._clock()
         self.gap = seconds
         return self.rest(seconds)
 
     async def rest_for_news(self, seconds: float) -> None:
         """Rest until a listing that begins from now on has told whether the task goes on."""
-        self.rests_since = self._counts_from = self._clock()
+        self.rests_since = self._gap_of = self._clock()
         self.wants = True
         try:
             await self.rest(seconds)
@@ -51,32 +52,41 @@ class Seat(Alarm):
             self.wants = False
 
     def more(self) -> float:
-        """Rest until a gap after the last listing that showed the task, if one has."""
-        if self.shown_at <= self._counts_from:
+        """Rest until it is recalled, or has to look for itself, if a listing has shown the task since it rests."""
+        if self.shown_at < self.rests_since:
             return 0.0
-        self._counts_from = self.shown_at
-        self.gap = self.plan.gap_by_now(self.gap)
-        return min(self.shown_at + self.gap, self.plan.may_do_without_until) - self._clock()
+        return min(self.plan.may_do_without_until - self._clock(), LONGEST_PAUSE)
+
+    def recall(self) -> None:
+        """Go back to looks of its own, the next a gap after the last listing that showed the task."""
+        if self.is_resting and self.shown_at >= self.rests_since:
+            self.reset(max(0.0, self.shown_at + self.gap - self._clock()))
+            self.shown_at = -inf
 
     def is_shown(self, task: Active, began: float) -> bool:
         """Take note of a listing, begun then, that shows the task as going on; whether the wait has to hear of it."""
         if began < self.rests_since or not self.is_resting:  # its own look is newer
             return False
         self.shown_at = began
+        if began - self._gap_of >= self.gap > 0:
+            self._gap_of, self.gap = began, self.plan.gap_by_now(self.gap)
         seen = self.plan.task
         is_new = seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state
         return self.wants or is_new
 
     def is_missed(self, began: float, *, is_whole: bool) -> bool:
         """Whether a listing begun then should have shown its task."""
-        if began < self.rests_since or self.shown_at == began:
-            return False
-        return self.wants or (is_whole and self.is_stood_for)
+        return began >= self.rests_since and (self.wants or (is_whole and self.is_stood_for))
 
     def tell(self, news: bytes, began: float) -> None:
         """Wake the wait with what a listing begun then has shown of its task, or MISSING."""
         if self.is_resting and self.rests_since <= began:
             self.news = news
+            self.wake()
+
+    def check(self) -> None:
+        """Let the wait look for itself, unless it does or waits for a listing."""
+        if self.is_stood_for:
             self.wake()
 
     def take(self, read: Callable[[bytes], Sighting]) -> tuple[bool, Sighting | None]:
