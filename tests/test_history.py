@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from waiter import History, Task, TaskState, TaskTimeoutError, Waiter, wait_for_
 from waiter.history import Histories, read_history, shared_histories
 from waiter.task import Sighting
 from waiter.testing import Fault, SimulatedCloud, empty, ended, finishes, html, status, truncated, wrong_types
+
+VM = Task(id="a", state=TaskState.FINISHED, task_type="create_vm")
 
 
 def listings(cloud: SimulatedCloud) -> int:
@@ -121,19 +125,92 @@ def test_one_listing_serves_every_wait_of_the_process() -> None:
 
 def test_an_end_that_the_listing_shows_is_confirmed_by_the_task_itself(on: Driver) -> None:
     """The listing gives a reason to look at once, not a result."""
-    cloud = SimulatedCloud.virtual(strict=False, latency=1)
-    task_id = cloud.add(finishes(12.5, task_type="create_k8s_cluster_v2"))
+    cloud = SimulatedCloud.virtual(latency=9)
+    task_id = cloud.add(finishes(15))
     on.wait(cloud, task_id)
-    paths = [(request.path.partition("?")[0].rpartition("/")[2], round(request.at)) for request in cloud.requests]
-    listed = [index for index, (path, _) in enumerate(paths) if path == "tasks"]
-    assert len(listed) == 1
-    assert paths[-1][0] == task_id
+    assert [request.task_id for request in cloud.requests] == [task_id, task_id, None, task_id]
+    assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(9)
 
 
 def test_a_type_is_claimed_once_and_only_when_it_is_worth_it() -> None:
     """One wait asks for all."""
     histories = Histories()
-    assert [histories.claim("create_vm", age=age) for age in (None, 1.0, 100.0, 100.0)] == [False, False, True, False]
+    claims = [histories.claim("create_vm", age=age, began=0.0, now=9.0) for age in (None, 1.0, 100.0, 100.0)]
+    assert claims == [False, False, True, False]
+
+
+def test_claims_that_nothing_comes_of_expire() -> None:
+    """After a minute, and each one more in a row after twice as long, up to an hour; what was learned ends the row."""
+    histories = Histories()
+    granted = [now for now in range(20_000) if histories.claim("create_vm", age=9.0, began=0.0, now=now)]
+    assert [later - now for now, later in pairwise(granted)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
+    histories.keep(VM, History(), now=20_000.0)
+    again = [now for now in range(23_600, 23_700) if histories.claim("create_vm", age=9.0, began=23_600.0, now=now)]
+    assert again == [23_600, 23_660]
+
+
+def test_types_are_claimed_each_for_itself() -> None:
+    """What holds for one type says nothing about another."""
+    histories = Histories()
+    assert histories.claim("create_vm", age=9.0, began=0.0, now=9.0)
+    assert histories.claim("delete_vm", age=9.0, began=0.0, now=9.0)
+
+
+def test_only_a_wait_that_began_with_an_old_past_renews_it() -> None:
+    """A wait that began with a fresh past goes on with it, however long it takes."""
+    histories = Histories()
+    histories.keep(VM, History(), now=0.0)
+    claims = [histories.claim("create_vm", age=9.0, began=began, now=9_000.0) for began in (0.0, 3_599.0, 3_600.0, 3_601.0)]
+    assert claims == [False, False, True, False]
+
+
+def test_threads_claim_once() -> None:
+    """However many threads ask at once, one of them is the one that asks."""
+    histories = Histories()
+    with ThreadPoolExecutor(8) as pool:
+        claims = pool.map(lambda _: histories.claim("create_vm", age=9.0, began=0.0, now=9.0), range(200))
+        assert sum(claims) == 1
+
+
+def test_a_failed_listing_is_asked_for_again(on: Driver, events: list[Any]) -> None:
+    """A minute after the first failure and two after the second; then the wait goes on with what it learned."""
+    cloud = cloud_with_past(500.0, 600.0, 700.0)
+    cloud.fault(status(503), on="listing", times=2)
+    on.wait(cloud, cloud.add(finishes(600, task_type="create_k8s_cluster_v2")), on_event=events.append)
+    asked = [request.at for request in cloud.requests if "?" in request.path]
+    assert [60 <= later - before < 60 + longest for (before, later), longest in zip(pairwise(asked), (8, 80), strict=True)]
+    assert [event.name for event in events if event.name.startswith("history.")] == [
+        "history.unavailable",
+        "history.unavailable",
+        "history.learned",
+    ]
+
+
+def test_an_old_past_is_renewed(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """A process that lives long asks again for what it learned more than an hour ago, and waits go by the new."""
+    shared = Histories()
+    monkeypatch.setattr("waiter.base.Histories", lambda: shared)
+    cloud = cloud_with_past(60.0, 61.0, 62.0)
+    listed = []
+    for pause in (0, 1_000, 3_600):
+        cloud.sleep(pause)
+        on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), on_event=events.append)
+        listed.append(listings(cloud))
+    assert listed == [1, 1, 2]
+    assert [event.fields["count"] for event in events if event.name == "history.learned"] == [3, 5]
+
+
+def test_a_past_that_cannot_be_renewed_is_kept(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """What was learned serves on when the listing fails later."""
+    shared = Histories()
+    monkeypatch.setattr("waiter.base.Histories", lambda: shared)
+    cloud = cloud_with_past(60.0, 61.0, 62.0)
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
+    cloud.sleep(4_000)
+    cloud.fault(status(500), on="listing")
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), on_event=events.append)
+    assert listings(cloud) == 2
+    assert all("time_left" in event.fields for event in events if event.name == "history.unavailable")
 
 
 def test_the_age_counts_not_the_wait(on: Driver) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tenacity import Future, RetryCallState, Retrying, retry_if_result, wait_fixed
 
 from waiter.law import OLDEST, History
-from waiter.schedule import BOLDEST, Schedule, backoff
+from waiter.schedule import BOLDEST, CLOSEST, Schedule, backoff
 
 VM = History([21.0, 19.5, 24.0, 18.0, 20.5, 22.0, 35.0, 19.0, 20.0, 23.5])
 
@@ -62,8 +62,8 @@ def test_gap_closed_form(age: float, price: float) -> None:
 
 @given(history=histories, age=ages, price=prices)
 def test_gap_guard(history: History, age: float, price: float) -> None:
-    """Whatever the history, the gap is positive and keeps to those without history at a hundredth and hundredfold price."""
-    shortest = Schedule(price=price / BOLDEST, min_interval=0).gap(age)
+    """Whatever the history, the gap is positive and keeps to those without history at a thirtieth and hundredfold price."""
+    shortest = Schedule(price=price / CLOSEST, min_interval=0).gap(age)
     longest = math.sqrt(2 * BOLDEST * price * (5 + min(age, OLDEST))) + BOLDEST * price / 2
     gap = Schedule(price=price, min_interval=0, history=history).gap(age)
 
@@ -131,6 +131,16 @@ def test_history_looks_where_tasks_end() -> None:
     assert max(b - a for a, b in pairwise(known) if 18 < a < 22) < min(b - a for a, b in pairwise(unknown) if a > 10)
 
 
+def test_history_of_two_kinds() -> None:
+    """Of tasks that are either quick or slow, the ends of both are expected, and little between."""
+    both = History([18.0, 78.0, 19.0, 82.0, 20.0, 21.0, 80.0, 22.0, 19.5, 79.0, 20.5, 81.0])
+    quick, between, slow = (Schedule(history=both).gap(age) / Schedule().gap(age) for age in (20, 50, 80))
+
+    assert quick < 0.7
+    assert between > 1.5
+    assert slow < 0.5
+
+
 def test_history_fades() -> None:
     """A task far older than any before it is looked at as if nothing were known."""
     assert Schedule().gap(600) == pytest.approx(Schedule(history=VM).gap(600), rel=0.01)
@@ -157,8 +167,8 @@ def test_running_tasks_outlive() -> None:
 
 def test_running_tasks_count_as_longer() -> None:
     """A task that runs lends its weight to the durations above its age, as Efron's redistribution has it."""
-    censored = History([10.0, 20.0, 40.0], running=[30.0])
-    shared_out = History([10.0, 20.0, 40.0, 40.0])
+    censored = History([10.0, 14.0, 20.0, 25.0, 36.0, 44.0], running=[30.0, 30.0])
+    shared_out = History([10.0, 14.0, 20.0, 25.0, 35.5, 36.5, 43.5, 44.5])
     here, there = Schedule(history=censored).time_left(0), Schedule(history=shared_out).time_left(0)
 
     assert here is not None

@@ -5,7 +5,7 @@ Laws are simpler in log-age u = ln(5 s + t), in which hazards are chances per un
 - ignorance is a hazard of 1 at every age, and gives gap(t) = √(2λ(5 + t)) + λ/2;
 - a past duration x is a bell around ln(5 + x), log-logistic in time: with z = k·(u - ln(5 + x)), the share that still
   runs is S = 1 / (1 + eᶻ) and the density k·S·(1 - S);
-- a history is a mixture: narrow bells on what was seen, one broad bell around three quarters of their middle ("similar, but
+- a history is a mixture: narrow bells on what was seen, one broad bell around two thirds of their middle ("similar, but
   not the same", and rather shorter, because to be late costs more than to look in vain), and a trace of ignorance that
   never fades. As a task outlives the bells, the rest gains weight: the law doubts itself.
 """
@@ -13,7 +13,7 @@ Laws are simpler in log-age u = ln(5 s + t), in which hazards are chances per un
 import math
 import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
@@ -28,9 +28,18 @@ REMEMBERED: Final = 100
 """So many of the newest durations count."""
 
 _YOUNGEST: Final = math.log(OFFSET)
-_BROAD: Final = 4.4
-_SHORTER: Final = 0.33
+_BROAD: Final = 3.6
+_SHORTER: Final = 0.45
 _TRACE: Final = 0.003
+_DOUBT: Final = 0.25
+_DOUBT_OF_FEW: Final = 0.56
+_STEEP: Final = 1.8
+_STEEPER_BY_COUNT: Final = 0.2
+_STEEPEST: Final = 50.0
+_REACH: Final = 0.5  # so many neighbours on each side, times √N
+_ALIKE: Final = 0.1  # no distance at all counts as this part of the usual one
+_EDGES: Final = 2.0
+_LOCAL: Final = 0.3
 _AHEAD: Final = 0.7
 _FLOOR: Final = 0.002  # the least slope of a hull: it keeps gaps continuous in age
 
@@ -158,27 +167,20 @@ def ignorant_gap(age: float, price: float) -> float:
 def estimate(history: History) -> Law:
     """The law that a history of one duration or more suggests.
 
-    The narrow bells have the width of a kernel density estimate: the spread of the log-ages, itself drawn towards 0.15 by
-    two imagined durations, over N to the 0.15. The broad bell weighs 0.26 + 0.4/N: a bargain between a history that is
-    right, for which less is better, and one that is wrong by a factor of two. A task that has outlived all that ended counts
-    as ended now. The constants were tuned by cost on random laws; tests/benchmarks shows what they are worth on others.
+    The weight of the broad bell is a bargain between a history that is right, for which less is better, and one that is wrong
+    by a factor of two. A task that has outlived all that ended counts as ended now. The constants were tuned by cost on random
+    laws; tests/benchmarks shows what they are worth on others.
     """
     longest = max(history.durations)
     outlived = (age for age in history.running if age > longest)
     seen = sorted(map(_log_age, (*history.durations, *outlived)))
     weights = _weights(seen, [_log_age(age) for age in history.running if age <= longest])
-    count = len(seen)
     middle = math.fsum(map(operator.mul, weights, seen))
-    spread = math.sqrt((2 * 0.15**2 + math.fsum((u - middle) ** 2 for u in seen)) / (count + 1))
-    narrow = min(max(1.8 * count**0.15 / spread, 2.0), 50.0)
-    broad = 0.26 + 0.4 / count
-    weights = [weight * (1 - broad) for weight in weights]
-    log_ages, hazards = _knots(seen, narrow), []
-    for log_age in log_ages:
-        alive, density = _bells(log_age, seen, weights, narrow)
-        doubted, doubt = _bells(log_age, [middle - _SHORTER], [broad], _BROAD)
-        hazards.append((density + doubt + _TRACE) / (alive + doubted + _TRACE))
-    return Law(log_ages, hazards)
+    narrow = _steepness(seen, middle)
+    broad = _DOUBT + _DOUBT_OF_FEW / (len(seen) + 1)
+    weights = [*(weight * (1 - broad) for weight in weights), broad]
+    log_ages = _knots(seen, narrow)
+    return Law(log_ages, [*_hazards(log_ages, [*seen, middle - _SHORTER], weights, [*narrow, _BROAD])])
 
 
 def _log_age(age: float) -> float:
@@ -200,10 +202,34 @@ def _weights(seen: Sequence[float], running: Sequence[float]) -> list[float]:
     return [weight / whole for weight in weights]
 
 
-def _knots(seen: Sequence[float], narrow: float) -> list[float]:
+def _steepness(seen: Sequence[float], middle: float) -> list[float]:
+    """How steep the bell around each log-age is: a kernel density estimate, whose width is that of the law.
+
+    The first guess is the spread of the log-ages, drawn towards 0.15 by two imagined ones. When they lie closer to their
+    neighbours than those of a normal law of that spread, whose entropy is ln(4.13 spread), the law has an edge or humps, which
+    bells as wide as the spread would blur. And bells are narrowest where the log-ages lie closest (I. S. Abramson 1982, "On
+    bandwidth variation in kernel estimates").
+    """
+    count = len(seen)
+    spread = math.sqrt((2 * 0.15**2 + math.fsum((log_age - middle) ** 2 for log_age in seen)) / (count + 1))
+    steepness = _STEEP * count**_STEEPER_BY_COUNT / spread
+    if count < 3:  # noqa: PLR2004 - fewer have no neighbours on both sides
+        return [min(steepness, _STEEPEST)] * count
+    reach = max(1, round(_REACH * math.sqrt(count)))
+    near = [(max(0, i - reach), min(count - 1, i + reach)) for i in range(count)]
+    sparse = [math.log(count * (seen[j] - seen[i]) / (j - i) / (4.13 * spread) + _ALIKE) for i, j in near]
+    mean = math.fsum(sparse) / count
+    steepness *= math.exp(-_EDGES * mean)
+    return [min(max(steepness * math.exp(_LOCAL * (mean - here)), 2.0), _STEEPEST) for here in sparse]
+
+
+def _knots(seen: Sequence[float], steepness: Sequence[float]) -> list[float]:
     """Log-ages between which the hazard may count as straight: dense around what was seen, coarse elsewhere."""
-    first, last = max(seen[0] - 6 / narrow, _YOUNGEST), seen[-1] + 6 / narrow
-    before, within = math.ceil((first - _YOUNGEST) / 0.1), math.ceil(2 * narrow * (last - first))
+    first = max(_YOUNGEST, min(u - 6 / k for u, k in zip(seen, steepness, strict=True)))
+    last = max(u + 6 / k for u, k in zip(seen, steepness, strict=True))
+    before = math.ceil((first - _YOUNGEST) / 0.1)
+    # As many as the narrower bells need, and never so many that a wait would feel it.
+    within = min(math.ceil(2 * sorted(steepness)[2 * len(seen) // 3] * (last - first)), 160)
     return [*_even(_YOUNGEST, first, before), *_even(first, last, within), *_even(last, last + 3, 15)]
 
 
@@ -211,9 +237,15 @@ def _even(first: float, last: float, count: int) -> list[float]:
     return [first + (last - first) * i / count for i in range(count)]
 
 
-def _bells(log_age: float, centres: Sequence[float], weights: Sequence[float], steepness: float) -> tuple[float, float]:
-    """What bells leave alive at a log-age, and how dense the ends are there."""
-    shares = [1 / (1 + math.exp(steepness * (log_age - centre))) for centre in centres]
-    parts = [*map(operator.mul, weights, shares)]
-    alive = sum(parts)
-    return alive, steepness * (alive - sum(map(operator.mul, parts, shares)))
+def _hazards(
+    log_ages: Iterable[float], centres: Sequence[float], weights: Sequence[float], steepness: Sequence[float]
+) -> Iterator[float]:
+    """The hazards of a mixture of bells, and of a trace of ignorance, at these log-ages."""
+    heights = [*map(operator.mul, weights, steepness)]
+    starts = [*map(operator.mul, centres, steepness)]
+    exp = math.exp
+    for u in log_ages:
+        shares = [1 / (1 + exp(k * u - start)) for k, start in zip(steepness, starts, strict=True)]
+        alive = sum(map(operator.mul, weights, shares))
+        density = sum(h * s * (1 - s) for h, s in zip(heights, shares, strict=True))
+        yield (density + _TRACE) / (alive + _TRACE)

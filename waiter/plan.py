@@ -129,12 +129,13 @@ class Plan:
         task = self.task
         if not self._settings.learn or task is None or task.ended or not task.task_type or self.time_left < INSTANT:
             return None
-        return task.task_type if self._histories.claim(task.task_type, age=self._age) else None
+        mine = self._histories.claim(task.task_type, age=self._age, began=self._started_at, now=self._now())
+        return task.task_type if mine else None
 
     def learn(self, past: Sequence[Sighting]) -> None:
         """Take the past of this task's type; a listing that shows this very task as ended is a reason to look, not a result."""
         history = read_history(past)
-        self._histories.keep(cast("Task", self.task), history)
+        self._histories.keep(cast("Task", self.task), history, now=self._now())
         self._take_history()
         self._confirm = any(one.task.id == self.task_id and one.task.ended for one in past)
         self._tell("history.learned", count=history.count, median=history.median, p90=history.p90)

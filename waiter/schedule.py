@@ -17,8 +17,14 @@ from tenacity.wait import wait_base
 
 from waiter.law import OLDEST, History, Pace, estimate, ignorant_gap
 
+CLOSEST: Final = 30.0
+"""Whatever the history, no gap is shorter than without one at this part of the price: 0.18 times as long."""
 BOLDEST: Final = 100.0
-"""Whatever the history, each gap stays within those without history at this part, and at this many times, the price."""
+"""Whatever the history, no gap is longer than without one at this many times the price: 10 to 16 times as long.
+
+At 30 times, all would cost 2 to 3% more, whether the history is right or wrong by a factor of two: what always took ten minutes
+need not be looked at after ten seconds. At 300 times, it would cost up to 1% less, and the second pause could last two minutes.
+"""
 JITTER: Final = 0.1
 """A pause strays from its gap by up to this part. It adds JITTER²/3 to the delay: 0.3%."""
 
@@ -43,7 +49,7 @@ class Schedule(wait_base):
 
     ``price`` is the delay in seconds that one request is worth: a higher one means fewer looks. No gap is shorter than
     ``min_interval`` seconds. A history of the same task type makes it look when such tasks end, and yet each gap
-    stays within those without history at a hundredth of the price and at a hundred times the price, or at
+    stays within those without history at a thirtieth of the price and at a hundred times the price, or at
     ``min_interval`` if that is longer.
 
     Raises ValueError if ``price`` is not positive, ``min_interval`` is negative, or either is more than a day.
@@ -70,7 +76,7 @@ class Schedule(wait_base):
         age = min(max(0.0, age), OLDEST)
         if self._pace is None or age >= self._pace.until:
             return max(ignorant_gap(age, self.price), self.min_interval)
-        shortest, longest = ignorant_gap(age, self.price / BOLDEST), ignorant_gap(age, self.price * BOLDEST)
+        shortest, longest = ignorant_gap(age, self.price / CLOSEST), ignorant_gap(age, self.price * BOLDEST)
         return max(min(max(self._pace.gap(age), shortest), longest), self.min_interval)
 
     def time_left(self, age: float) -> TimeLeft | None:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 POINTS = 1_500
 
 
-def optimal_looks(law: Seconds, price: float) -> Seconds:
+def optimal_looks(law: Seconds, price: float, points: int = POINTS) -> Seconds:
     """The ages of the best looks after the one at 0, the last beyond the longest of a large sorted sample of the law."""
-    even = np.linspace(0, np.sqrt(law[-1]), POINTS) ** 2
-    grid = np.unique(np.concatenate((even[:-1], np.quantile(law, np.linspace(0, 1, POINTS)))))
+    even = np.linspace(0, np.sqrt(law[-1]), points) ** 2
+    grid = np.unique(np.concatenate((even[:-1], np.quantile(law, np.linspace(0, 1, points)))))
     ended = np.searchsorted(law, grid, side="right")
     moments = np.concatenate(([0.0], np.cumsum(law)))[ended] / law.size
     following = _best_next(grid, ended / law.size, moments, price)

@@ -1,7 +1,7 @@
-"""How others pace their looks, as tenacity strategies, so that all are driven alike."""
+"""How others pace their looks, as tenacity strategies, so that all are driven alike, and what a pace pays."""
 
 import random
-from typing import NamedTuple
+from typing import NamedTuple, Self, cast
 
 from tenacity import RetryCallState
 from tenacity.wait import wait_base, wait_exponential, wait_fixed, wait_random_exponential
@@ -53,3 +53,36 @@ PEERS = (
     Peer("tenacity exponential", wait_exponential(max=60)),
     Peer("tenacity random exp.", wait_random_exponential(max=60)),
 )
+
+
+class Sight:
+    """What tenacity would show a strategy after a look, and the look's result as well."""
+
+    failed = False
+    attempt_number = 0
+    age = 0.0
+
+    @property
+    def outcome(self) -> Self:
+        return self
+
+    @property
+    def seconds_since_start(self) -> float:
+        return self.age
+
+    def result(self) -> Self:
+        return self
+
+
+def pay(peer: Peer, duration: float, request_time: float = 0.0) -> tuple[float, int]:
+    """The delay in seconds and the requests until a look finds that a task of this duration has ended.
+
+    An answer tells of the moment in the middle of its request.
+    """
+    sight = Sight()
+    sight.age, sight.attempt_number = request_time, 0 if peer.sleeps_first else 1
+    state = cast("RetryCallState", sight)
+    while sight.age - request_time / 2 < duration:
+        sight.age += peer.wait(state) + request_time
+        sight.attempt_number += 1
+    return sight.age - duration, sight.attempt_number

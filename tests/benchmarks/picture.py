@@ -14,13 +14,13 @@ Point = tuple[float, float]
 """Mean delay in seconds, mean requests."""
 
 GREY = "#7d8590"
-COLOURS = ("#2f81f7", "#d4792a", "#3a9d4f")
+COLOURS = ("#2f81f7", "#d4792a", "#3a9d4f", "#a371f7")
 ASIDE = {"botocore": (-6, -9), "tenacity exponential": (-6, 2), "terraform": (6, -9), "official": (6, -9)}
 """Where a label goes that would lie on another, in points from its dot."""
 
 
 class Panel(NamedTuple):
-    """The curves of waiter and of the optimum, by price, and one point for each peer."""
+    """The curves of waiter and of the optima, by price, and one point for each peer."""
 
     title: str
     curves: Mapping[str, Sequence[Point]]

@@ -4,19 +4,18 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self, cast
+from typing import NamedTuple
 
 import numpy as np
 from laws import MIX, Seconds
 from numpy.typing import NDArray
-from optimum import optimal_looks
-from peers import Peer
-from tenacity import RetryCallState
+from optimum import POINTS, optimal_looks
+from peers import Peer, pay
 
 from waiter.law import History
 from waiter.schedule import Schedule
 
-LONGEST_MEMORY = 20
+LONGEST_MEMORY = 100
 Costs = NDArray[np.float64]
 """One row for each task: delay in seconds, requests."""
 
@@ -27,36 +26,6 @@ class Task(NamedTuple):
     name: str
     duration: float
     past: tuple[float, ...]
-
-
-class Sight:
-    """What tenacity would show a strategy after a look, and the look's result as well."""
-
-    failed = False
-    attempt_number = 0
-    age = 0.0
-
-    @property
-    def outcome(self) -> Self:
-        return self
-
-    @property
-    def seconds_since_start(self) -> float:
-        return self.age
-
-    def result(self) -> Self:
-        return self
-
-
-def pay(peer: Peer, duration: float) -> tuple[float, int]:
-    """The delay in seconds and the requests until a look finds that a task of this duration has ended."""
-    sight = Sight()
-    sight.attempt_number = 0 if peer.sleeps_first else 1
-    state = cast("RetryCallState", sight)
-    while sight.age < duration:
-        sight.age += peer.wait(state)
-        sight.attempt_number += 1
-    return sight.age - duration, sight.attempt_number
 
 
 def pay_all(peer: Peer, tasks: Iterable[Task]) -> Costs:
@@ -78,13 +47,23 @@ def pay_waiter(tasks: Sequence[Task], prices: Sequence[float], memory: int, erro
 def pay_optimum(tasks: Sequence[Task], laws: dict[str, Seconds], price: float) -> Costs:
     """What one pays who knows the law of each task type."""
     looks = {name: _going_on(optimal_looks(law, price)) for name, law in laws.items()}
-    ranks = [int(np.searchsorted(looks[task.name], task.duration)) for task in tasks]
-    return np.array([(looks[task.name][i] - task.duration, i + 2) for task, i in zip(tasks, ranks, strict=True)])
+    return np.array([_pay_path(looks[task.name], task.duration) for task in tasks])
 
 
-def _going_on(looks: Seconds) -> Seconds:
+def pay_blind_optimum(tasks: Sequence[Task], law: Seconds, price: float) -> Costs:
+    """What one pays who knows the law of all tasks together, and not the type of any: nobody without history can do better."""
+    looks = _going_on(optimal_looks(law, price, points=3 * POINTS), growth=1.02)
+    return np.array([_pay_path(looks, task.duration) for task in tasks])
+
+
+def _pay_path(looks: Seconds, duration: float) -> tuple[float, int]:
+    i = int(np.searchsorted(looks, duration))
+    return float(looks[i]) - duration, i + 2
+
+
+def _going_on(looks: Seconds, growth: float = 1.05) -> Seconds:
     """The looks, and then some for a task that outlasts the sample."""
-    return np.concatenate((looks, looks[-1] * 1.05 ** np.arange(1, 60)))
+    return np.concatenate((looks, looks[-1] * growth ** np.arange(1, 300)))
 
 
 def synthetic_tasks(rng: np.random.Generator, count: int) -> list[Task]:
@@ -102,6 +81,13 @@ def synthetic_tasks(rng: np.random.Generator, count: int) -> list[Task]:
 def synthetic_laws(rng: np.random.Generator) -> dict[str, Seconds]:
     """A large sorted sample of each type's law. A small one would show its tail as a few known moments."""
     return {kind.name: np.sort(kind.draw(rng, 300_000)) for kind in MIX}
+
+
+def synthetic_law(laws: dict[str, Seconds]) -> Seconds:
+    """A sorted sample of all tasks together, without the last few, which would stretch the grid of the looks."""
+    largest = max(kind.share for kind in MIX)
+    law = np.sort(np.concatenate([laws[kind.name][:: round(largest / kind.share)] for kind in MIX]))
+    return law[: -law.size // 5_000]
 
 
 def recorded_tasks(file: Path) -> list[Task]:
