@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import structlog
 from drivers import Awaited, Blocking, Driver
+from hypothesis import settings
 
 from waiter.testing import SimulatedCloud
+
+# CI tries more of them. How long one takes says nothing on a machine that is shared.
+settings.register_profile("waiter", max_examples=int(os.environ.get("TEST_EXAMPLES", "30")), deadline=None)
+settings.load_profile("waiter")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_is_loaded_stays() -> Iterator[None]:
+    """The garbage collector passes over what is loaded by now; looking at it again and again costs a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -110,6 +110,13 @@ def test_an_error_carries_what_support_asks_for() -> None:
         assert (caught.value.request_id, caught.value.retry_after) == (request_id, 7.0)
 
 
+def test_a_wrong_answer_can_ask_for_patience_too() -> None:
+    """A proxy's page with Retry-After is as good as a status with it."""
+    with pytest.raises(InvalidResponseError) as caught:
+        read_task(answer(body=b"<html>", retry_after="7"), "t-1")
+    assert caught.value.retry_after == 7.0
+
+
 def test_a_listing_is_read() -> None:
     """The tasks come in the order of the listing."""
     body = json.dumps({"count": 2, "results": [{"id": "b", "state": "NEW"}, {"id": "a", "state": "ERROR"}]}).encode()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from drivers import Driver
+from fault_table import SURVIVED
 from tenacity import wait_fixed
 
 from waiter import (
@@ -23,48 +25,12 @@ from waiter.testing import (
     Fault,
     SimulatedCloud,
     drip,
-    empty,
     finishes,
-    half_body,
     hang,
-    html,
     never_ends,
     other_task,
-    redirect,
-    refuse,
-    reset,
-    says,
     status,
-    truncated,
-    wrong_types,
 )
-
-SURVIVED = [
-    status(408),
-    status(425),
-    status(429),
-    status(500),
-    status(502),
-    status(503),
-    status(504),
-    status(511),
-    html(502),
-    html(200),
-    empty(200),
-    empty(204),
-    redirect("https://login.example/"),
-    truncated(),
-    wrong_types(),
-    other_task(),
-    says([]),
-    says({"id": "x"}),
-    hang(),
-    reset(),
-    refuse(),
-    half_body(),
-    drip(part="headers"),
-    drip(part="body"),
-]
 
 
 def name_of(fault: Fault) -> str:
@@ -258,3 +224,28 @@ def test_a_key_file_that_did_not_change_ends_the_wait(on: Driver, cloud: Simulat
     with pytest.raises(AuthenticationError):
         on.wait(cloud, task_id, api_key=file)
     assert len(cloud.requests) == 1
+
+
+def test_no_server_can_ask_for_more_than_an_hour(on: Driver, cloud: SimulatedCloud) -> None:
+    """A nonsensical Retry-After does not silence a wait without a deadline."""
+    task_id = cloud.add(finishes(30))
+    cloud.fault(status(503, 10**9))
+    assert on.wait(cloud, task_id, timeout=None).ended
+    assert request_times(cloud) == [0, 3600]
+
+
+def test_a_slow_server_gets_more_time_after_each_failure(on: Driver, cloud: SimulatedCloud) -> None:
+    """Up to half a minute for one answer."""
+    task_id = cloud.add(finishes(0))
+    cloud.fault(hang(29), times=math.inf)
+    assert on.wait(cloud, task_id).ended
+    assert [request.task_id for request in cloud.requests] == [task_id] * 5
+
+
+def test_no_answer_is_waited_for_longer_than_half_a_minute(on: Driver, cloud: SimulatedCloud) -> None:
+    """However many failed before; the rest is the pause between two looks."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(hang(), times=math.inf)
+    with pytest.raises(ApiUnavailableError):
+        on.wait(cloud, task_id)
+    assert 30 < max(later - earlier for earlier, later in pairwise(request_times(cloud))) < 30 + 15 * 1.25 + 1

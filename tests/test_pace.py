@@ -10,7 +10,7 @@ import pytest
 
 from waiter import ApiUnavailableError, AsyncWaiter, TaskTimeoutError, Waiter
 from waiter.pace import Pacer, Turn, shared_pacer
-from waiter.testing import SimulatedCloud, ended, finishes, never_ends, status
+from waiter.testing import SimulatedCloud, appears, ended, finishes, never_ends, status
 
 
 def turns(pacer: Pacer, count: int, now: float, max_rps: float = 10.0) -> list[float]:
@@ -95,10 +95,10 @@ def test_a_turn_that_is_given_back() -> None:
         with turn:
             pass
     assert [round(pacer.take(now, 10), 3) for now in (100.0, 100.25, 100.45, 100.45)] == [100.1, 100.25, 100.45, 100.6]
-    pacer.refused(101.0, 10, 7.0)
+    pacer.refused(100.46, 10, 7.0)
     with queue[-1]:
         pass
-    assert pacer.take(101.0, 10) == 108
+    assert round(pacer.take(100.46, 10), 3) == 107.46
 
 
 def test_who_asks_little_is_slowed_from_there() -> None:
@@ -192,3 +192,18 @@ def test_a_wait_that_wants_few_requests_slows_no_other() -> None:
     assert pacer.take(0.0, 0.01) == 0.0
     assert pacer.take(1.0, 100.0) == 1.0
     assert pacer.take(1.0, 0.01) > 50.0
+
+
+def test_queueing_up_is_no_outage(cloud: SimulatedCloud) -> None:
+    """What a wait loses because the budget is small is not counted as an API that does not answer."""
+    ids = [cloud.add(finishes(150)) for _ in range(6)]
+    cloud.outage(0, 100, status(503), on="task")
+    with Waiter(**cloud.options, max_rps=0.1, max_outage=40, learn=False) as waiter:
+        assert list(waiter.wait_all(ids)) == ids
+
+
+def test_queueing_up_is_no_absence(cloud: SimulatedCloud) -> None:
+    """Nor is it counted as a task that is not found."""
+    ids = [cloud.add(appears(65, finishes(5))), *(cloud.add(finishes(150)) for _ in range(5))]
+    with Waiter(**cloud.options, max_rps=0.1, learn=False) as waiter:
+        assert list(waiter.wait_all(ids)) == ids

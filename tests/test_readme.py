@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
+import inspect
 import re
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,9 @@ from waiter import (
 )
 from waiter.cli import main
 from waiter.cli.exits import exit_code
-from waiter.settings import Options
+from waiter.law import History
+from waiter.schedule import Schedule
+from waiter.settings import Options, resolve
 from waiter.testing import SimulatedCloud, ended
 
 pytest_plugins = ["pytester"]
@@ -95,6 +100,56 @@ def test_the_table_of_arguments_is_whole() -> None:
     assert sorted([*named, "allow_http", "sleep", "clock"]) == sorted(Options.__annotations__)
 
 
+def test_the_defaults_of_the_arguments_are_those_of_the_table() -> None:
+    """What is said to hold when nothing is given holds."""
+    said = {re.findall(r"`(\w+)`", row[0])[0]: row[1].rpartition("else ")[2] for row in table_after("Arguments")}
+    settings = resolve(Options(api_key="k"), {})
+    schedule = settings.wait
+    assert isinstance(schedule, Schedule)
+    held = {name: getattr(settings, name) for name in ("base_url", "timeout", "max_outage", "learn", "max_rps")}
+    held |= {
+        "price": schedule.price,
+        "min_interval": schedule.min_interval,
+        "wait": "the schedule",
+        "on_event": settings.on_event,
+    }
+    assert {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in held.items()} == {
+        name: said[name] for name in held
+    }
+    assert (said["stall_timeout"], settings.stall_timeout) == ("None", inf)
+
+
+def test_all_doors_take_the_same_arguments() -> None:
+    """Blocking or awaited, one task or many."""
+    doors: list[Any] = [waiter.wait_for_task, waiter.wait_for_tasks, waiter.Waiter.__init__, waiter.AsyncWaiter.__init__]
+    doors += [waiter.aio.wait_for_task, waiter.aio.wait_for_tasks]
+    assert {inspect.signature(door).parameters["options"].annotation for door in doors} == {"Unpack[Options]"}
+
+
+def test_every_error_is_a_waiter_error_and_what_else_it_says() -> None:
+    """Whoever expects a standard error gets one."""
+    for row in table_after("Errors"):
+        also = re.findall(r"also an? `(\w+)`", row[0])
+        kinds = (WaiterError, *(getattr(builtins, name) for name in also))
+        assert [name for name in errors_of(row) if not all(isinstance(ENDS[name], kind) for kind in kinds)] == []
+
+
+def test_every_event_that_is_named_is_told() -> None:
+    """The list of events names none that nobody sends."""
+    listed = re.findall(r"`((?:task|poll|history)\.\w+)`", README.partition("## Logging")[2])
+    source = (Path(waiter.__file__).parent / "plan.py").read_text()
+    assert len(listed) == 8
+    assert [name for name in listed if f'"{name}"' not in source] == []
+
+
+def test_the_longest_first_gap() -> None:
+    """However wrong the history, the next look at a new task comes in the time that is named."""
+    (seconds,) = re.findall(r"at most (\d+) s for a new task", README)
+    never = History([86_400.0] * 100)
+    assert 0.9 * int(seconds) < Schedule(history=never).gap(0.0) < int(seconds) + 0.5
+    assert Schedule(price=0.2 * 100).gap(0.0) == pytest.approx(Schedule(history=never).gap(0.0))
+
+
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> SimulatedCloud:
     """Leads the README's code, as it stands, into the simulation."""
@@ -121,7 +176,7 @@ def test_the_python_of_the_readme_runs(code: str, cloud: SimulatedCloud, capsys:
 def test_the_readmes_test_passes(pytester: pytest.Pytester) -> None:
     """A user's suite that begins like this works."""
     pytester.makepyfile(next(code for code in blocks("python") if "def test_" in code))
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=1)
 
 
 def test_every_option_of_the_readmes_commands_exists(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,4 +193,5 @@ def test_pictures_and_folders_that_are_named_are_there() -> None:
     """No dead link."""
     root = Path(__file__).parent.parent
     named = [*re.findall(r"!\[[^]]*\]\(([^)]+)\)", README), "examples/kubernetes", "tests/benchmarks/startup.py"]
+    named += [f"examples/{name}" for name in ("github-actions.yml", "gitlab-ci.yml", "Makefile", "deploy.sh", "main.tf")]
     assert [name for name in named if not (root / name).exists()] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,24 @@ ROOMS = [
     "sidecar",
     "__main__",
 ]
+TESTING = [
+    "answer",
+    "script",
+    "clock",
+    "stopwatch",
+    "task",
+    "fates",
+    "faults",
+    "listing",
+    "desk",
+    "transport",
+    "server",
+    "cloud",
+    "scriptfile",
+    "__init__",
+    "plugin",
+]
+NETWORK = {"httpx", "httpcore", "httptools", "socket", "open_connection"}
 
 
 # The sidecar is a subcommand, and loaded when it is the one that was asked for.
@@ -62,8 +81,13 @@ def room_of(file: Path) -> str:
     return file.relative_to(HOUSE).parts[0].removesuffix(".py")
 
 
+@cache
+def nodes_of(file: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(file.read_text())))
+
+
 def imports_of(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,26 +95,36 @@ def imports_of(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def rooms_used_by(file: Path) -> set[str]:
-    parts = [name.split(".") for name in imports_of(file)]
-    named = {part[1] if len(part) > 1 and part[1] in ROOMS else "__init__" for part in parts if part[0] == "waiter"}
-    return named - {room_of(file)}
+def used_of(house: str, rooms: list[str], file: Path) -> set[str]:
+    inside = [name.removeprefix(f"{house}.") for name in imports_of(file) if name == house or name.startswith(f"{house}.")]
+    firsts = {name.partition(".")[0] for name in inside}
+    return {first if first in rooms else "__init__" for first in firsts}
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(HOUSE)))
 def test_a_room_imports_only_from_rooms_above_it(file: Path) -> None:
     """The data walks straight through."""
-    below = {room for room in rooms_used_by(file) if ROOMS.index(room) >= ROOMS.index(room_of(file))}
+    used = used_of("waiter", ROOMS, file) - {room_of(file)}
+    below = {room for room in used if ROOMS.index(room) >= ROOMS.index(room_of(file))}
     assert below == ({"sidecar"} if file == DOOR_TO_THE_SIDECAR else set())
 
 
-def users_of(*modules: str) -> set[str]:
-    return {room_of(file) for file in files() if any(name.split(".")[0] in modules for name in imports_of(file))}
+@pytest.mark.parametrize("file", sorted((HOUSE / "testing").glob("*.py")), ids=lambda file: file.stem)
+def test_the_simulation_has_no_circle(file: Path) -> None:
+    """Each of its modules imports only from those above it."""
+    above = TESTING[: TESTING.index(file.stem)]
+    assert used_of("waiter.testing", TESTING, file) <= set(above)
 
 
-def test_one_room_touches_the_network() -> None:
-    """Everything else gets answers, not sockets; the simulation plays the other side."""
-    assert users_of("httpx", "httpcore") - {"testing"} == {"client", "transport", "settings", "wire"}
+def touches_the_network(file: Path) -> bool:
+    called = {node.attr for node in nodes_of(file) if isinstance(node, ast.Attribute)}
+    return not NETWORK.isdisjoint(called.union(name.split(".")[0] for name in imports_of(file)))
+
+
+def test_few_rooms_touch_the_network() -> None:
+    """Everything else gets answers, not sockets; the simulation and the sidecar's listeners play the other side."""
+    rooms = {room_of(file) for file in files() if touches_the_network(file)}
+    assert rooms - {"testing", "sidecar"} == {"client", "transport", "pool", "settings", "wire"}
 
 
 def test_one_room_reads_the_environment() -> None:
@@ -98,7 +132,7 @@ def test_one_room_reads_the_environment() -> None:
     readers = {
         room_of(file)
         for file in files()
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in nodes_of(file)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     }
     assert readers <= {"settings", "cli", "testing"}
@@ -109,7 +143,7 @@ def test_one_room_configures_logging() -> None:
     configured = {
         room_of(file)
         for file in files()
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in nodes_of(file)
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"structlog.configure", "logging.basicConfig"}
     }
     assert configured <= {"logs"}

@@ -39,7 +39,6 @@ from waiter.testing import (
     missing,
     never_ends,
     status,
-    unknown_state,
     vanishes,
 )
 
@@ -151,7 +150,7 @@ def test_a_look_that_is_answered_after_the_deadline_is_not_the_last(on: Driver) 
 
 def test_no_timeout_waits_for_ever(on: Driver, cloud: SimulatedCloud) -> None:
     """``timeout=None`` outlasts the default of two hours."""
-    task_id = cloud.add(finishes(30_000))
+    task_id = cloud.add(finishes(8_000))
     assert on.wait(cloud, task_id, timeout=None).ended
 
 
@@ -181,7 +180,8 @@ def test_a_changing_task_is_not_stalled(on: Driver, cloud: SimulatedCloud) -> No
 
 def test_an_unknown_state_is_not_the_end(on: Driver, cloud: SimulatedCloud, events: list[Any]) -> None:
     """A state that the description does not know is waited out, with one warning."""
-    task_id = cloud.add(unknown_state("PAUSED", 30, finishes(5)))
+    phases = (Phase("PAUSED", 20, "NETWORK"), Phase("PAUSED", 20), Phase("FINISHED"))
+    task_id = cloud.add(Script(phases=phases))
     assert on.wait(cloud, task_id, on_event=events.append).ended
     assert [event.fields["state"] for event in events if event.name == "task.state_unknown"] == ["PAUSED"]
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tenacity import wait_fixed
 
 from waiter.events import Event
+from waiter.settings import Options
 from waiter.sidecar.address import Address
 from waiter.sidecar.control import Control
 from waiter.sidecar.guard import Token
@@ -29,6 +31,10 @@ from waiter.task import Task
 
 NOW = 1_800_000_000.0
 BASE = "http://127.0.0.1:8080"
+# Tests with real time look all the time; the usual gaps are seconds.
+EAGER: Options = {"wait": wait_fixed(0.05), "learn": False}
+# What a client does without, where there is no TLS: reading the certificates costs more than most of these tests.
+PLAIN: dict[str, Any] = {"verify": False, "trust_env": False}
 AT = "2027-01-15T08:00:00.000Z"
 NEW: dict[str, Any] = {
     "id": "a",
@@ -176,7 +182,7 @@ class Running:
 @asynccontextmanager
 async def running(directory: Path, *task_ids: str, **options: Any) -> AsyncIterator[tuple[Running, asyncio.Task[int]]]:
     sidecar, anywhere = Running(), Address("127.0.0.1:0")
-    told = {"listen": anywhere, "probe_listen": anywhere, "wait": {}, **options}
+    told = {"listen": anywhere, "probe_listen": anywhere, "wait": EAGER, **options}
     serving = asyncio.create_task(serve(SidecarOptions(list(task_ids), state_dir=directory, **told), announce=sidecar.announce))
     up = asyncio.create_task(sidecar.up.wait())
     await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)
@@ -199,8 +205,8 @@ class Process:
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "waiter", "sidecar", "--state-dir", str(directory)]
-        listen = ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen([*command, *listen, *arguments], stderr=subprocess.PIPE, text=True)
+        usual = ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--interval", "0.05", "--no-learn"]
+        self.process = subprocess.Popen([*command, *usual, *arguments], stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
         self.control = self.probes = ""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sidecar_parts import events_in, run, running
+from sidecar_parts import EAGER, PLAIN, events_in, run, running
 
 from waiter.errors import ConfigurationError
 from waiter.sidecar import listeners
@@ -25,7 +25,7 @@ from waiter.testing import SimulatedCloud, fails, finishes, never_ends
 
 
 async def code(url: str) -> int:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(**PLAIN) as client:
         return (await client.get(url)).status_code
 
 
@@ -34,7 +34,7 @@ def test_tasks_are_waited_for_and_told(served: SimulatedCloud, tmp_path: Path) -
     good, bad = served.add(finishes(0.3, {"instances": 1})), served.add(fails(0.3, "no host"))
 
     async def test() -> None:
-        async with running(tmp_path) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control) as client:
+        async with running(tmp_path) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
             answer = await client.post("/v1/waits", json={"tasks": [good, bad]})
             assert answer.status_code == 202
             said = (await client.get("/v1/waits?wait=10s")).json()["waits"]
@@ -69,13 +69,13 @@ async def first_events(client: httpx.AsyncClient, count: int) -> list[tuple[int,
 
 def test_probes_follow_the_tasks_of_the_command_line(served: SimulatedCloud, tmp_path: Path) -> None:
     """Alive at once, started and ready once the task is FINISHED and its result is written."""
-    task_id = served.add(finishes(0.5, {"instances": 1}))
+    task_id = served.add(finishes(0.3, {"instances": 1}))
     file = tmp_path / "result.json"
 
     async def test() -> None:
         async with running(tmp_path, task_id, result_file=file) as (sidecar, _):
             before = [await code(f"{sidecar.probes}/{probe}") for probe in ("livez", "readyz", "startupz")]
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(**PLAIN) as client:
                 await client.get(f"{sidecar.control}/v1/waits/{task_id}?wait=10s")
             await asyncio.sleep(0.1)
             after = [await code(f"{sidecar.probes}/{probe}") for probe in ("livez", "readyz", "startupz")]
@@ -97,7 +97,7 @@ def test_a_task_of_the_command_line_that_fails_ends_it_or_not(
             if exits:
                 assert await serving == 1
             else:
-                async with httpx.AsyncClient() as client:
+                async with httpx.AsyncClient(**PLAIN) as client:
                     answer = await client.get(f"{sidecar.control}/v1/waits?wait=5s")
                 assert answer.json()["waits"][0]["status"] == "failed"
                 assert await code(f"{sidecar.probes}/readyz") == 503
@@ -114,7 +114,7 @@ def test_a_deadline_is_not_lengthened_by_a_restart(served: SimulatedCloud, tmp_p
     store.close()
 
     async def test() -> None:
-        async with running(tmp_path, task_id, wait={"timeout": 60.2, "learn": False}) as (_, serving):
+        async with running(tmp_path, task_id, wait=EAGER | {"timeout": 60.2}) as (_, serving):
             assert await serving == 124
 
     run(test())
@@ -125,7 +125,10 @@ def test_it_stops_in_less_than_a_second_whatever_is_open(served: SimulatedCloud,
     task_id = served.add(never_ends())
 
     async def test() -> None:
-        async with running(tmp_path, task_id) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control) as client:
+        async with (
+            running(tmp_path, task_id) as (sidecar, serving),
+            httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client,
+        ):
             polling = asyncio.create_task(client.get(f"/v1/waits/{task_id}?wait=1m"))
             listening = asyncio.create_task(client.get("/v1/events"))
             host, port = sidecar.control.removeprefix("http://").split(":")
@@ -151,7 +154,7 @@ def test_who_connects_and_asks_nothing_is_hung_up_on(tmp_path: Path, monkeypatch
     monkeypatch.setattr(listeners, "LONGEST_SILENCE", 0.1)
 
     async def test() -> None:
-        async with running(tmp_path) as (sidecar, _), httpx.AsyncClient() as client:
+        async with running(tmp_path) as (sidecar, _), httpx.AsyncClient(**PLAIN) as client:
             host, port = sidecar.probes.removeprefix("http://").split(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             await client.get(f"{sidecar.probes}/livez")
@@ -171,7 +174,7 @@ def test_a_token_guards_it_and_the_key_is_shown_nowhere(served: SimulatedCloud, 
         async with running(tmp_path, token=Token(tmp_path / "token")) as (sidecar, _):
             assert await code(f"{sidecar.control}/v1/waits") == 401
             shown = {"Authorization": "Bearer 0123456789abcdef"}
-            async with httpx.AsyncClient(base_url=sidecar.control, headers=shown) as client:
+            async with httpx.AsyncClient(base_url=sidecar.control, headers=shown, **PLAIN) as client:
                 await client.post("/v1/waits", json=task_id)
                 paths = ["/v1/waits?wait=5s", f"/v1/waits/{task_id}", "/", f"{sidecar.probes}/metrics"]
                 answers = [(await client.get(path)).text for path in paths]
@@ -219,7 +222,7 @@ def test_a_fault_in_the_house_ends_it(tmp_path: Path, monkeypatch: pytest.Monkey
 
     async def test() -> None:
         async with running(tmp_path) as (sidecar, serving):
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(**PLAIN) as client:
                 with pytest.raises(httpx.HTTPError):
                     await client.post(f"{sidecar.control}/v1/waits", json="a")
             with pytest.raises(ZeroDivisionError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 
+import pytest
+
 from waiter.testing import VirtualClock
 
 
@@ -134,3 +136,34 @@ def test_sleeping_at_once_counts_for_those_who_wait() -> None:
 
     run(main())
     assert clock() == 5
+
+
+def test_keeps_no_sleepers_that_were_cancelled() -> None:
+    """Sleeps that are given up again and again do not pile up until they would have been over."""
+    clock = VirtualClock()
+
+    async def main() -> int:
+        for _ in range(100):
+            sleeper = asyncio.create_task(clock.async_sleep(math.inf))
+            await asyncio.sleep(0)
+            sleeper.cancel()
+            await asyncio.gather(sleeper, return_exceptions=True)
+        return len(clock._sleepers)
+
+    assert asyncio.run(main()) == 0
+
+
+@pytest.mark.parametrize(("others", "moment"), [((3, 3, 5, 7), 3), ((math.inf,) * 4, 0)])
+def test_passes_over_who_was_cancelled_among_many(others: tuple[float, ...], moment: float) -> None:
+    """Time moves to the next who still sleeps, if there is one who does not sleep for ever."""
+    clock = VirtualClock()
+
+    async def main() -> float:
+        sleepers = [asyncio.create_task(clock.async_sleep(seconds)) for seconds in (1, *others)]
+        await asyncio.sleep(0)
+        sleepers[0].cancel()
+        sleepers[2].cancel()
+        await asyncio.wait(sleepers[1:2], timeout=0.01)
+        return clock()
+
+    assert asyncio.run(main()) == moment

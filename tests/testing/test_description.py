@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
@@ -158,7 +158,6 @@ scripts = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     script=scripts,
     seconds=st.floats(0, 1e5),

@@ -8,67 +8,29 @@ from typing import Any
 
 import msgspec
 import pytest
+from fault_table import BROUGHT, SAID, SURVIVED
 
 from waiter.testing import (
     Fault,
     SimulatedCloud,
-    drip,
-    empty,
     finishes,
     half_body,
     hang,
     html,
     never_ends,
-    other_task,
-    redirect,
-    refuse,
     reset,
-    says,
     status,
-    truncated,
     wrong_types,
 )
 from waiter.testing.answer import Answer
+from waiter.testing.faults import FAULTS
 
 TASKS = "/cloud/v1/tasks"
 TASK = {"id": "t", "state": "RUNNING", "created_resources": None}
 DUE = Answer(status=200, body=msgspec.json.encode(TASK), headers={"Content-Type": "application/json"}, request_id="r")
 
 
-@pytest.mark.parametrize(
-    ("fault", "code", "body", "headers"),
-    [
-        (
-            status(503),
-            503,
-            b'{"exception_class":"ServiceUnavailable","message":"Service Unavailable","request_id":"r"}',
-            {"Content-Type": "application/json"},
-        ),
-        (
-            status(429, retry_after=2, message="slowly"),
-            429,
-            b'{"exception_class":"TooManyRequests","message":"slowly","request_id":"r"}',
-            {"Content-Type": "application/json", "Retry-After": "2"},
-        ),
-        (
-            html(),
-            502,
-            b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>",
-            {"Content-Type": "text/html"},
-        ),
-        (empty(), 200, b"", {"Content-Type": "application/json"}),
-        (
-            redirect("https://elsewhere.example/"),
-            302,
-            b"",
-            {"Content-Type": "application/json", "Location": "https://elsewhere.example/"},
-        ),
-        (says([1]), 200, b"[1]", {"Content-Type": "application/json"}),
-        (truncated(), 200, b'{"id":"t","state":"RUNNING', {"Content-Type": "application/json"}),
-        (wrong_types(), 200, b'{"id":"t","state":7,"created_resources":"none"}', {"Content-Type": "application/json"}),
-        (other_task("u"), 200, b'{"id":"u","state":"RUNNING","created_resources":null}', {"Content-Type": "application/json"}),
-    ],
-)
+@pytest.mark.parametrize(("fault", "code", "body", "headers"), SAID)
 def test_changes_what_is_said(fault: Fault, code: int, body: bytes, headers: dict[str, str]) -> None:
     """These faults come whole: only what they say is wrong."""
     answer = fault.change(DUE)
@@ -81,18 +43,7 @@ def test_changes_what_is_said(fault: Fault, code: int, body: bytes, headers: dic
     )
 
 
-@pytest.mark.parametrize(
-    ("fault", "delivery", "pause", "pace", "sent", "arrives"),
-    [
-        (hang(), "whole", float("inf"), 0, None, False),
-        (hang(5), "whole", 5, 0, 200, True),
-        (reset(), "reset", 0, 0, None, False),
-        (refuse(), "refused", 0, 0, None, False),
-        (half_body(), "half", 0, 0, 200, False),
-        (drip(2), "drip_headers", 0, 2, 200, True),
-        (drip(part="body"), "drip_body", 0, 1, 200, True),
-    ],
-)
+@pytest.mark.parametrize(("fault", "delivery", "pause", "pace", "sent", "arrives"), BROUGHT)
 def test_changes_how_it_comes(  # noqa: PLR0913 - a table
     fault: Fault, delivery: str, pause: float, pace: float, sent: int | None, *, arrives: bool
 ) -> None:
@@ -106,6 +57,11 @@ def test_changes_how_it_comes(  # noqa: PLR0913 - a table
         answer.sent_status,
         answer.arrives,
     )
+
+
+def test_every_fault_is_in_the_tables() -> None:
+    """A new one is tried here, and on a wait."""
+    assert {fault.name.partition(" ")[0] for fault in SURVIVED} == set(FAULTS)
 
 
 def test_has_a_head() -> None:

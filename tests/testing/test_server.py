@@ -84,15 +84,15 @@ def test_takes_every_method(server: SimulatedServer, client: httpx.Client) -> No
         (refuse(), httpx.ReadError),
         (half_body(), httpx.RemoteProtocolError),
         (hang(), httpx.ReadTimeout),
-        (drip(0.5), httpx.ReadTimeout),
-        (drip(0.5, "body"), httpx.ReadTimeout),
+        (drip(0.3), httpx.ReadTimeout),
+        (drip(0.3, "body"), httpx.ReadTimeout),
     ],
 )
 def test_faults_are_real(server: SimulatedServer, client: httpx.Client, fault: Fault, error: type[Exception]) -> None:
     """A fault breaks the connection for real, and the next request is answered."""
     server.cloud.fault(fault)
     with pytest.raises(error) as caught:
-        client.get(f"{TASKS}/t", timeout=0.2)
+        client.get(f"{TASKS}/t", timeout=0.1)
     assert error is caught.type
     assert client.get(f"{TASKS}/t").status_code == 200
 

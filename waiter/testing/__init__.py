@@ -16,7 +16,7 @@ from waiter._lazy import loads_lazily
 
 if TYPE_CHECKING:
     from waiter.testing.clock import VirtualClock
-    from waiter.testing.cloud import Request, SimulatedCloud
+    from waiter.testing.cloud import Request, SimulatedCloud, SimulatedServer
     from waiter.testing.fates import (
         appears,
         ended,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     )
     from waiter.testing.script import Phase, Script
     from waiter.testing.scriptfile import cloud_from_script
-    from waiter.testing.server import SimulatedServer
 
 __all__ = [
     "Fault",
@@ -81,4 +80,4 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # pytest imports this package everywhere for its plugin.
-    __getattr__ = loads_lazily(__name__, __all__, ["clock", "script", "fates", "faults", "server", "cloud", "scriptfile"])
+    __getattr__ = loads_lazily(__name__, __all__, ["clock", "script", "fates", "faults", "cloud", "scriptfile"])

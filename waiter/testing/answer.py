@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -54,6 +55,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     def half(self) -> bytes:
         """As much of the body as a broken connection brings."""
         return self.body[: len(self.body) // 2]
+
+
+class Answers(Protocol):
+    """What whoever brings requests needs of a cloud."""
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
+        """Answer a request."""
+
+    def unexpected(self, what: str) -> None:
+        """Note a request that nobody should have sent."""
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a mistake

@@ -24,6 +24,7 @@ class VirtualClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._watched: asyncio.AbstractEventLoop | None = None
         self._patience = _PATIENCE
+        self._cancelled = 0
 
     def __call__(self) -> float:
         """Read the clock."""
@@ -43,7 +44,19 @@ class VirtualClock:
         if self._watched is not loop:
             self._watched = loop
             loop.call_soon(self._watch, loop)
-        await woken
+        try:
+            await woken
+        except asyncio.CancelledError:
+            self._forget()
+            raise
+
+    def _forget(self) -> None:
+        """Let go of who was cancelled, whenever as many have been as sleep: they may be due in a year."""
+        self._cancelled += 1
+        if self._cancelled * 2 >= len(self._sleepers):
+            self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
+            heapq.heapify(self._sleepers)
+            self._cancelled = 0
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Move on once the loop is idle, for as long as somebody sleeps."""

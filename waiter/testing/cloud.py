@@ -16,7 +16,7 @@ from waiter.testing.clock import VirtualClock
 from waiter.testing.desk import Desk, Door
 from waiter.testing.faults import USUAL, Armed, Fault, Target
 from waiter.testing.script import Phase, Script
-from waiter.testing.server import SimulatedServer
+from waiter.testing.server import Server
 from waiter.testing.stopwatch import Clocks, Stopwatch
 from waiter.testing.task import Tasks
 from waiter.testing.transport import SimulatedTransport
@@ -223,3 +223,11 @@ class SimulatedCloud(Stopwatch):
     @property
     def _options(self) -> dict[str, Any]:
         return {"api_key": self.api_key, "base_url": self.base_url, "clock": self.clock}
+
+
+class SimulatedServer(Server):
+    """A `Server` that knows its `cloud`."""
+
+    def __init__(self, cloud: SimulatedCloud, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(cloud, host, port)
+        self.cloud = cloud

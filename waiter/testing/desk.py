@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -15,12 +15,35 @@ from waiter.testing.task import Tasks, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from waiter.testing.cloud import SimulatedCloud
     from waiter.testing.faults import Target
     from waiter.testing.script import Script
 
 _TASKS = "/cloud/v1/tasks"
+
+
+class Owner(Protocol):
+    """What the desk needs of its cloud."""
+
+    @property
+    def api_key(self) -> str:
+        """The key that is accepted."""
+
+    def add(self, script: Script) -> str:
+        """Add a task, and return its ID."""
+
+    def unexpected(self, what: str) -> None:
+        """Note a request that nobody should have sent."""
+
+    def date(self, at: float) -> str:
+        """The server's time, for the header `Date`."""
+
+    def stamp(self, at: float) -> str:
+        """The server's time, for a task."""
+
+    def wall(self, at: float) -> datetime:
+        """The server's time."""
 
 
 class Door(msgspec.Struct, kw_only=True):
@@ -39,7 +62,7 @@ class Door(msgspec.Struct, kw_only=True):
 class Desk:
     """Answers requests as the API does when nothing goes wrong on the way."""
 
-    def __init__(self, cloud: SimulatedCloud, tasks: Tasks) -> None:
+    def __init__(self, cloud: Owner, tasks: Tasks) -> None:
         self.doors: list[Door] = []
         self._cloud = cloud
         self._tasks = tasks
@@ -83,7 +106,7 @@ class Desk:
             # The API quotes what it was given: whoever shows this message must hide the key.
             raise Refusal(401, "token_not_valid", f"Bad permanent token: {token}")
 
-    def _route(self, method: str, target: str, now: float) -> dict[str, Any]:
+    def _route(self, method: str, target: str, now: float) -> object:
         path, _, query = target.partition("?")
         task_id, endpoint = self.subject(target)
         door = next((door for door in self.doors if door.leads(method, path)), None)
@@ -97,7 +120,7 @@ class Desk:
             raise Refusal(405, "MethodNotAllowed", message, unexpected=True, headers=allow)
         return self._task(task_id, query, now) if task_id else self._list(query, now)
 
-    def _task(self, task_id: str, query: str, now: float) -> dict[str, Any]:
+    def _task(self, task_id: str, query: str, now: float) -> msgspec.Raw:
         if query:
             self._cloud.unexpected(f"GET {_TASKS}/{task_id}?{query}: unknown parameters")
         task = self._tasks.get(task_id)

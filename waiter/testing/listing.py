@@ -36,14 +36,13 @@ class Filters(msgspec.Struct, kw_only=True):
     def choose(self, task: SimulatedTask, now: float) -> bool:
         """Whether the task belongs to the answer, whenever it was created."""
         script = task.script
-        acknowledged = script.fields.get("acknowledged_at") is not None
         return (
-            task.known(now)
+            _among(task.state(now), self.state)
+            and task.known(now)
             and self.task_type in (None, script.task_type)
-            and self.is_acknowledged in (None, acknowledged)
+            and self.is_acknowledged in (None, script.fields.get("acknowledged_at") is not None)
             and _among(script.project_id, self.project_id)
             and _among(script.region_id, self.region_id)
-            and _among(task.state(now), self.state)
         )
 
     def covers(self, created: datetime) -> bool:

@@ -12,8 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from waiter.testing.cloud import SimulatedCloud
-    from waiter.testing.server import SimulatedServer
+    from waiter.testing.cloud import SimulatedCloud, SimulatedServer
 
 _passed = pytest.StashKey[bool]()
 

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from waiter.testing.answer import Answer
-    from waiter.testing.cloud import SimulatedCloud
+    from waiter.testing.answer import Answer, Answers
 
 # Closing a socket that lingers for no time at all breaks the connection (RST) instead of ending it.
 _BREAK = struct.pack("ii", 1, 0)
@@ -24,7 +23,7 @@ _BREAK = struct.pack("ii", 1, 0)
 _Socket: TypeAlias = socket.socket | tuple[bytes, socket.socket]  # what the base may be given
 
 
-class SimulatedServer:
+class Server:
     """A cloud behind a port: `with` starts it and hands out its URL, and stops it at the end.
 
     Faults happen for real: a broken connection, an answer in the middle of which it breaks, one
@@ -32,8 +31,8 @@ class SimulatedServer:
     keeps connections open.
     """
 
-    def __init__(self, cloud: SimulatedCloud, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.cloud = cloud
+    def __init__(self, cloud: Answers, host: str, port: int) -> None:
+        self._cloud = cloud
         self._address = (host, port)
         self._listener: _Listener | None = None
         self._thread: threading.Thread | None = None
@@ -47,7 +46,7 @@ class SimulatedServer:
     def plug(self) -> None:
         """Listen, on the port of before if there was one; OSError if that is taken."""
         if self._listener is None:
-            self._listener = _Listener(self._address, self.cloud)
+            self._listener = _Listener(self._address, self._cloud)
             self._address = (self._address[0], self._listener.server_address[1])
             self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.02,))
             self._thread.start()
@@ -80,7 +79,7 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], cloud: SimulatedCloud) -> None:
+    def __init__(self, address: tuple[str, int], cloud: Answers) -> None:
         self.cloud = cloud
         self.stopping = threading.Event()
         self.broken: set[socket.socket] = set()

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from waiter.testing.answer import json
 from waiter.testing.script import ENDED, INTEGER_KINDS, KINDS, Script
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
 
     `added` and `born` are infinite before a task that starts when it is seen has been. `met`
     says whether what the script leads to has been answered, which is missed if it is `watched`.
+    `shown` is the answer of one of its phases, in which it does not change.
     """
 
     id: str
@@ -33,6 +35,7 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
     born: float = math.inf
     watched: bool = False
     met: bool = False
+    shown: tuple[int, msgspec.Raw] | None = None
 
     def known(self, now: float) -> bool:
         """Whether the API knows the task."""
@@ -55,9 +58,15 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
         index, began = self.script.position(round((now - self.born) * self.speed, 6))
         return index, self.born + began / self.speed
 
-    def answer(self, now: float, stamp: Callable[[float], str]) -> dict[str, Any]:
-        """All fields of the description, in its order."""
+    def answer(self, now: float, stamp: Callable[[float], str]) -> msgspec.Raw:
+        """Its JSON at `now`."""
         index, began = self._position(now)
+        if self.shown is None or self.shown[0] != index:
+            self.shown = index, msgspec.Raw(json(self._fields(index, began, stamp)))
+        return self.shown[1]
+
+    def _fields(self, index: int, began: float, stamp: Callable[[float], str]) -> dict[str, Any]:
+        """All fields of the description, in its order."""
         phase = self.script.phases[index]
         ended = phase.state in ENDED
         fields = {

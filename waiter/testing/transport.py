@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+from waiter.testing.answer import Answer, Answers
 
-    from waiter.testing.answer import Answer
-    from waiter.testing.cloud import SimulatedCloud
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
+
+
+class Site(Answers, Protocol):
+    """What the transport needs of its cloud."""
+
+    @property
+    def base_url(self) -> str:
+        """The only host that there is."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+    def async_sleep(self, seconds: float) -> Awaitable[None]:
+        """Like sleep, awaited."""
+
+
+@cache
+def _host(url: str) -> str:
+    return httpx.URL(url).host
 
 
 class SimulatedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -21,7 +40,7 @@ class SimulatedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
     raises for the same thing on a real network. A request to any other host fails to connect.
     """
 
-    def __init__(self, cloud: SimulatedCloud) -> None:
+    def __init__(self, cloud: Site) -> None:
         self._cloud = cloud
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -48,7 +67,7 @@ class SimulatedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
             await self._cloud.async_sleep(seconds)
 
     def _answer(self, request: httpx.Request) -> Answer:
-        if request.url.host != httpx.URL(self._cloud.base_url).host:
+        if request.url.host != _host(self._cloud.base_url):
             self._cloud.unexpected(f"{request.method} {request.url}: another host")
             message = f"{request.url.host} is not simulated"
             raise httpx.ConnectError(message, request=request)
@@ -59,7 +78,7 @@ class SimulatedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
     """The body as it arrives; a float is a sleep."""
 
-    def __init__(self, answer: Answer, wait: _Patience, cloud: SimulatedCloud) -> None:
+    def __init__(self, answer: Answer, wait: _Patience, cloud: Site) -> None:
         self._answer = answer
         self._wait = wait
         self._cloud = cloud

@@ -1,0 +1,63 @@
+"""A real Ctrl-C, in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from math import inf
+
+import pytest
+
+from waiter.testing import SimulatedCloud, hang, never_ends
+
+WAITS = """
+import sys
+from waiter import Waiter
+url, key, call, *ids = sys.argv[1:]
+with Waiter(base_url=url, api_key=key, learn=False) as waiter:
+    if call == "wait":
+        waiter.wait(ids[0])
+    else:
+        getattr(waiter, call)(ids)
+"""
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[SimulatedCloud, str]]:
+    cloud = SimulatedCloud(strict=False)
+    with cloud.serve() as url:
+        yield cloud, url
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["between looks", "during a look"])
+@pytest.mark.parametrize(
+    ("call", "note"),
+    [
+        ("wait", "the wait for task t-0 was interrupted; the task goes on"),
+        ("wait_all", "the wait for 3 tasks was interrupted; the tasks go on"),
+    ],
+)
+def test_ctrl_c_ends_it_at_once(served: tuple[SimulatedCloud, str], call: str, note: str, hangs: bool) -> None:
+    """One traceback, of KeyboardInterrupt alone, whose last line says that the work goes on."""
+    cloud, url = served
+    ids = [cloud.add(never_ends(), task_id=f"t-{number}") for number in range(3)]
+    if hangs:
+        cloud.fault(hang(), times=inf)
+    command = [sys.executable, "-c", WAITS, url, cloud.api_key, call, *ids]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        while len(cloud.requests) < (1 if call == "wait" else 3) and child.poll() is None:
+            time.sleep(0.005)
+        time.sleep(0.05)  # until the first answers have been read
+        began = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=20)[1]
+        took = time.monotonic() - began
+    assert (child.returncode, took < 1) == (-signal.SIGINT, True)
+    assert [line for line in said.splitlines() if not line.startswith(" ")] == [
+        "Traceback (most recent call last):",
+        "KeyboardInterrupt",
+        note,
+    ]
