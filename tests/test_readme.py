@@ -30,8 +30,8 @@ from waiter import (
     WaiterError,
 )
 from waiter.cli import main
-from waiter.cli.exits import exit_code
 from waiter.law import History
+from waiter.process.exits import exit_code
 from waiter.schedule import Schedule
 from waiter.settings import Options, resolve
 from waiter.testing import SimulatedCloud, ended

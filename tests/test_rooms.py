@@ -16,6 +16,7 @@ HOUSE = Path(waiter.__file__).parent
 ROOMS = [
     "_lazy",
     "_version",
+    "text",
     "task",
     "errors",
     "key",
@@ -27,6 +28,7 @@ ROOMS = [
     "events",
     "api",
     "history",
+    "route",
     "settings",
     "plan",
     "policy",
@@ -45,8 +47,9 @@ ROOMS = [
     "__init__",
     "logs",
     "testing",
-    "cli",
+    "process",
     "sidecar",
+    "cli",
     "__main__",
 ]
 TESTING = [
@@ -67,10 +70,6 @@ TESTING = [
     "plugin",
 ]
 NETWORK = {"httpx", "httpcore", "httptools", "socket", "open_connection"}
-
-
-# The sidecar is a subcommand, and loaded when it is the one that was asked for.
-DOOR_TO_THE_SIDECAR = HOUSE / "cli" / "sidecar.py"
 
 
 def files() -> list[Path]:
@@ -105,8 +104,7 @@ def used_of(house: str, rooms: list[str], file: Path) -> set[str]:
 def test_a_room_imports_only_from_rooms_above_it(file: Path) -> None:
     """The data walks straight through."""
     used = used_of("waiter", ROOMS, file) - {room_of(file)}
-    below = {room for room in used if ROOMS.index(room) >= ROOMS.index(room_of(file))}
-    assert below == ({"sidecar"} if file == DOOR_TO_THE_SIDECAR else set())
+    assert {room for room in used if ROOMS.index(room) >= ROOMS.index(room_of(file))} == set()
 
 
 @pytest.mark.parametrize("file", sorted((HOUSE / "testing").glob("*.py")), ids=lambda file: file.stem)
@@ -124,7 +122,7 @@ def touches_the_network(file: Path) -> bool:
 def test_few_rooms_touch_the_network() -> None:
     """Everything else gets answers, not sockets; the simulation and the sidecar's listeners play the other side."""
     rooms = {room_of(file) for file in files() if touches_the_network(file)}
-    assert rooms - {"testing", "sidecar"} == {"client", "transport", "pool", "settings", "wire"}
+    assert rooms - {"testing", "sidecar"} == {"client", "transport", "pool", "route", "settings", "wire"}
 
 
 def test_one_room_reads_the_environment() -> None:
@@ -135,7 +133,7 @@ def test_one_room_reads_the_environment() -> None:
         for node in nodes_of(file)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     }
-    assert readers <= {"settings", "cli", "testing"}
+    assert readers <= {"settings", "process", "cli", "testing"}
 
 
 def test_one_room_configures_logging() -> None:

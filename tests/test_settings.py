@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
+import httpx
 import pytest
 from tenacity import wait_fixed
 
-from waiter import ConfigurationError, Schedule, Waiter
+from waiter import AsyncWaiter, ConfigurationError, Schedule, Waiter
 from waiter.key import ApiKey
 from waiter.settings import Options, Settings, all_task_ids, resolve, task_ids
 
@@ -94,11 +95,31 @@ def test_a_key_is_taken_as_people_paste_it(text: str) -> None:
 def test_a_key_file_that_cannot_be_read(tmp_path: Path) -> None:
     """The message names the file and the reason."""
     missing, binary = tmp_path / "none", tmp_path / "binary"
-    binary.write_bytes(b"\xff\xfe")
     assert problems(api_key=missing) == (f"cannot read the API key from {missing}: No such file or directory",)
-    assert problems({"GCORE_API_KEY_FILE": str(binary)}) == (f"cannot read the API key from {binary}: it is not text",)
+    for data in (b"\xfe", b"\xff\xfe\x31", KEY.encode("utf-16-le")):
+        binary.write_bytes(data)
+        assert problems({"GCORE_API_KEY_FILE": str(binary)}) == (
+            f"cannot read the API key from {binary}: it is not text: save the key alone, in UTF-8",
+        )
     binary.write_text("\n")
     assert problems(api_key=binary) == (f"the API key in {binary} is empty",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_key_file_may_come_from_windows(tmp_path: Path, encoding: str) -> None:
+    """Windows PowerShell writes UTF-16, and editors there a byte order mark."""
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\r\n", encoding=encoding)
+    assert resolve(Options(api_key=file), {}).api_key.header == f"apikey {KEY}"
+    file.write_bytes(f"\ufeff{KEY}\r\n".encode("utf-16-be"))
+    assert resolve(Options(api_key=file), {}).api_key.header == f"apikey {KEY}"
+    assert resolve(Options(), {"GCORE_API_KEY": f"\ufeff{KEY}"}).api_key.header == f"apikey {KEY}"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a file without an end")
+def test_a_key_file_without_an_end() -> None:
+    """It is not read for ever."""
+    assert "it is not text" in problems(api_key=Path("/dev/zero"))[0]
 
 
 def test_the_key_shows_itself_to_nobody() -> None:
@@ -180,9 +201,58 @@ def test_a_bad_price_is_named_once() -> None:
 
 def test_a_bad_time_in_the_environment_is_named() -> None:
     """The message has the variable's name."""
-    assert problems({"GCORE_POLLING_TIMEOUT_SECONDS": "2h"}, api_key=KEY) == (
-        "GCORE_POLLING_TIMEOUT_SECONDS must be a number of seconds, not '2h'",
+    for text in ("2h", "-1", "nan"):
+        assert problems({"GCORE_POLLING_TIMEOUT_SECONDS": text}, api_key=KEY) == (
+            f"GCORE_POLLING_TIMEOUT_SECONDS must be a number of seconds, 0 or more, such as 1800, not '{text}'",
+        )
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_options_of_a_wrong_type_are_all_named() -> None:
+    """Nothing of it is a fault later, however odd it is, and a key is not shown."""
+    wrong: dict[str, Any] = {
+        "api_key": b"1234$abcdef",
+        "base_url": b"https://host",
+        "timeout": 10**400,
+        "max_outage": nan,
+        "stall_timeout": 10**5000,
+        "price": Unspeakable(),
+        "min_interval": "x" * 100,
+        "max_rps": 10**400,
+        "learn": "no",
+        "allow_http": "false",
+        "on_event": 5,
+        "client": 0,
+        "sleep": 0,
+        "clock": 5,
+    }
+    assert problems(**wrong) == (
+        "client must be an httpx.Client or an httpx.AsyncClient, not 0",
+        "api_key must be a string, or a Path to a file that holds it, not bytes",
+        "allow_http must be True or False, not 'false'",
+        "base_url must be a string, not bytes",
+        f"timeout must be seconds, 0 or more, or a timedelta, not 1{56 * '0'}...",
+        "max_outage must be seconds, 0 or more, or a timedelta, not nan",
+        "stall_timeout must be seconds, 0 or more, or a timedelta, not a value of int",
+        "price must be seconds, 0 or more, or a timedelta, not a value of Unspeakable",
+        f"min_interval must be seconds, 0 or more, or a timedelta, not '{56 * 'x'}...",
+        f"max_rps must be requests per second, more than 0, not 1{56 * '0'}...",
+        "learn must be True or False, not 'no'",
+        "on_event must be a function of an Event, not 5",
+        "sleep must be a function of seconds, not 0",
+        "clock must be a function that gives seconds, not 5",
     )
+    assert problems(api_key=KEY, wait=5) == ("wait must be a tenacity wait strategy, not 5",)
+
+
+@pytest.mark.parametrize("max_rps", [0, -1, nan, True, "5"])
+def test_a_budget_is_more_than_nothing(max_rps: Any) -> None:
+    """Requests per second, of a number."""
+    assert problems(api_key=KEY, max_rps=max_rps) == (f"max_rps must be requests per second, more than 0, not {max_rps!r}",)
 
 
 def test_a_misspelt_option_is_a_type_error() -> None:
@@ -236,7 +306,16 @@ def test_a_proxy_of_another_kind_is_refused(proxied: Callable[..., Settings], pr
     with pytest.raises(ConfigurationError) as caught:
         proxied(proxy)
     assert caught.value.problems == ("the proxy is of the kind 'socks5', not http or https: pass an httpx client of your own",)
-    assert proxied(proxy, client=object()).proxy is None
+    with httpx.Client(trust_env=False) as client:
+        assert proxied(proxy, client=client).proxy is None
+
+
+def test_the_password_of_a_proxy_is_not_shown(proxied: Callable[..., Settings]) -> None:
+    """Where the settings are shown, the proxy is without its user and password."""
+    settings = proxied("http://me:sec@ret@proxy:3128")
+    assert settings.proxy == "http://me:sec@ret@proxy:3128"
+    assert "proxy='http://proxy:3128'" in repr(settings)
+    assert "ret@" not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +326,34 @@ def test_a_proxy_that_cannot_be_asked_is_refused(proxied: Callable[..., Settings
     with pytest.raises(ConfigurationError) as caught:
         proxied(proxy)
     assert caught.value.problems == ("the proxy cannot be read: it must look like http://user:password@host:port",)
+
+
+def test_certificates_that_are_not_there(tmp_path: Path) -> None:
+    """The variable and the path are named; OpenSSL would say nothing of a directory, and every look would fail."""
+    missing, empty, full = tmp_path / "none", tmp_path / "empty", tmp_path / "full"
+    empty.mkdir()
+    full.mkdir()
+    (full / "0123abcd.0").touch()
+    unhashed = "has no certificates in it that are named by their hash, as openssl rehash names them"
+    assert problems({"SSL_CERT_FILE": str(missing), "SSL_CERT_DIR": str(full)}, api_key=KEY) == (
+        f"SSL_CERT_FILE={missing} is no file that can be read",
+    )
+    for place in (missing, empty):
+        assert problems({"SSL_CERT_DIR": str(place)}, api_key=KEY) == (f"SSL_CERT_DIR={place} {unhashed}",)
+    assert resolve(Options(api_key=KEY), {"SSL_CERT_DIR": str(full)}).certificates == f"SSL_CERT_DIR={full}"
+    assert resolve(Options(api_key=KEY, base_url="http://127.0.0.1"), {"SSL_CERT_FILE": str(missing)}).certificates is None
+
+
+@pytest.mark.parametrize("content", ["", "rubbish", "-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n"])
+def test_certificates_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    """They are configuration, and so found before the first look."""
+    file = tmp_path / "certificates"
+    file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    for make in (Waiter, AsyncWaiter):
+        with pytest.raises(ConfigurationError) as caught:
+            make(api_key=KEY)
+        assert str(caught.value).startswith(f"the certificates of SSL_CERT_FILE={file} cannot be read: ")
 
 
 def test_ids_are_read_from_all_that_people_have() -> None:

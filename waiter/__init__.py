@@ -1,10 +1,10 @@
 """waiter tells you the moment a Gcore Cloud task ends, hands you what it made, or says exactly why not."""
 
-from typing import TYPE_CHECKING
-
 from waiter._lazy import loads_lazily
 from waiter._version import __version__
 
+# As that of typing, which takes longer to load than all else here; and the command heeds no signal before.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from waiter import aio
     from waiter.aio import AsyncWaiter

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def loads_lazily(package: str, names: Sequence[str], homes: Sequence[str]) -> Callable[[str], object]:
     """Give the ``__getattr__`` of a package whose ``names`` live in the modules ``homes``, which are searched in this order."""
 
     def load(name: str) -> object:
+        from importlib import import_module  # noqa: PLC0415 - the command heeds no signal before this module is there
+
         if name not in names:
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message)

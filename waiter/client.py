@@ -246,4 +246,10 @@ def _make_pool(settings: Settings) -> Pool:
 
 def _ssl_context(settings: Settings) -> ssl.SSLContext | None:
     # Reading the bundle of certificates takes longer than a look, so plain http does without it.
-    return httpx.create_ssl_context() if settings.base_url.startswith("https:") else None
+    if not settings.base_url.startswith("https:"):
+        return None
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        message = f"the certificates of {settings.certificates} cannot be read: {error.strerror or error}"
+        raise ConfigurationError(message) from error

@@ -86,7 +86,8 @@ class TaskTimeoutError(WaiterError, TimeoutError):
         self.last_task = last_task
         self.last_error = last_error
         seen = f"last seen {described(last_task)}" if last_task else "never seen"
-        failed = f"; the last look failed: {last_error}" if last_error else ""
+        # An error of the API's names the task as well.
+        failed = f"; the last look failed: {str(last_error).removesuffix(f' ({task_id})')}" if last_error else ""
         super().__init__(
             f"not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
             "the task goes on: wait for the same ID again to take up the wait"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
 SHORTEST_HIDDEN = 6
+LARGEST_FILE = 2**16
 
 
 class Secret(str):
@@ -75,11 +77,24 @@ def _echo(char: str) -> str:
 def read_token(file: Path, problems: list[str]) -> str | None:
     """Read a token from its file; None, and a problem more, when there is none in it."""
     try:
-        return checked_token(file.read_text(encoding="ascii"), f"the API key in {file}", problems)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        with file.open("rb") as opened:
+            # No key is as long, and /dev/zero has no end.
+            text = _decoded(opened.read(LARGEST_FILE))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text: save the key alone, in UTF-8"
         problems.append(f"cannot read the API key from {file}: {reason}")
         return None
+    return checked_token(text, f"the API key in {file}", problems)
+
+
+def _decoded(data: bytes) -> str:
+    """Decode UTF-8, with or without a mark as Windows makes it, or the UTF-16 that PowerShell writes; raises ValueError."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if b"\0" in data:
+        message = "UTF-16 without a byte order mark, or no text at all"
+        raise ValueError(message)
+    return data.decode("utf-8-sig")
 
 
 def checked_token(given: object, what: str, problems: list[str]) -> str | None:
@@ -87,7 +102,7 @@ def checked_token(given: object, what: str, problems: list[str]) -> str | None:
     if given is None:
         problems.append("no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or pass api_key")
         return None
-    token = str(given).strip()
+    token = str(given).strip().removeprefix("\ufeff")
     # An Authorization header that already begins with its scheme is what people paste from documentation.
     token = re.sub(r"(?i)^apikey\s+", "", token)
     if re.fullmatch(r"[!-~]+", token):

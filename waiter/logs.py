@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO, cast
 
+from waiter.text import safe
+
 
 class _Sink(Protocol):
     def write(self, text: str, /) -> object: ...
@@ -53,6 +55,7 @@ def configure(form: str, level: str, sink: _Sink, *, color: bool = False) -> Non
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", sink)),
         cache_logger_on_first_use=True,
     )
+    logging.lastResort = _Others(logging.WARNING)
 
 
 def unfiltered() -> Any:  # noqa: ANN401 - structlog's type
@@ -64,8 +67,16 @@ def unfiltered() -> Any:  # noqa: ANN401 - structlog's type
 
 def _harmless(_: object, __: str, event: Any) -> Any:  # noqa: ANN401 - structlog's signature
     """Keep what the API says from acting on a terminal."""
-    return {name: _printable(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: safe(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+class _Others(logging.Handler):
+    """Puts what other libraries warn of into the log, in its form, where the standard library would print it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log it at its own level."""
+        import structlog  # noqa: PLC0415 - as above
+
+        exc_info = record.exc_info if record.exc_info and record.exc_info[0] else None
+        told = {"logger": record.name, "message": record.getMessage()} | ({"exc_info": exc_info} if exc_info else {})
+        structlog.get_logger().log(record.levelno, "library.warned", **told)

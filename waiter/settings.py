@@ -1,20 +1,15 @@
-"""What a wait is given: arguments first, then the environment, checked together so that all problems are named at once.
-
-This is the only room that reads the environment.
-"""
+"""What a wait is given: arguments, then the environment, which no other room reads; all problems are named at once."""
 
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from ipaddress import ip_address
-from math import inf, isnan
+from math import inf, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import msgspec
@@ -22,6 +17,7 @@ import msgspec
 from waiter.api import is_task_id
 from waiter.errors import ConfigurationError
 from waiter.key import ApiKey, checked_token, read_token
+from waiter.route import ProxyUrl, certificates_for, checked_base_url, checked_proxy, is_loopback
 from waiter.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -36,9 +32,13 @@ DEFAULT_MAX_OUTAGE = 300.0
 # No limit of the API is published; this is what a few hundred waits ask at most when each looks after its task by itself.
 DEFAULT_MAX_RPS = 100.0
 
-# A name of printable ASCII as httpx makes it, or an IPv6 address, which may have a zone.
-_HOST = r"[A-Za-z0-9._-]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[!-~]+)?"
-_HIGHEST_PORT = 65535
+_LONGEST_SHOWN = 60
+_CALLABLES = {
+    "wait": "a tenacity wait strategy",
+    "on_event": "a function of an Event",
+    "sleep": "a function of seconds",
+    "clock": "a function that gives seconds",
+}
 
 TaskRef = str | Mapping[str, Any] | Sequence[str]
 
@@ -93,7 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     learn: bool
     on_event: Any
     client: Any
-    proxy: str | None
+    proxy: ProxyUrl | None
+    certificates: str | None
     sleep: Any
     clock: Callable[[], float]
 
@@ -106,24 +107,61 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         message = f"unexpected keyword argument {', '.join(sorted(map(repr, unknown)))}"
         raise TypeError(message)
     problems: list[str] = []
+    client = _client(options, problems)
     settings: dict[str, Any] = {
         "api_key": _api_key(options, environ, problems),
         "base_url": (base_url := _base_url(options, environ, problems)),
         "timeout": _timeout(options, environ, problems),
         "max_outage": _seconds("max_outage", options.get("max_outage", DEFAULT_MAX_OUTAGE), problems),
         "stall_timeout": _seconds("stall_timeout", options.get("stall_timeout"), problems),
-        "wait": options.get("wait") or _schedule(options, problems),
+        "wait": _callable("wait", options, problems) or _schedule(options, problems),
         "max_rps": _max_rps(options, problems),
-        "learn": options.get("learn", True) and options.get("wait") is None,
-        "on_event": options.get("on_event"),
-        "client": options.get("client"),
-        "proxy": _proxy(options, base_url, problems),
-        "sleep": options.get("sleep"),
-        "clock": options.get("clock") or _monotonic,
+        "learn": _switch("learn", options, problems, default=True) and options.get("wait") is None,
+        "on_event": _callable("on_event", options, problems),
+        "client": client,
+        "proxy": _proxy(base_url, problems) if base_url and client is None else None,
+        "certificates": certificates_for(base_url, environ, problems) if base_url and client is None else None,
+        "sleep": _callable("sleep", options, problems),
+        "clock": _callable("clock", options, problems) or _monotonic,
     }
     if problems:
         raise ConfigurationError(*problems)
     return Settings(**settings)
+
+
+def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each is of a type of its own
+    given = options.get(name)
+    if given is not None and not callable(given):
+        problems.append(f"{name} must be {_CALLABLES[name]}, not {_shown(given)}")
+    return given
+
+
+def _switch(name: str, options: Options, problems: list[str], *, default: bool) -> bool:
+    given = options.get(name, default)
+    if not isinstance(given, bool):
+        # The text "false" is true.
+        problems.append(f"{name} must be True or False, not {_shown(given)}")
+    return given is True
+
+
+def _client(options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - one of two types
+    client: Any = options.get("client")
+    if client is None:
+        return None
+    import httpx  # noqa: PLC0415 - it takes long to load, and an import may not be followed by a wait
+
+    if not isinstance(client, httpx.Client | httpx.AsyncClient):
+        problems.append(f"client must be an httpx.Client or an httpx.AsyncClient, not {_shown(client)}")
+    return client
+
+
+def _shown(given: object) -> str:
+    """Show what was given, not endlessly, and without a fault: an integer of 5000 digits cannot be written."""
+    try:
+        shown = repr(given)
+    except Exception:  # noqa: BLE001 - it is the user's, and may do anything
+        return f"a value of {type(given).__name__}"
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
 
 
 def _monotonic() -> float:
@@ -133,6 +171,9 @@ def _monotonic() -> float:
 
 def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) -> ApiKey | None:
     given = options.get("api_key")
+    if not isinstance(given, str | Path | None):
+        problems.append(f"api_key must be a string, or a Path to a file that holds it, not {type(given).__name__}")
+        return None
     file = given if isinstance(given, Path) else None
     if given is None and not (given := environ.get("GCORE_API_KEY")) and environ.get("GCORE_API_KEY_FILE"):
         file = Path(environ["GCORE_API_KEY_FILE"])
@@ -141,104 +182,62 @@ def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) 
 
 
 def _base_url(options: Options, environ: Mapping[str, str], problems: list[str]) -> str | None:
-    url = str(options.get("base_url") or environ.get("GCORE_BASE_URL") or DEFAULT_BASE_URL).strip()
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - reading it is what checks it
-    except ValueError as error:
-        # The reason quotes what may be a part of a password.
-        problems.append(f"the base URL {_public(url)!r} cannot be read{'' if '@' in url else f': {error}'}")
-        return None
-    problems += [f"the base URL {_public(url)!r} {problem}" for problem in _url_problems(url, parts, options)]
-    return url.rstrip("/")
+    given: Any = options.get("base_url") or environ.get("GCORE_BASE_URL") or DEFAULT_BASE_URL
+    allow_http = _switch("allow_http", options, problems, default=False)
+    if isinstance(given, str):
+        return checked_base_url(given, problems, allow_http=allow_http)
+    problems.append(f"base_url must be a string, not {type(given).__name__}")
+    return None
 
 
-def _url_problems(url: str, parts: SplitResult, options: Options) -> list[str]:
-    problems = []
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        problems.append("must look like https://host")
-    elif not _can_be_asked(url):
-        problems.append("has a host or characters in it that nobody can ask for")
-    elif parts.scheme == "http" and not options.get("allow_http") and not _is_loopback(parts.hostname):
-        problems.append("would send the API key unencrypted: use https, or allow_http=True if the way is safe")
-    if parts.username or parts.password:
-        problems.append("must not carry a user or a password")
-    if parts.query or parts.fragment:
-        problems.append("must not carry a query or a fragment")
-    return problems
-
-
-def _public(url: str) -> str:
-    # Up to the last "@": a password that is not escaped as it should be may have others, and a "/".
-    return re.sub(r"(?s)^([^@]*?//)?.*@", r"\1", url)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _proxy(options: Options, base_url: str | None, problems: list[str]) -> str | None:
-    parts = urlsplit(base_url or "")
-    if options.get("client") or not parts.hostname or _is_loopback(parts.hostname) or proxy_bypass(parts.hostname):
+def _proxy(base_url: str, problems: list[str]) -> ProxyUrl | None:
+    parts = urlsplit(base_url)
+    if not parts.hostname or is_loopback(parts.hostname) or proxy_bypass(parts.hostname):
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return _checked_proxy(proxy, problems) if proxy else None
-
-
-def _checked_proxy(proxy: str, problems: list[str]) -> str:
-    proxy = proxy if re.match(r"[\w+.-]+://", proxy) else f"http://{proxy}"
-    # What it says may be a password, so nothing but its scheme is shown.
-    scheme = proxy.partition("://")[0].lower()
-    if scheme not in {"http", "https"}:
-        problems.append(f"the proxy is of the kind {scheme!r}, not http or https: pass an httpx client of your own")
-    elif not _can_be_asked(proxy):
-        problems.append("the proxy cannot be read: it must look like http://user:password@host:port")
-    return proxy
-
-
-def _can_be_asked(url: str) -> bool:
-    """Whether its host and port are such that a connection can be tried."""
-    import httpx  # noqa: PLC0415 - it takes long to load, and an import may not be followed by a wait
-
-    try:
-        asked = httpx.URL(url)
-        host = asked.raw_host.decode("ascii")
-        host.encode("idna")  # as the resolver does
-    except (httpx.InvalidURL, UnicodeError):
-        return False
-    return re.fullmatch(_HOST, host) is not None and (asked.port or 0) <= _HIGHEST_PORT
+    return checked_proxy(proxy, problems) if proxy else None
 
 
 def _timeout(options: Options, environ: Mapping[str, str], problems: list[str]) -> float:
     if "timeout" in options:
         return _seconds("timeout", options["timeout"], problems)
     name = "GCORE_POLLING_TIMEOUT_SECONDS"
+    text = environ.get(name) or str(DEFAULT_TIMEOUT)
     try:
-        return _seconds(name, float(environ.get(name) or DEFAULT_TIMEOUT), problems)
+        seconds = float(text)
     except ValueError:
-        problems.append(f"{name} must be a number of seconds, not {environ[name]!r}")
-        return inf
+        seconds = nan
+    if seconds >= 0:
+        return seconds
+    problems.append(f"{name} must be a number of seconds, 0 or more, such as 1800, not {_shown(text)}")
+    return inf
 
 
 def _seconds(name: str, given: object, problems: list[str]) -> float:
     if given is None:
         return inf
-    seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or isnan(seconds) or seconds < 0:
-        problems.append(f"{name} must be seconds, 0 or more, or a timedelta, not {given!r}")
-        return inf
-    return float(seconds)
+    seconds = _number(given.total_seconds() if isinstance(given, timedelta) else given)
+    if seconds >= 0:
+        return seconds
+    problems.append(f"{name} must be seconds, 0 or more, or a timedelta, not {_shown(given)}")
+    return inf
+
+
+def _number(given: object) -> float:
+    """Give it as a float; what is no number, or too large for one, is NaN."""
+    try:
+        return float(given) if isinstance(given, int | float) and not isinstance(given, bool) else nan
+    except OverflowError:
+        return nan
 
 
 def _max_rps(options: Options, problems: list[str]) -> float:
-    given: Any = options.get("max_rps", DEFAULT_MAX_RPS)
-    if isinstance(given, int | float) and not isinstance(given, bool) and given > 0:
-        return float(given)
-    problems.append(f"max_rps must be requests per second, more than 0, not {given!r}")
+    given = options.get("max_rps", DEFAULT_MAX_RPS)
+    most = _number(given)
+    if most > 0:
+        return most
+    problems.append(f"max_rps must be requests per second, more than 0, not {_shown(given)}")
     return DEFAULT_MAX_RPS
 
 

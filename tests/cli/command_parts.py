@@ -58,7 +58,7 @@ def _take_the_terminal() -> None:
 class Terminal:
     """The command on a pseudo-terminal, and the screen that its user sees."""
 
-    def __init__(self, argv: list[str], environ: Mapping[str, str], columns: int = 80, lines: int = 24) -> None:
+    def __init__(self, argv: list[str], environ: Mapping[str, str], columns: int = 80, lines: int = 24, **how: Any) -> None:
         self._screen = pyte.HistoryScreen(columns, lines, history=1000)
         self._stream = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
@@ -66,9 +66,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "waiter", *argv],
             env=dict(environ),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
+            **{"stdin": slave, "stdout": slave, "stderr": slave, **how},
             start_new_session=True,
             preexec_fn=_take_the_terminal,  # noqa: PLW1509 - it takes no lock
         )

@@ -51,7 +51,7 @@ def demonstration() -> Iterator[subprocess.Popen[str]]:
         child.terminate()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def environ(cloud: SimulatedCloud, url: str) -> dict[str, str]:
     """What a process of the command is started with."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
@@ -128,8 +128,8 @@ def terminal(environ: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
     """Run the command on a pseudo-terminal."""
     opened: list[Terminal] = []
 
-    def terminal(*argv: str, env: Mapping[str, str] | None = None, columns: int = 80, lines: int = 24) -> Terminal:
-        opened.append(Terminal(list(argv), environ | dict(env or {}), columns, lines))
+    def terminal(*argv: str, env: Mapping[str, str] | None = None, **how: Any) -> Terminal:
+        opened.append(Terminal(list(argv), environ | dict(env or {}), **how))
         return opened[-1]
 
     yield terminal

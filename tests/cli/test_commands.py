@@ -18,7 +18,7 @@ from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run
 
 from waiter.cli import history, manual, simulate
 from waiter.cli.commands import COMMANDS
-from waiter.cli.signals import Interrupted
+from waiter.process.signals import Interrupted
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +122,7 @@ class Passing:
 
 def test_ctrl_c_is_how_a_simulation_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """That is no failure."""
-    monkeypatch.setattr(simulate, "threading", SimpleNamespace(Event=Passing, TIMEOUT_MAX=1.0))
+    monkeypatch.setattr(simulate, "threading", SimpleNamespace(Event=Passing))
     ran = run("simulate")
     assert (ran.code, ran.err) == (0, "waiter: simulating; Ctrl-C ends it\n")
 

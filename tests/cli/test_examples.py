@@ -2,102 +2,224 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+import yaml
+from msgspec.structs import replace
 
 from waiter.testing import Script, SimulatedCloud, fails, finishes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 INSTANCES = "/cloud/v2/instances/1/2"
-
-Example = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def account() -> SimulatedCloud:
-    return SimulatedCloud(strict=False)
-
-
-@pytest.fixture
-def example(environ: dict[str, str], account: SimulatedCloud, tmp_path: Path) -> Iterator[Example]:
-    """Run an example in a folder of its own, with a ``waiter`` on its path."""
-    command = tmp_path / "bin" / "waiter"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m waiter "$@"\n')
-    command.chmod(0o755)
-    for name in ("instance.json", "Makefile", "deploy.sh", "deploy.py", "async_deploy.py"):
-        shutil.copy(EXAMPLES / name, tmp_path)
-
-    with account.serve() as url:
-        given = environ | {"GCORE_BASE_URL": url, "GCORE_API_KEY": account.api_key, "INSTANCES_URL": url + INSTANCES}
-        given |= {"PATH": f"{command.parent}:{environ['PATH']}", "PATIENCE": "1s"}
-
-        def example(*argv: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(argv, cwd=tmp_path, env=given, capture_output=True, text=True, check=False, timeout=30)
-
-        yield example
+FINISHES = finishes(0.1, {"instances": ["vm-1"]})
+CURL = """\
+#!/bin/sh
+# Leads what is meant for the API to the simulation.
+for word; do
+    shift
+    case $word in https://api.gcore.com/*) word=$GCORE_BASE_URL${word#https://api.gcore.com} ;; esac
+    set -- "$@" "$word"
+done
+exec REAL "$@"
+"""
 
 
-def needs(program: str) -> None:
-    if shutil.which(program) is None:
+class Step(NamedTuple):
+    """Something of a pipeline that a shell runs."""
+
+    shell: list[str]
+    script: str
+    env: Mapping[str, str]
+
+
+def github_steps() -> list[Step]:
+    """Give the steps of the workflow, with its secrets and variables in their places."""
+    job = yaml.safe_load((EXAMPLES / "github-actions.yml").read_text())["jobs"]["deploy"]
+    # What the runner makes of "run": https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
+    return [Step(["bash", "-e", "-c"], step["run"], step.get("env", {})) for step in job["steps"]]
+
+
+def gitlab_steps() -> list[Step]:
+    """Give the jobs of the pipeline, each in a shell of its own."""
+    pipeline = yaml.safe_load((EXAMPLES / "gitlab-ci.yml").read_text())
+    jobs = [job for name, job in pipeline.items() if name != "stages"]
+    scripts = ["\n".join([*job.get("before_script", []), *job["script"]]) for job in jobs]
+    return [Step(["sh", "-e", "-c"], script, {}) for script in scripts]
+
+
+def terraform_step() -> Step:
+    """Give the command of the provisioner with its interpreter and its environment."""
+    text = (EXAMPLES / "main.tf").read_text()
+    interpreter = re.findall(r'"([^"]+)"', re.findall(r"interpreter = \[(.*)\]", text)[0])
+    command = textwrap.dedent(re.findall(r"command = <<-EOT\n(.*?)\n *EOT", text, re.DOTALL)[0])
+    names = re.findall(r"(\w+) = var\.instances_url", text)
+    return Step(interpreter, command, dict.fromkeys(names, "https://api.gcore.com" + INSTANCES))
+
+
+class Pipeline:
+    """An account, a folder with the examples in it, and a shell that finds ``waiter`` and is led to the simulation."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], fate: Script) -> None:
+        self.folder = folder
+        self.account = SimulatedCloud(strict=False)
+        self.account.on_request("POST", INSTANCES, fate)
+        self.serving = self.account.serve()
+        url = self.serving.__enter__()
+        shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
+        self._add_programs(folder / "bin")
+        self.env = {**environ, "GCORE_BASE_URL": url, "GCORE_API_KEY": self.account.api_key, "INSTANCES_URL": url + INSTANCES}
+        self.env |= {"PATH": f"{folder / 'bin'}:{environ['PATH']}", "PATIENCE": "1s", "PROJECT_ID": "1", "REGION_ID": "2"}
+
+    def _add_programs(self, folder: Path) -> None:
+        programs = {"waiter": f'#!/bin/sh\nexec {sys.executable} -m waiter "$@"\n', "curl": CURL.replace("REAL", real("curl"))}
+        installers = dict.fromkeys(("pip", "pipx", "apt-get"), '#!/bin/sh\necho "$0 $*" >> installed\n')
+        folder.mkdir()
+        for name, text in (programs | installers).items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+
+    def start(self, *argv: str, **env: str) -> subprocess.Popen[str]:
+        """Start something in the folder."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, cwd=self.folder, env=self.env | env, text=True, stdout=pipe, stderr=pipe)
+
+    def run(self, step: Step, **env: str) -> str:
+        """Run a step that goes well, and give what it printed."""
+        with self.start(*step.shell, step.script, **env) as child:
+            out, err = child.communicate(timeout=30)
+        assert (child.returncode, "Traceback" in err) == (0, False), err
+        return out
+
+
+def real(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
         pytest.skip(f"needs {program}")
+    return found
 
 
-def test_make(example: Example, account: SimulatedCloud) -> None:
-    """A target that waits leaves the IDs in a file."""
-    needs("make")
-    needs("curl")
-    account.on_request("POST", INSTANCES, finishes(0.2, {"instances": ["vm-1"]}))
-    ran = example("make", "--silent", "deploy")
-    assert (ran.returncode, ran.stdout) == (0, "The new instance is vm-1\n")
+def expected(code: int, out: str = "", err: str = "") -> tuple[int, str, str]:
+    return code, out, err
 
 
-@pytest.mark.parametrize(
-    ("fate", "code", "said"),
-    [
-        (finishes(0.2, {"instances": ["vm-1"]}), 0, ("The new instance is vm-1\n", "")),
-        (fails(0.2), 1, ("", "It could not be made; waiter has said what is left to clean up.\n")),
-        (finishes(60), 124, ("", "It may be made yet: run the command that waiter has printed.\n")),
-    ],
-    ids=["finished", "failed", "timed out"],
-)
-def test_shell(example: Example, account: SimulatedCloud, fate: Script, code: int, said: tuple[str, str]) -> None:
-    """Each way to fail has its own answer."""
-    needs("curl")
-    account.on_request("POST", INSTANCES, fate)
-    ran = example("./deploy.sh")
-    assert (ran.returncode, ran.stdout) == (code, said[0])
-    assert ran.stderr.endswith(said[1])
+RUNS: dict[str, tuple[list[str], Script, tuple[int, str, str]]] = {
+    "make": (["make", "--silent", "deploy"], FINISHES, expected(0, "The new instance is vm-1\n")),
+    "shell, finished": (["./deploy.sh"], FINISHES, expected(0, "The new instance is vm-1\n")),
+    "shell, failed": (["./deploy.sh"], fails(0.0), expected(1, "", "waiter has said what is left to clean up.\n")),
+    "shell, timed out": (["./deploy.sh"], finishes(60), expected(124, "", "run the command that waiter has printed.\n")),
+    "Python, finished": ([sys.executable, "deploy.py"], FINISHES, expected(0, "The new instance is vm-1\n")),
+    "Python, failed": (
+        [sys.executable, "deploy.py"],
+        fails(0.0, "No valid host", {"volumes": ["disk"]}),
+        expected(1, "", "It failed: No valid host; to clean up: {'volumes': ['disk']}\n"),
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("fate", "code", "said"),
-    [
-        (finishes(0.2, {"instances": ["vm-1"]}), 0, "The new instance is vm-1\n"),
-        (
-            fails(0.2, "No valid host", {"volumes": ["disk"]}),
-            1,
-            "It failed: No valid host; to clean up: {'volumes': ['disk']}\n",
-        ),
-    ],
-    ids=["finished", "failed"],
-)
-def test_python(example: Example, account: SimulatedCloud, fate: Script, code: int, said: str) -> None:
-    """A deploy script waits with one call."""
-    account.on_request("POST", INSTANCES, fate)
-    ran = example(sys.executable, "deploy.py")
-    assert (ran.returncode, ran.stdout + ran.stderr) == (code, said)
+@pytest.fixture(scope="module")
+def environment(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Make pipelines, each in a folder of its own."""
+    made: list[Pipeline] = []
+
+    def make(fate: Script = FINISHES) -> Pipeline:
+        made.append(Pipeline(tmp_path_factory.mktemp("pipeline"), environ, fate))
+        return made[-1]
+
+    yield make
+    for pipeline in made:
+        pipeline.serving.__exit__(None, None, None)
 
 
-def test_asynchronous_python(example: Example, account: SimulatedCloud) -> None:
+@pytest.fixture(scope="module")
+def begun(environment: Any) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All programs, running beside each other."""
+    children = {name: environment(fate).start(*argv) for name, (argv, fate, _) in RUNS.items()}
+    pipeline = environment()
+    late = pipeline.account.add(replace(finishes(0.3, {"instances": ["vm-2"]}), starts_when_seen=True))
+    soon = pipeline.account.add(finishes(0.0, {"instances": ["vm-1"]}))
+    children["asynchronous Python"] = pipeline.start(sys.executable, "async_deploy.py", late, soon)
+    yield children
+    for child in children.values():
+        child.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_programs(begun: dict[str, subprocess.Popen[str]], name: str) -> None:
+    """Each way to end has its own answer."""
+    code, out, err = RUNS[name][2]
+    said = begun[name].communicate(timeout=30)
+    assert (begun[name].returncode, said[0]) == (code, out)
+    assert said[1].endswith(err)
+
+
+def test_asynchronous_python(begun: dict[str, subprocess.Popen[str]]) -> None:
     """Several tasks are told of as they end."""
-    late = account.add(finishes(0.6, {"instances": ["vm-2"]}))
-    soon = account.add(finishes(0.0, {"instances": ["vm-1"]}))
-    ran = example(sys.executable, "async_deploy.py", late, soon)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"{soon}: {{'instances': ['vm-1']}}\n{late}: {{'instances': ['vm-2']}}\n"
+    out, err = begun["asynchronous Python"].communicate(timeout=30)
+    assert (begun["asynchronous Python"].returncode, err) == (0, "")
+    assert [line.partition(": ")[2] for line in out.splitlines()] == ["{'instances': ['vm-1']}", "{'instances': ['vm-2']}"]
+
+
+def test_github_actions(environment: Any) -> None:
+    """The steps run one after the other, and the output of one is what the last uses."""
+    pipeline: Pipeline = environment()
+    outputs = pipeline.folder / "outputs"
+    said = ""
+    for step in github_steps():
+        written = outputs.read_text() if outputs.exists() else ""
+        found = dict(re.findall(r"(\w+)<<(?:\w+)\n(.*)\n", written))
+        env = {name: filled(str(value), pipeline.env, found) for name, value in step.env.items()}
+        said = pipeline.run(step, GITHUB_OUTPUT=str(outputs), GITHUB_ACTIONS="true", CI="true", **env)
+    assert said == "The new instance is vm-1\n"
+    assert "pipx install gcore-waiter" in (pipeline.folder / "installed").read_text()
+
+
+def filled(value: str, env: Mapping[str, str], outputs: Mapping[str, str]) -> str:
+    """Put in for ``${{ ... }}`` what GitHub would."""
+
+    def meant(found: re.Match[str]) -> str:
+        name = found[1].rpartition(".")[2]
+        return outputs[name] if ".outputs." in found[1] else env.get(name) or env[name.removeprefix("GCORE_")]
+
+    return re.sub(r"\$\{\{ (\S+) \}\}", meant, value)
+
+
+def test_gitlab(environment: Any) -> None:
+    """The first job leaves a dotenv file, and the second finds in its environment what stands there."""
+    pipeline: Pipeline = environment()
+    create, use = gitlab_steps()
+    pipeline.run(create, CI="true")
+    dotenv = dict(line.split("=", 1) for line in (pipeline.folder / "created.env").read_text().splitlines())
+    assert pipeline.run(use, **dotenv) == "The new instance is vm-1\n"
+    assert "pip install gcore-waiter" in (pipeline.folder / "installed").read_text()
+
+
+def test_terraform(environment: Any) -> None:
+    """The command of the provisioner leaves the JSON in a file, in the interpreter that the configuration names."""
+    real("bash")
+    pipeline: Pipeline = environment()
+    step = terraform_step()
+    pipeline.run(step, **step.env)
+    created = yaml.safe_load((pipeline.folder / "created.json").read_text())
+    assert created["created_resources"] == {"instances": ["vm-1"]}
+
+
+def test_a_pipeline_stops_where_the_request_fails(environment: Any) -> None:
+    """Nobody waits for what was never begun: in no example does the failure of curl get lost."""
+    pipeline: Pipeline = environment()
+    nowhere = {"GCORE_BASE_URL": "http://127.0.0.1:9", "INSTANCES_URL": "http://127.0.0.1:9"}
+    request = github_steps()[1]
+    steps = [request, gitlab_steps()[0], terraform_step()]
+    children = [pipeline.start(*step.shell, step.script, **{**step.env, **nowhere, "PROJECT_ID": "1"}) for step in steps]
+    children += [pipeline.start("./deploy.sh", **nowhere), pipeline.start("make", "--silent", "deploy", **nowhere)]
+    said = [child.communicate(timeout=30) for child in children]
+    assert [child.returncode != 0 for child in children] == [True] * 5
+    assert [out for out, _ in said] == [""] * 5
+    assert not (pipeline.folder / "created.env").exists()

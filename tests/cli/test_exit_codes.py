@@ -2,141 +2,113 @@
 
 from __future__ import annotations
 
-import signal
+import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pytest
-from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run, Terminal
+from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Terminal
 
 from waiter import errors
-from waiter.cli.exits import exit_code, goes_on, worst
+from waiter.process.exits import exit_code, goes_on, worst
 
 ROWS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
-    "every task FINISHED": (0, ["wait", GOOD], {}, ""),
     "a task ended in ERROR": (1, ["wait", BROKEN], {}, f"create_vm failed: No valid host was found ({BROKEN})"),
     "wrong usage": (2, ["wait", GOOD, "--tiemout", "5"], {}, "did you mean --timeout?"),
     "wrong configuration": (2, ["wait", GOOD], {"GCORE_API_KEY": ""}, "waiter: the API key is empty"),
     "refused": (3, ["wait", GOOD], {"GCORE_API_KEY": "wrong"}, "the API key is not accepted (401)"),
     "no such task": (4, ["status", UNKNOWN], {}, "no such task for this account (404)"),
-    "the API away": (
-        5,
-        ["wait", GOOD, "--max-outage", "0.2"],
-        {"GCORE_BASE_URL": "http://127.0.0.1:9"},
-        "no usable answer",
-    ),
+    "the API away": (5, ["wait", GOOD, "--max-outage", "0.2"], {"GCORE_BASE_URL": "http://127.0.0.1:9"}, "no usable answer"),
     "stalled": (6, ["wait", ENDLESS, "--stall-timeout", "0.2"], {}, "no change for 0 s"),
     "timed out": (124, ["wait", ENDLESS, "--timeout", "0.2"], {}, f"to go on waiting: waiter wait --timeout 0.2 {ENDLESS}"),
 }
+# What each form of the result looks like; text is what a terminal gets and json what a pipe gets unless told otherwise.
+FORMS = {
+    "text": ["  instances: vm-1", "  volumes: disk-1, disk-2"],
+    "json": ['  "created_resources": {', '      "vm-1"'],
+    "ids": ["vm-1", "disk-1", "disk-2"],
+    "env": ["INSTANCES=vm-1", "VOLUMES=disk-1,disk-2"],
+    "github": ["vm-1", "disk-1,disk-2"],
+}
 
 
-@pytest.mark.parametrize(("code", "argv", "env", "said"), ROWS.values(), ids=ROWS)
-def test_a_pipe_gets_the_code(process: Run, code: int, argv: list[str], env: dict[str, str], said: str) -> None:
-    """The code is that of the table, and standard error says why."""
-    ran = process(*argv, env=env)
-    assert ran.code == code
-    assert said in ran.err
-    assert "Traceback" not in ran.err
+Rows = dict[str, Terminal]
 
 
-@pytest.mark.parametrize(("code", "argv", "env", "said"), ROWS.values(), ids=ROWS)
-def test_a_terminal_gets_the_code(
-    terminal: Callable[..., Terminal], code: int, argv: list[str], env: dict[str, str], said: str
-) -> None:
-    """The code is that of the table, and the screen says why."""
-    ran, screen = terminal(*argv, env=env, columns=200).finish()
-    assert ran == code
-    assert said.removeprefix("create_vm failed: ").partition(" (2222")[0] in "\n".join(screen)
+@pytest.fixture(scope="module")
+def rows(environ: dict[str, str]) -> Iterator[Rows]:
+    """All rows, begun together: each is little but a process that starts. The result goes into a pipe."""
+    begun = {
+        name: Terminal(argv, environ | env, columns=200, stdout=subprocess.PIPE) for name, (_, argv, env, _) in ROWS.items()
+    }
+    yield begun
+    end(begun.values())
+
+
+def end(terminals: Iterable[Terminal]) -> None:
+    for one in terminals:
+        if one.process.poll() is None:
+            one.kill()
+        if one.process.stdout:
+            one.process.stdout.close()
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_of_the_table(rows: Rows, row: str) -> None:
+    """The code is that of the table, the screen says why, and so does the JSON in the pipe, if anything was awaited."""
+    code, argv, _, said = ROWS[row]
+    ended, screen = rows[row].finish()
+    out = cast("BinaryIO", rows[row].process.stdout).read()
+    assert ended == code
+    assert said in "\n".join(screen)
+    assert "Traceback" not in "\n".join(screen)
+    assert [task["id"] for task in json.loads(out)["tasks"]] == [argv[1]] if code != 2 else out == b""
+
+
+@pytest.fixture(scope="module")
+def forms(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Any, Terminal, Path]]]:
+    """All forms, through pipes and on a terminal, begun together."""
+    begun: dict[str, tuple[Any, Terminal, Path]] = {}
+    for form in FORMS:
+        argv, outputs = ["wait", GOOD, "-o", form], tmp_path_factory.mktemp("outputs") / "outputs"
+        env = environ | {"GITHUB_OUTPUT": str(outputs)}
+        command = [sys.executable, "-m", "waiter", *argv]
+        pipes = subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        begun[form] = pipes, Terminal(argv, env, columns=100), outputs
+    yield begun
+    for pipes, _, _ in begun.values():
+        pipes.communicate(timeout=30)
+    end(screen for _, screen, _ in begun.values())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_the_result(forms: dict[str, tuple[Any, Terminal, Path]], form: str) -> None:
+    """With code 0, on standard output and on the screen, or in the file that the runner of the workflow names."""
+    pipes, terminal, outputs = forms[form]
+    out, err = pipes.communicate(timeout=30)
+    ended, screen = terminal.finish()
+    assert (pipes.returncode, ended) == (0, 0)
+    assert err == f"waiter: create_vm {GOOD} is FINISHED (took 19s)\n"
+    written = outputs.read_text() if form == "github" else ""
+    for shown in (written or out, written or "\n".join(screen)):
+        assert [line for line in FORMS[form] if line not in shown.splitlines()] == []
+    assert (out == "") == (form == "github")
 
 
 FAULT = "import sys, waiter.cli.wait as w; w.Board = None; from waiter.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
-def test_a_fault_in_waiter_is_one_line_and_70(environ: dict[str, str]) -> None:
-    """A fault of its own is owned up to in one line, without a traceback."""
-    ran = subprocess.run([sys.executable, "-c", FAULT, "wait", GOOD], env=environ, capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (70, "")
-    assert ran.stderr == (
-        "waiter: a fault in waiter itself: TypeError: 'NoneType' object is not callable; WAITER_LOG_LEVEL=debug tells where\n"
-    )
-
-
-def test_debug_tells_where_the_fault_is(environ: dict[str, str]) -> None:
-    """Who asks for it is shown where the fault happened."""
-    argv = [sys.executable, "-c", FAULT, "wait", GOOD, "--log-level", "debug"]
+def test_a_fault_in_waiter_is_70(environ: dict[str, str]) -> None:
+    """A fault of its own is owned up to in one line, and who asks for it is shown where it happened."""
+    argv = [sys.executable, "-c", FAULT, "wait", GOOD, "--log-level=debug"]
     ran = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
-    assert ran.returncode == 70
-    assert "Traceback (most recent call last)" in ran.stderr
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("others", [[], [BROKEN, UNKNOWN]], ids=["one", "several"])
-def test_a_signal_ends_it_at_once(
-    start: Callable[..., subprocess.Popen[str]], signum: signal.Signals, code: int, others: list[str]
-) -> None:
-    """Within 200 ms it has said what goes on and how to take up the wait, and has ended."""
-    with start("wait", ENDLESS, *others, "--timeout", "1h", "-o", "ids") as child:
-        assert child.stderr is not None
-        while f"{ENDLESS} is RUNNING" not in child.stderr.readline():
-            pass
-        sent_at = time.monotonic()
-        child.send_signal(signum)
-        out, err = child.communicate(timeout=10)
-    assert time.monotonic() - sent_at < 0.2
-    assert (child.returncode, out) == (code, "")
-    assert f"interrupted by {signum.name}; th" in err
-    assert f"create_vm {ENDLESS} (RUNNING/NETWORK)" in err
-    assert f"to go on waiting: waiter wait --timeout 1h -o ids {ENDLESS}" in err
-
-
-SLOW_RESOLVER = (
-    "import socket, sys, time, ctypes; socket.getaddrinfo = lambda *a, **k: ctypes.PyDLL(None).usleep(10_000_000);"
-    "from waiter.cli import main; sys.exit(main())"
-)
-
-
-@pytest.mark.parametrize("others", [[], [BROKEN]], ids=["one", "several"])
-def test_a_hanging_resolver_does_not_hold_up_the_end(environ: dict[str, str], others: list[str]) -> None:
-    """SIGTERM is heeded while the resolver hangs where Python has nothing to say."""
-    code = SLOW_RESOLVER.replace("PyDLL", "CDLL")
-    argv = [sys.executable, "-c", code, "wait", ENDLESS, *others]
-    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        time.sleep(0.7)
-        sent_at = time.monotonic()
-        child.terminate()
-        child.communicate(timeout=10)
-    assert time.monotonic() - sent_at < 0.2
-    assert child.returncode == 143
-
-
-def test_ctrl_c_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
-    """Ctrl-C leaves a calm screen: what goes on, and the command that takes up the wait."""
-    at = terminal("wait", ENDLESS, columns=120)
-    at.until("RUNNING")
-    at.type(b"\x03")
-    code, screen = at.finish()
-    assert code == 130
-    assert screen == [
-        *(["^C"] if screen[0] == "^C" else []),
-        f"RUNNING   create_vm  {ENDLESS}",
-        f"waiter: interrupted by SIGINT; this task goes on: create_vm {ENDLESS} (RUNNING/NETWORK)",
-        f"waiter: to go on waiting: waiter wait {ENDLESS}",
-    ]
-
-
-def test_ignored_from_the_start_is_ignored(environ: dict[str, str]) -> None:
-    """Under nohup and in the background of a script, SIGINT is not ours to heed."""
-    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
-    code = ignore + "import sys; from waiter.cli import main; sys.exit(main())"
-    argv = [sys.executable, "-c", code, "wait", ENDLESS, "--timeout", "0.5"]
-    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stderr is not None
-        child.stderr.readline()
-        child.send_signal(signal.SIGINT)
-        child.communicate(timeout=10)
-    assert child.returncode == 124
+    assert (ran.returncode, ran.stdout) == (70, "")
+    said, *where = ran.stderr.splitlines()
+    assert said == "waiter: a fault in waiter itself: TypeError: 'NoneType' object is not callable"
+    assert where[0] == "Traceback (most recent call last):"
 
 
 def test_the_worst_of_several() -> None:
@@ -157,6 +129,8 @@ def test_errors_beyond_the_table() -> None:
     assert exit_code(errors.ApiError("418")) == 5
     assert exit_code(errors.InvalidResponseError("html")) == 5
     assert exit_code(errors.ConfigurationError("no key")) == 2
+    missing = errors.TaskNotFoundError("no")
+    assert exit_code(errors.TasksError.of(succeeded={}, failed={"a": missing, "b": errors.ApiUnavailableError("no")})) == 4
 
 
 def test_what_goes_on() -> None:

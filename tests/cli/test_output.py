@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from waiter.cli import output
 from waiter.cli import result as cli_result
 from waiter.cli.output import Ending
-from waiter.cli.streams import OutputError
-from waiter.cli.text import safe
 from waiter.errors import TaskNotFoundError, TaskTimeoutError
+from waiter.process.streams import OutputError
 from waiter.task import CreatedResources
+from waiter.text import safe
 
 HOSTILE = "$(touch pwned)`id`'\"; rm -rf / #\n\x1b]0;x\x07,\u202e"
 
@@ -58,7 +58,7 @@ def test_the_error_of_a_wait_in_json() -> None:
                 "id": "b",
                 "task_type": "create_vm",
                 "state": "RUNNING",
-                "error": str(late),
+                "error": "not ended after 5 s: never seen (b); the task goes on",
                 "created_on": "2026-07-01T12:00:00+00:00",
                 "finished_on": None,
                 "created_resources": {},
@@ -135,15 +135,34 @@ def read_github(text: str) -> dict[str, str]:
 
 def test_hostile_ids_in_a_shell(tmp_path: Path) -> None:
     """What the API says becomes the value of one variable, whatever it looks like."""
-    resources = CreatedResources.from_mapping({"instances": [HOSTILE], "path": ["/evil"], "x;y": ["z"], "LD_PRELOAD": ["z"]})
-    lines = output.as_env(resources)
-    assert len(lines.splitlines()) == 2
+    kinds = {"instances": [HOSTILE], "path": ["/evil"], "x;touch pwned": ["z"], "LD_PRELOAD": ["z"]}
+    lines = output.as_env(CreatedResources.from_mapping(kinds))
+    assert len(lines.splitlines()) == 4
     script = 'eval "$(cat)"; printf "%s|%s|%s" "$INSTANCES" "$CREATED_PATH" "$PATH"'
     ran = subprocess.run(["/bin/sh", "-c", script], input=lines, capture_output=True, text=True, cwd=tmp_path, check=True)
     value, created_path, path = ran.stdout.split("|")
     assert value == r"""$(touch pwned)`id`'"; rm -rf / #\n\x1b]0;x\x07,\u202e"""
     assert (created_path, "/evil" in path, ran.stderr) == ("/evil", False, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kinds_with_odd_names_are_not_lost() -> None:
+    """What no variable and no output can be named with becomes an underscore, and kinds that share a name share its value."""
+    kinds = {"x;y": ["1"], "x.y": ["2"], "": ["3"], "9a": [4], "Instances": ["5"], "new_kind": ["6"], "unknown_kinds": ["7"]}
+    resources = CreatedResources.from_mapping({"instances": ["vm"], **kinds})
+    rest = "CREATED_UNKNOWN_KINDS=7\n"
+    assert output.as_env(resources) == (
+        "INSTANCES=vm\nCREATED_X_Y=1,2\nCREATED_=3\nCREATED_9A=4\nCREATED_INSTANCES=5\nCREATED_NEW_KIND=6\n" + rest
+    )
+    assert read_github(output.as_github(resources)) == {
+        "instances": "vm",
+        "created_x_y": "1,2",
+        "created_": "3",
+        "created_9a": "4",
+        "created_instances": "5",
+        "new_kind": "6",
+        "unknown_kinds": "7",
+    }
 
 
 @settings(max_examples=50)
@@ -211,7 +230,7 @@ def test_unknown_functions_are_refused_before_the_wait(run: Run, argv: list[str]
 @pytest.mark.parametrize("query", ["keys(`1`)", "&tasks"])
 @pytest.mark.parametrize(
     ("argv", "code"),
-    [(["wait", GOOD], 2), (["wait", BROKEN], 1), (["wait", ENDLESS, "--timeout", "0.3"], 124), (["status", BROKEN], 1)],
+    [(["wait", GOOD], 2), (["wait", BROKEN], 1), (["wait", ENDLESS, "--timeout", "0.1"], 124), (["status", BROKEN], 1)],
     ids=["finished", "failed", "timed out", "status"],
 )
 @pytest.mark.parametrize("form", ["json", "ids"])
@@ -231,7 +250,7 @@ def test_outputs_that_cannot_be_written(run: Run) -> None:
     assert ran == Ran(70, "", "waiter: cannot write to GITHUB_OUTPUT: No space left on device\n")
 
 
-@pytest.mark.parametrize(("argv", "code"), [([BROKEN], 1), ([ENDLESS, "--timeout", "0.3"], 124)])
+@pytest.mark.parametrize(("argv", "code"), [([BROKEN], 1), ([ENDLESS, "--timeout", "0.1"], 124)])
 def test_how_the_task_ended_outweighs_a_full_disk(
     run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str], code: int
 ) -> None:

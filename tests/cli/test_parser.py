@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from waiter import __version__
 from waiter.cli import commands
 from waiter.cli.parser import Parser, split_command, variable
-from waiter.cli.text import duration, explain, plain, read_duration, safe
-from waiter.cli.wait import waiter_options
 from waiter.errors import AuthenticationError, ConfigurationError, TaskNotFoundError
+from waiter.process.arguments import waiter_options
+from waiter.process.voice import explain
+from waiter.text import duration, plain, read_duration, safe
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,10 @@ def test_a_mistake_in_the_environment(run: Run, name: str, value: str, said: str
         (["wait", GOOD, "--tiemout", "5"], "waiter wait: unknown option --tiemout: did you mean --timeout?"),
         (["wait", GOOD, "--xyzzy"], "waiter wait: unknown option --xyzzy"),
         (["wait"], "waiter wait: the following arguments are required: TASK_ID"),
-        (["wait", GOOD, "--price", "x"], "waiter wait: argument --price: could not convert string to float: 'x'"),
+        (["wait", GOOD, "--price", "x"], "waiter wait: argument --price: not a number above 0: 'x'"),
+        (["wait", GOOD, "--max-rps", "0"], "waiter wait: argument --max-rps: not a number above 0: '0'"),
+        (["simulate", "--speed", "nan"], "waiter simulate: argument --speed: not a number above 0: 'nan'"),
+        (["simulate", "--fault-rate", "2"], "waiter simulate: argument --fault-rate: not a number from 0 to 1: '2'"),
         (["wiat", GOOD], "waiter: 'wiat' is no command: did you mean wait?"),
         ([GOOD], f"waiter: '{GOOD}' is no command: did you mean waiter wait {GOOD}?"),
         (["--halp"], "waiter: unknown option --halp: did you mean --help?"),

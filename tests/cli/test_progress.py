@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from types import SimpleNamespace
 
 import pyte
 import pytest
 import structlog
-from command_parts import BROKEN, ENDLESS, GOOD, PAST, UNKNOWN, Run, Terminal, a_task, seen
+from command_parts import BROKEN, ENDLESS, GOOD, PAST, UNKNOWN, Terminal, a_task, seen
 
-from waiter import logs
 from waiter.cli import board as boards
-from waiter.cli import display, live, progress, streams
+from waiter.cli import display, live
 from waiter.cli.board import Board
 from waiter.cli.live import ASCII, FANCY, Live, block, glyphs_for
 from waiter.cli.progress import Lines, Logged, Progress
@@ -25,6 +24,7 @@ from waiter.errors import ApiUnavailableError, TaskError
 from waiter.events import Event
 from waiter.law import History
 from waiter.outcome import Outcome
+from waiter.process import streams
 from waiter.schedule import TimeLeft
 
 
@@ -99,6 +99,15 @@ def test_heartbeat(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_no_heartbeat_when_nothing_is_awaited(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Between the last end and the result there is nothing to say."""
+    board = Board([GOOD], clock())
+    lines = Lines(board, clock)
+    board.rows[GOOD].end(Outcome(GOOD, task=a_task(state="FINISHED")), clock())
+    clock.now += 50
+    assert (lines.pause(), capsys.readouterr().err) == (50, "")
+
+
 def test_the_heartbeat_of_many(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     """It names the first few of those that are still awaited, with what is in their way."""
     board = Board(["t0", "t1", "t2", "t3", "t4", "t5", "t6"], clock())
@@ -124,18 +133,6 @@ def test_beside_a_log_only_heartbeats(clock: Clock) -> None:
         beats.pause()
     structlog.reset_defaults()
     assert log == [{"event": "wait.goes_on", "tasks": {GOOD: "not seen yet"}, "waited": 50.0, "log_level": "info"}]
-
-
-@pytest.mark.parametrize("level", ["info", "warning", "error"])
-@pytest.mark.parametrize("form", ["json", "console"])
-def test_no_level_of_the_log_silences_the_heartbeat(run: Run, monkeypatch: pytest.MonkeyPatch, level: str, form: str) -> None:
-    """CI systems end silent jobs, so the heartbeat is in the log at every level, in the form of the log."""
-    monkeypatch.setattr(progress, "HEARTBEAT", 0.1)
-    ran = run("wait", ENDLESS, "--timeout", "0.5", "--log-level", level, "--log-format", form)
-    beats = [line for line in ran.err.splitlines() if "wait.goes_on" in line]
-    assert beats
-    if form == "json":
-        assert json.loads(beats[-1])["tasks"] == {ENDLESS: "RUNNING/NETWORK"}
 
 
 def test_what_the_log_leaves_out_puts_off_no_heartbeat(clock: Clock) -> None:
@@ -312,6 +309,9 @@ def test_what_fits_the_place(clock: Clock, screen: Screen, monkeypatch: pytest.M
         "level": options(log_level="debug"),
         "lines": options(progress="lines"),
         "none": options(progress="none"),
+        "live beside lines of a log": options(progress="live", log_format="console"),
+        "live beside objects": options(progress="live", log_format="json"),
+        "lines in a log": options(progress="lines", log_format="console"),
     }
     chosen = {name: type(display.choose(args, board)) for name, args in kinds.items()}
     assert chosen == {
@@ -323,10 +323,15 @@ def test_what_fits_the_place(clock: Clock, screen: Screen, monkeypatch: pytest.M
         "level": Logged,
         "lines": Lines,
         "none": Progress,
+        "live beside lines of a log": Live,
+        "live beside objects": Logged,
+        "lines in a log": Logged,
     }
     monkeypatch.setattr(screen, "isatty", lambda: False)
     assert type(display.choose(options(), board)) is Lines
     assert type(display.choose(options(progress="live"), board)) is Live
+    monkeypatch.setattr(display, "_understands_escapes", lambda: False)
+    assert type(display.choose(options(progress="live"), board)) is Lines
 
 
 def test_without_progress_the_rest_is_still_said(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,39 +343,13 @@ def test_without_progress_the_rest_is_still_said(clock: Clock, capsys: pytest.Ca
     assert (quiet.pause(), capsys.readouterr().err) == (float("inf"), "an error\n")
 
 
-def test_json_log(run: Run) -> None:
-    """With ``--log-format json`` every line of standard error is an event."""
-    ran = run("wait", GOOD, "-o", "ids", "--log-format", "json")
-    events = [json.loads(line) for line in ran.err.splitlines()]
-    assert [event["event"] for event in events] == ["task.state_changed", "task.finished"]
-    assert {event["task_id"] for event in events} == {GOOD}
-    assert ran.out == "vm-1\ndisk-1\ndisk-2\n"
-
-
-def test_console_log(run: Run) -> None:
-    """A level alone asks for a log too, of that level and above."""
-    ran = run("wait", GOOD, "-o", "ids", "--log-level", "info")
-    assert [line.split("] ")[1].split()[0] for line in ran.err.splitlines()] == ["task.state_changed", "task.finished"]
-    assert run("wait", GOOD, "-o", "ids", "--log-level", "warning").err == ""
-
-
-def test_a_log_is_harmless() -> None:
-    """What the API says cannot act on the terminal that shows the log."""
-    lines: list[str] = []
-    logs.configure("console", "info", logs.Handing(lines.append))
-    structlog.get_logger().info("task.failed", error="\x1b[2J\nforged", elapsed=1.0)
-    structlog.reset_defaults()
-    assert len(lines) == 1
-    assert r"\x1b[2J\nforged" in lines[0]
-
-
 @pytest.mark.parametrize(
     ("columns", "shown"),
     [(40, "⠋ RUNNING/NETWORK"), (200, f"create_vm  {ENDLESS}")],
 )
 def test_on_a_real_terminal(terminal: Callable[..., Terminal], columns: int, shown: str) -> None:
     """The line lives until the end, and then makes room for the result."""
-    at = terminal("wait", ENDLESS, "--timeout", "0.5", columns=columns)
+    at = terminal("wait", ENDLESS, "--timeout", "0.3", columns=columns)
     assert any(shown[2:] in line for line in at.until(shown[2:]))
     code, screen = at.finish()
     assert code == 124
@@ -378,11 +357,30 @@ def test_on_a_real_terminal(terminal: Callable[..., Terminal], columns: int, sho
     assert any("waiter: to go on waiting" in line for line in screen[1:])
 
 
+def test_the_width_is_that_of_standard_error(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output may be a pipe; a terminal that knows no width of its own has the usual one."""
+    monkeypatch.setattr(screen, "fileno", lambda: 2)
+    sizes = {2: os.terminal_size((40, 20))}
+    monkeypatch.setattr(os, "get_terminal_size", sizes.__getitem__)
+    assert live._size() == (40, 20)
+    sizes[2] = os.terminal_size((0, 0))
+    assert live._size() == (80, 10)
+    monkeypatch.delattr(os, "get_terminal_size")
+    assert live._size() == (80, 10)
+
+
+def test_a_result_that_is_piped_changes_no_width(terminal: Callable[..., Terminal]) -> None:
+    """The line fits the narrow terminal although standard output is none."""
+    at = terminal("wait", ENDLESS, "--timeout", "0.3", "-o", "ids", columns=40, stdout=subprocess.DEVNULL)
+    assert " RUNNING/NETWORK " in at.until("RUNNING")[0]
+    assert len(at.screen) == 1
+    at.finish()
+
+
 def test_a_window_that_shrinks(terminal: Callable[..., Terminal]) -> None:
     """After a resize there is one line for the task, as before."""
-    at = terminal("wait", ENDLESS, "--timeout", "1.2", "-o", "ids", columns=120)
+    at = terminal("wait", ENDLESS, columns=120)
     at.until(ENDLESS)
     at.resize(50, 24)
     at.until("33333333\n", seconds=0.3)
     assert sum("RUNNING" in line for line in at.screen) == 1
-    at.finish()

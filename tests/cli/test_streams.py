@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command_parts import GOOD, Run
 
-from waiter.cli import streams
+from waiter.process import streams, voice
 
 
 def test_a_reader_that_has_gone(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -82,4 +82,4 @@ def test_a_pipe_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with os.fdopen(writer, "w") as out:
         monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": out}))
         streams.write("a result")
-        streams.complain("too late")
+        voice.complain("too late")

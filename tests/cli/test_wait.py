@@ -19,13 +19,14 @@ from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, Run, Terminal, a_task, s
 
 import waiter.__main__
 import waiter.cli
-from waiter.cli import app, follow, next_step, signals, streams
+from waiter.cli import app, follow, next_step
 from waiter.cli import result as cli_result
 from waiter.cli import wait as cli_wait
 from waiter.cli.board import Board
 from waiter.cli.progress import Progress
 from waiter.errors import TaskNotFoundError
 from waiter.outcome import Outcome
+from waiter.process import signals, streams
 from waiter.testing import SimulatedCloud, finishes
 
 
@@ -162,7 +163,7 @@ def test_the_last_words_come_last(process: Run, run: Run, monkeypatch: pytest.Mo
         interrupted(monkeypatch, seen(a_task(ENDLESS)))
         order: list[str] = []
         monkeypatch.setattr(cli_result, "write", lambda _: order.append("result"))
-        monkeypatch.setattr(cli_wait, "complain", lambda text: order.append(text.split()[0]))
+        monkeypatch.setattr(cli_wait, "say", lambda text: order.append(text.split()[1]))
         run("wait", ENDLESS, "-q")
         assert order == ["result", "interrupted", "to"]
     else:
@@ -225,29 +226,12 @@ def test_a_fault_while_waiting_leaves_the_screen(run: Run, monkeypatch: pytest.M
     assert closed == [True]
 
 
-def test_a_command_gets_the_ids(process: Run) -> None:
-    """The command after ``--`` takes waiter's place: its output, its exit code, the IDs in its environment."""
-    script = 'echo "$INSTANCES $VOLUMES"; exit 7'
-    assert process("wait", GOOD, "-q", "--", "sh", "-c", script) == (7, "vm-1 disk-1,disk-2\n", "")
-
-
-def test_a_command_inherits_no_ids(process: Run) -> None:
-    """What an outer wait has left in the environment is not taken for what this one created."""
+def test_a_command_takes_the_place_of_waiter(process: Run) -> None:
+    """Its output after the result that was asked for, its exit code, the IDs in its environment; nothing of an outer wait's."""
     env = {"INSTANCES": "outer", "IMAGES": "outer", "OTHER": "kept", "PATH_": "kept"}
-    show = 'echo "${INSTANCES-none} ${IMAGES-none} $OTHER $PATH_ ${GCORE_API_KEY:+key}"'
-    assert process("wait", EMPTY, "-q", "--", "sh", "-c", show, env=env) == (0, "none none kept kept key\n", "")
-    assert process("wait", GOOD, "-q", "--", "sh", "-c", show, env=env) == (0, "vm-1 none kept kept key\n", "")
-
-
-def test_a_command_and_the_result(process: Run) -> None:
-    """Who asks for an output gets it before that of the command."""
-    assert process("wait", GOOD, "-q", "-o", "ids", "--", "echo", "then") == (0, "vm-1\ndisk-1\ndisk-2\nthen\n", "")
-
-
-def test_no_command_after_a_failure(process: Run) -> None:
-    """The command runs on success only."""
-    ran = process("wait", BROKEN, "-q", "--", "echo", "deployed")
-    assert (ran.code, ran.out) == (1, "")
+    show = 'echo "$INSTANCES $VOLUMES ${IMAGES-none} $OTHER $PATH_ ${GCORE_API_KEY:+key}"; exit 7'
+    ran = process("wait", GOOD, "-q", "-o", "ids", "--", "sh", "-c", show, env=env)
+    assert ran == (7, "vm-1\ndisk-1\ndisk-2\nvm-1 disk-1,disk-2 none kept kept key\n", "")
 
 
 def test_signals_reach_the_command(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -301,14 +285,16 @@ def test_from_wait_to_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None
     ran_with: list[Any] = []
 
     def note(command: list[str], environ: dict[str, str]) -> int:
-        ran_with.append((command, environ["INSTANCES"], environ["GCORE_API_KEY"]))
+        ran_with.append((command, environ.get("INSTANCES"), environ["GCORE_API_KEY"]))
         return 7
 
     monkeypatch.setattr(cli_wait, "run_command", note)
     assert run("wait", GOOD, "-q", "--", "sh", "-c", "true") == (7, "", "")
     assert ran_with == [(["sh", "-c", "true"], "vm-1", "simulated$key")]
+    assert run("wait", EMPTY, "-q", "--", "true", env={"INSTANCES": "outer"}) == (7, "", "")
+    assert ran_with[1:] == [(["true"], None, "simulated$key")]
     assert run("wait", BROKEN, "-q", "--", "sh").out == ""
-    assert len(ran_with) == 1
+    assert len(ran_with) == 2
 
 
 def test_a_result_that_cannot_be_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,29 +306,6 @@ def test_a_result_that_cannot_be_written(run: Run, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(app, "_run", fail)
     assert run("wait", GOOD) == (70, "", "waiter: cannot write the result: No space left on device\n")
-
-
-def test_signals_are_raised() -> None:
-    """SIGTERM becomes an exception with its name and its exit code, and its handler of before comes back."""
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(signals.Interrupted) as caught, signals.raised():
-        signal.raise_signal(signal.SIGTERM)
-    assert (caught.value.name, caught.value.exit_code) == ("SIGTERM", 143)
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_signals_outside_the_main_thread() -> None:
-    """Where no handler can be set, none is."""
-    ran: list[int] = []
-
-    def elsewhere() -> None:
-        with signals.raised():
-            ran.append(1)
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert ran == [1]
 
 
 @pytest.mark.parametrize(("code", "left"), [(0, []), (130, [130]), (143, [143])])

@@ -4,25 +4,33 @@
 does not need: a pipeline pays the start at every step.
 """
 
-from __future__ import annotations
-
+# Only what every interpreter has loaded is imported here (not even signal), so that Ctrl-C finds a handler at once.
+import _signal  # type: ignore[import-not-found]
 import gc
 import os
 import sys
-from collections.abc import Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
+# Stopping is how these end.
+_SERVE = ("sidecar", "simulate")
 
-def main(argv: Sequence[str] | None = None) -> int:
+
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run the command and give its exit code; no traceback reaches the user, whatever happens.
 
     Without arguments it takes those of the process, which ends with it.
     """
+    if argv is None:
+        _leave_when_told()
     try:
         # Nothing of what imports make is garbage, so looking for it is time lost; the run itself has the collector on.
         gc.disable()
-        from waiter.cli.app import run  # noqa: PLC0415 - so that Ctrl-C during the import is no traceback either
+        from waiter.cli.app import run  # noqa: PLC0415 - it takes long, and signals must be heeded before
 
         code = run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
@@ -32,6 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         _prepare_to_leave(code)
     return code
+
+
+def _leave_when_told() -> None:
+    """End without a word on a signal that comes before there is anything to tell, or after all has been told."""
+    for signum in (_signal.SIGINT, _signal.SIGTERM):
+        # Under nohup and in the background of a script it is not ours to heed.
+        if _signal.getsignal(signum) is not _signal.SIG_IGN:
+            _signal.signal(signum, _leave)
+
+
+def _leave(signum: int, _: object) -> None:
+    os._exit(0 if sys.argv[1:2] and sys.argv[1] in _SERVE else 128 + signum)
 
 
 def _prepare_to_leave(code: int) -> None:

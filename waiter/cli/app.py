@@ -7,36 +7,35 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from waiter.cli import signals
 from waiter.cli.commands import COMMANDS, reject, top
-from waiter.cli.exits import Exit, exit_code
-from waiter.cli.parser import split_command
-from waiter.cli.streams import OutputError, complain, flush, say
-from waiter.cli.text import explain, safe
+from waiter.cli.parser import asked_for, split_command
 from waiter.errors import WaiterError
+from waiter.process import signals, voice
+from waiter.process.exits import Exit, exit_code
+from waiter.process.streams import OutputError, flush
+from waiter.process.voice import complain, explain, facts
 from waiter.settings import command_environment
+from waiter.text import safe
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the command that the arguments name and give its exit code."""
     environ = command_environment()
+    voice.speak(in_json=asked_for("--log-format", argv, environ) == "json")
     try:
-        with signals.raised():
-            return _run(argv, environ)
+        return _run(argv, environ)
     except SystemExit as leaving:
         # argparse leaves this way, after a mistake or a page of help.
         return int(leaving.code or 0)
     except signals.Interrupted as interruption:
-        complain("interrupted")
-        return interruption.exit_code
+        return _obey(interruption)
     except WaiterError as error:
-        complain(explain(error))
-        return exit_code(error)
-    except OutputError as error:
-        complain(str(error))
-        return Exit.FAULT
+        return _refuse(error)
     except Exception as fault:  # noqa: BLE001 - this is where faults end
-        return _own_up(fault, debug="debug" in {environ.get("WAITER_LOG_LEVEL"), *argv})
+        if interruption_behind := signals.interruption_behind(fault):
+            return _obey(interruption_behind)
+        _own_up(fault, debug=asked_for("--log-level", argv, environ) == "debug")
+        return Exit.FAULT
     finally:
         flush()
 
@@ -55,13 +54,14 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     args.command, args.argv, args.environ = command, rest, environ
     module: Any = import_module(f"waiter.cli.{name}")
     gc.enable()
-    return module.run(args)  # type: ignore[no-any-return]
+    with signals.raised():
+        return module.run(args)  # type: ignore[no-any-return]
 
 
 def _without_command(argv: Sequence[str]) -> NoReturn:
     parser = top()
     if not argv:
-        parser.exit(Exit.USAGE, parser.format_help())
+        parser.refuse_with(parser.format_help(), "there is no command")
     word = safe(argv[0])
     if not word.startswith("-"):
         parser.error(reject(word))
@@ -70,12 +70,26 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
     parser.refuse([word])
 
 
-def _own_up(fault: Exception, *, debug: bool) -> int:
-    why = safe(" ".join(str(fault).split()))
-    more = "" if debug else "; WAITER_LOG_LEVEL=debug tells where"
-    complain(f"a fault in waiter itself: {type(fault).__name__}: {why}{more}")
-    if debug:
-        import traceback  # noqa: PLC0415 - for faults only
+def _obey(interruption: signals.Interrupted) -> int:
+    complain("interrupted", "wait.interrupted", level="warning", signal=interruption.name)
+    return interruption.exit_code
 
-        say("".join(traceback.format_exception(fault)))
-    return Exit.FAULT
+
+def _refuse(error: WaiterError) -> int:
+    complain(explain(error), "waiter.failed", **facts(error))
+    return exit_code(error)
+
+
+def _own_up(fault: Exception, *, debug: bool) -> None:
+    if isinstance(fault, OutputError):
+        complain(str(fault), "result.not_written")
+        return
+    error = f"{type(fault).__name__}: {safe(' '.join(str(fault).split()))}"
+    said = f"a fault in waiter itself: {error}"
+    if not debug:
+        complain(f"{said}; WAITER_LOG_LEVEL=debug tells where", "waiter.fault", error=error)
+        return
+    import traceback  # noqa: PLC0415 - for faults only
+
+    where = "".join(traceback.format_exception(fault))
+    complain(f"{said}\n{where}", "waiter.fault", error=error, exception=where)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.cli.output import Ending
-from waiter.cli.text import duration, plain
 from waiter.errors import TaskError, described
 from waiter.schedule import Schedule
+from waiter.text import duration, plain
 
 if TYPE_CHECKING:
     from waiter.events import Event
@@ -41,7 +41,8 @@ class Row:
         if event.name == "task.state_changed":
             self.moved_at = now
         if event.name == "poll.failed":
-            self.trouble = str(event.fields["error"])
+            # Its line begins with the ID.
+            self.trouble = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
         elif event.name == "poll.recovered":
             self.trouble = None
         if event.history and event.history.count and self.task and self.task.task_type not in self._schedules:

@@ -8,8 +8,7 @@ from typing import Final
 
 from waiter._version import __version__
 from waiter.cli import options
-from waiter.cli.parser import Parser, suggestion, typed
-from waiter.cli.text import read_duration
+from waiter.cli.parser import Parser, suggestion
 
 _CODES: Final = """\
 exit codes:
@@ -29,7 +28,8 @@ Of several tasks the lowest code other than 0 counts. A COMMAND that ran hands o
 def wait() -> Parser:
     """Make the parser of ``waiter wait``."""
     parser = Parser(
-        prog="waiter wait",
+        "wait",
+        "[OPTIONS] TASK_ID... | - [-- COMMAND [ARGUMENT...]]",
         summary="Wait until Gcore Cloud tasks end; print what they created, or say exactly why not.",
         examples=(
             "waiter wait 26986bc0-748a-4448-b836-0a2aa465eb06\n"
@@ -40,9 +40,8 @@ def wait() -> Parser:
         ),
         epilog=_CODES,
     )
-    parser.usage = "waiter wait [OPTIONS] TASK_ID... | - [-- COMMAND [ARGUMENT...]]"
     options.add_tasks(parser)
-    options.add_limits(parser)
+    options.add_return_when(options.add_limits(parser))
     options.add_pace(parser)
     options.add_result(parser)
     options.add_display(parser)
@@ -53,15 +52,15 @@ def wait() -> Parser:
 def status() -> Parser:
     """Make the parser of ``waiter status``."""
     parser = Parser(
-        prog="waiter status",
+        "status",
+        "[OPTIONS] TASK_ID... | -",
         summary="Look at tasks once, whatever their state.",
         examples="waiter status 26986bc0-748a-4448-b836-0a2aa465eb06\nwaiter status TASK_ID -o text --query 'tasks[0].state'",
         epilog="Exits with 0 when every task could be seen and none is in ERROR, otherwise as waiter wait does.",
     )
-    parser.usage = "waiter status [OPTIONS] TASK_ID... | -"
     options.add_tasks(parser)
     options.add_result(parser)
-    options.add_log(options.Group(parser, "log, on standard error"))
+    options.add_log(parser)
     options.add_connection(parser)
     return parser
 
@@ -69,14 +68,14 @@ def status() -> Parser:
 def history() -> Parser:
     """Make the parser of ``waiter history``."""
     parser = Parser(
-        prog="waiter history",
+        "history",
+        "[OPTIONS] TASK_TYPE",
         summary="Show how long the last tasks of a type took, as the API remembers it, in one request.",
         examples="waiter history create_vm",
     )
-    parser.usage = "waiter history [OPTIONS] TASK_TYPE"
     parser.add_argument("task_type", metavar="TASK_TYPE", help="such as create_vm")
     options.add_result(parser, outputs=("text", "json"), query=False)
-    options.add_log(options.Group(parser, "log, on standard error"))
+    options.add_log(parser)
     options.add_connection(parser)
     return parser
 
@@ -84,7 +83,8 @@ def history() -> Parser:
 def simulate() -> Parser:
     """Make the parser of ``waiter simulate``."""
     parser = Parser(
-        prog="waiter simulate",
+        "simulate",
+        "[OPTIONS] [SCRIPT] [-- COMMAND [ARGUMENT...]]",
         summary="Serve a simulated Gcore Cloud over HTTP, to try waiter and to test pipelines without an account.",
         examples=(
             "waiter simulate\n"
@@ -93,22 +93,17 @@ def simulate() -> Parser:
         ),
         epilog="It is stopped by Ctrl-C or SIGTERM, with exit code 0; after a COMMAND it exits with the command's code.",
     )
-    parser.usage = "waiter simulate [OPTIONS] [SCRIPT] [-- COMMAND [ARGUMENT...]]"
     parser.add_argument(
         "script", nargs="?", metavar="SCRIPT", help="TOML or JSON file of tasks and faults; without it, three tasks"
     )
-    group = options.Group(parser, "simulation")
-    group.add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where (default: 127.0.0.1:0, any free port)")
-    group.add("--speed", type=typed(float), metavar="FACTOR", help="how many times faster than real tasks (default: 1)")
-    group.add("--latency", type=typed(read_duration), metavar="TIME", help="how late each answer comes (default: 0)")
-    group.add("--fault-rate", type=typed(float), metavar="SHARE", help="the share of requests that go wrong (default: 0)")
+    options.add_simulation(parser)
     return parser
 
 
 def demo() -> Parser:
     """Make the parser of ``waiter demo``."""
     return Parser(
-        prog="waiter demo",
+        "demo",
         summary="Show in a few seconds what waiting looks like, against a simulated Gcore Cloud on this machine.",
         examples="waiter demo",
     )
@@ -117,7 +112,8 @@ def demo() -> Parser:
 def completion() -> Parser:
     """Make the parser of ``waiter completion``."""
     parser = Parser(
-        prog="waiter completion",
+        "completion",
+        "SHELL",
         summary="Print a completion script for a shell.",
         examples=(
             "waiter completion bash > ~/.local/share/bash-completion/completions/waiter\n"
@@ -151,7 +147,8 @@ COMMANDS: Final[dict[str, Callable[[], Parser]]] = {
 def top() -> Parser:
     """Make the parser of ``waiter`` itself, with every command below it."""
     parser = Parser(
-        prog="waiter",
+        "",
+        "COMMAND [OPTIONS]",
         summary="waiter tells you the moment a Gcore Cloud task ends, hands you what it made, or says exactly why not.",
         examples=(
             "export GCORE_API_KEY='1234$abcdef'      # in single quotes: the shell would eat the $abcdef\n"

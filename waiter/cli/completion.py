@@ -7,8 +7,8 @@ import argparse
 import shtab
 
 from waiter.cli.commands import top
-from waiter.cli.exits import Exit
-from waiter.cli.streams import write
+from waiter.process.exits import Exit
+from waiter.process.streams import write
 
 
 def run(args: argparse.Namespace) -> int:

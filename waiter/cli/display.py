@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from waiter import logs
 from waiter.cli.progress import Lines, Logged, Progress
-from waiter.cli.streams import is_terminal
+from waiter.process.log import log_form
+from waiter.process.streams import is_terminal
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board
@@ -17,38 +17,21 @@ if TYPE_CHECKING:
 
 def choose(args: argparse.Namespace, board: Board) -> Progress:
     """Give the progress that was asked for, or that fits: live on a terminal, lines in CI, heartbeats in a log."""
-    match "none" if args.quiet else args.progress:
-        case "none":
-            return Progress(board)
-        case "lines":
-            return Lines(board)
-        case "auto" if log_form(args) != "none":
-            return Logged(board)
-        case "auto" if not _can_redraw(args.environ):
-            return Lines(board)
+    how, form = "none" if args.quiet else args.progress, log_form(args)
+    if how == "none":
+        return Progress(board)
+    # A log has what lines would say, and nothing can be drawn between objects.
+    if form == "json" or (form != "none" and how != "live"):
+        return Logged(board)
+    if how == "lines" or (how == "auto" and not _is_watched(args.environ)) or not _understands_escapes():
+        return Lines(board)
     from waiter.cli.live import Live  # noqa: PLC0415 - for terminals only
 
     return Live(board, args.environ)
 
 
-def log_form(args: argparse.Namespace) -> str:
-    """Give the form of the log; asking for a level alone is asking for a log."""
-    return args.log_format or ("console" if args.log_level else "none")
-
-
-def start_log(args: argparse.Namespace, take: Callable[[str], object]) -> None:
-    """Let each line of the log be taken, if there shall be a log."""
-    form = log_form(args)
-    if form == "none":
-        logs.silence()
-        return
-    color = is_terminal(sys.stderr) and not args.environ.get("NO_COLOR")
-    logs.configure(form, args.log_level or "info", logs.Handing(take), color=color)
-
-
-def _can_redraw(environ: Mapping[str, str]) -> bool:
-    watched = is_terminal(sys.stderr) and environ.get("TERM") != "dumb" and not environ.get("CI")
-    return watched and _understands_escapes()
+def _is_watched(environ: Mapping[str, str]) -> bool:
+    return is_terminal(sys.stderr) and environ.get("TERM") != "dumb" and not environ.get("CI")
 
 
 def _understands_escapes() -> bool:

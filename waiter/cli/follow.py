@@ -6,25 +6,23 @@ draws, it writes, and it can leave at any moment.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from waiter.cli.text import explain
 from waiter.events import Event
 from waiter.outcome import Outcome
+from waiter.process.voice import explain, facts, line
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board
     from waiter.cli.progress import Progress
     from waiter.wait import Waiter
 
-# A wait for a lock with a time-out cannot be interrupted on Windows, so it must be short there.
-LONGEST_NAP = 0.2 if os.name == "nt" else inf
+# A signal that comes an instant before the wait for a lock begins does not end it, and on Windows none does.
+LONGEST_NAP = 0.1
 
 Inbox: TypeAlias = "SimpleQueue[Event | Outcome | str | BaseException | None]"
 
@@ -65,9 +63,8 @@ def follow(
     ``tells`` answers whether the error of an outcome is told here.
     """
     while True:
-        pause = min(progress.pause(), LONGEST_NAP)
         try:
-            said = inbox.get(timeout=None if pause == inf else pause)
+            said = inbox.get(timeout=min(progress.pause(), LONGEST_NAP))
         except Empty:
             continue
         match said:
@@ -81,6 +78,7 @@ def follow(
             case Outcome():
                 board.rows[said.task_id].end(said, clock())
                 if said.error and tells(said):
-                    progress.say(f"waiter: {explain(said.error)}\n")
+                    text = f"waiter: {explain(said.error)}"
+                    progress.say(line("wait.failed", text, task_id=said.task_id, **facts(said.error)))
             case _:
                 raise said

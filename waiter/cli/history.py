@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from waiter.cli.display import start_log
-from waiter.cli.exits import Exit
 from waiter.cli.live import glyphs_for
 from waiter.cli.output import as_json
-from waiter.cli.streams import is_terminal, say, write
-from waiter.cli.text import duration, safe
-from waiter.cli.wait import waiter_options
 from waiter.history import read_history
+from waiter.process.arguments import waiter_options
+from waiter.process.exits import Exit
+from waiter.process.log import start_log
+from waiter.process.streams import is_terminal, say, write
+from waiter.text import duration, safe
 from waiter.wait import Waiter
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from waiter.api import is_task_id
-from waiter.cli.text import safe
 from waiter.errors import ConfigurationError
+from waiter.text import safe
 
 MOST_PROBLEMS = 5
 LONGEST_WORD = 60

@@ -8,11 +8,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waiter.cli.progress import Progress
-from waiter.cli.streams import say
-from waiter.cli.text import duration, plain
+from waiter.process.streams import say
+from waiter.text import duration, plain
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board, Row
@@ -84,11 +85,10 @@ class Live(Progress):
         self._draw(self._lines() if keep else [])
 
     def _lines(self) -> list[str]:
-        size = shutil.get_terminal_size()
-        return block(self._board, self._clock(), self._frame, size, self._glyphs)
+        return block(self._board, self._clock(), self._frame, _size(), self._glyphs)
 
     def _draw(self, lines: list[str]) -> None:
-        columns = shutil.get_terminal_size().columns
+        columns = _size().columns
         # A terminal that has become narrower has wrapped the lines that stood there.
         rows = sum(max(1, -(-len(line) // columns)) for line in self._drawn)
         up = f"\x1b[{rows}A" if rows else ""
@@ -102,6 +102,15 @@ class Live(Progress):
         if not self._color or color is None:
             return line
         return f"\x1b[{color}m{line[:1]}\x1b[0m{line[1:]}"
+
+
+def _size() -> os.terminal_size:
+    """Give the size of the terminal that shows this; standard output, which shutil asks, may be a pipe."""
+    with suppress(OSError, ValueError, AttributeError):
+        size = os.get_terminal_size(sys.stderr.fileno())
+        if size.columns and size.lines:
+            return size
+    return shutil.get_terminal_size()
 
 
 def block(board: Board, now: float, frame: int, size: os.terminal_size, glyphs: Glyphs) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 
 from waiter.cli.commands import COMMANDS, top
 from waiter.cli.parser import Parser
-from waiter.cli.streams import write
+from waiter.process.streams import write
 
 
 def page() -> str:
@@ -18,7 +18,7 @@ def page() -> str:
         ".SH NAME",
         "waiter \\- wait for Gcore Cloud tasks",
         ".SH SYNOPSIS",
-        *(f"{_escaped(str(make().usage or f'{make().prog} [OPTIONS]'))}\n.br" for make in COMMANDS.values()),
+        *(f"{_escaped(str(make().usage))}\n.br" for make in COMMANDS.values()),
         ".SH DESCRIPTION",
         _escaped(parser.summary),
         *_examples(parser),

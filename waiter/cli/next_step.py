@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 
-from waiter.cli.streams import complain, write
-from waiter.cli.text import safe
 from waiter.errors import ConfigurationError
+from waiter.process.streams import write
+from waiter.process.voice import complain
+from waiter.text import safe
 
 NOT_EXECUTABLE = 126
 # Windows has no exec: what goes by that name there lets the parent end at once.
@@ -19,7 +18,11 @@ CAN_BECOME = os.name != "nt"
 
 def check_command(command: Sequence[str] | None, environ: Mapping[str, str]) -> None:
     """Raise ConfigurationError when there is no such command, before anybody waits for half an hour to learn that."""
-    if command and shutil.which(command[0], path=environ.get("PATH")) is None:
+    if not command:
+        return
+    import shutil  # noqa: PLC0415 - for commands only
+
+    if shutil.which(command[0], path=environ.get("PATH")) is None:
         message = f"the command after -- is not found: {safe(command[0])}"
         raise ConfigurationError(message)
 
@@ -29,6 +32,8 @@ def run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
     write("")
     try:
         if not CAN_BECOME:
+            import subprocess  # noqa: PLC0415 - as above
+
             return subprocess.run(command, env=environ, check=False).returncode  # noqa: S603 - it is what the user wants
         _heed_pipes()
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - it is what the user wants

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
 from waiter.cli.parser import typed, variable
-from waiter.cli.text import read_duration
+from waiter.process.log import LEVELS
+from waiter.text import read_duration, read_number, read_share
 
 if TYPE_CHECKING:
     from waiter.cli.parser import Parser
@@ -15,7 +15,6 @@ OUTPUTS = ("text", "json", "ids", "env", "github")
 RETURN_WHEN = ("all", "any", "first-error")
 PROGRESS = ("auto", "live", "lines", "none")
 LOG_FORMATS = ("none", "console", "json")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class Group:
@@ -42,8 +41,8 @@ def add_tasks(parser: Parser) -> None:
     )
 
 
-def add_limits(parser: Parser) -> None:
-    """Add what ends a wait."""
+def add_limits(parser: Parser) -> Group:
+    """Add what ends a wait, and give the group."""
     group = Group(parser, "how long to wait")
     time: dict[str, Any] = {"type": typed(read_duration), "metavar": "TIME"}
     group.add(
@@ -54,6 +53,11 @@ def add_limits(parser: Parser) -> None:
     )
     group.add("--max-outage", **time, help="how long the API may give no usable answer (default: 5m)")
     group.add("--stall-timeout", **time, help="how long a task may show no change at all (default: none)")
+    return group
+
+
+def add_return_when(group: Group) -> None:
+    """Add what ends a wait for several tasks."""
     group.add(
         "--return-when",
         choices=RETURN_WHEN,
@@ -67,9 +71,9 @@ def add_pace(parser: Parser) -> None:
     """Add how often to look."""
     group = Group(parser, "how often to look")
     group.add("--interval", type=typed(read_duration), metavar="TIME", help="look at a fixed interval instead of the schedule")
-    group.add("--price", type=typed(float), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
+    group.add("--price", type=typed(read_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
     group.add("--no-learn", action="store_true", help="do not ask the API how long such tasks took before")
-    group.add("--max-rps", type=typed(float), metavar="N", help="at most this many requests a second, all tasks together")
+    group.add("--max-rps", type=typed(read_number), metavar="N", help="at most this many requests a second, all tasks together")
 
 
 def add_result(parser: Parser, outputs: tuple[str, ...] = OUTPUTS, *, query: bool = True) -> None:
@@ -94,21 +98,40 @@ def add_display(parser: Parser) -> None:
         choices=PROGRESS,
         default="auto",
         metavar="HOW",
-        help="live: redrawn in place; lines: at each change, and heartbeats; none; auto: what fits (default: auto)",
+        help="live: redrawn in place; lines: at each change, and heartbeats; none; auto: what fits; a log has the lines in it "
+        "(default: auto)",
     )
     group.add("-q", "--quiet", action="store_true", help="no progress; errors are still told")
-    add_log(group)
+    _add_log(group)
 
 
-def add_log(group: Group) -> None:
-    """Add the log."""
-    group.add("--log-format", choices=LOG_FORMATS, metavar="FORMAT", help="none, console or json (default: none)")
+def add_log(parser: Parser) -> None:
+    """Add the log, for commands that tell nothing meanwhile."""
+    _add_log(Group(parser, "log, on standard error"))
+
+
+def _add_log(group: Group) -> None:
+    group.add(
+        "--log-format",
+        choices=LOG_FORMATS,
+        metavar="FORMAT",
+        help="none, console or json, which makes every line on standard error an object (default: none)",
+    )
     group.add(
         "--log-level",
-        choices=LOG_LEVELS,
+        choices=LEVELS,
         metavar="LEVEL",
         help="debug, info, warning or error; debug also tells where an unexpected fault is (default: info)",
     )
+
+
+def add_simulation(parser: Parser) -> None:
+    """Add how the simulation behaves."""
+    group = Group(parser, "simulation")
+    group.add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where (default: 127.0.0.1:0, any free port)")
+    group.add("--speed", type=typed(read_number), metavar="FACTOR", help="how many times faster than real tasks (default: 1)")
+    group.add("--latency", type=typed(read_duration), metavar="TIME", help="how late each answer comes (default: 0)")
+    group.add("--fault-rate", type=typed(read_share), metavar="SHARE", help="the share of requests that go wrong (default: 0)")
 
 
 def add_connection(parser: Parser) -> None:
@@ -117,9 +140,3 @@ def add_connection(parser: Parser) -> None:
     group.add("--api-key-file", metavar="FILE", also="GCORE_API_KEY_FILE", help="holds the key; read again after a 401")
     group.add("--base-url", metavar="URL", also="GCORE_BASE_URL", help="where the API is (default: https://api.gcore.com)")
     group.add("--allow-http", action="store_true", help="send the key unencrypted, to a host that is not this machine")
-
-
-def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
-    """Give those of the options that have a value."""
-    options = vars(args)
-    return {name: options[name] for name in names if options.get(name) is not None and options[name] is not False}

@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waiter.cli.text import duration, explain, safe
 from waiter.errors import ConfigurationError, TaskError, WaiterError
+from waiter.process.voice import explain
 from waiter.task import CreatedResources
+from waiter.text import duration, safe
 
 if TYPE_CHECKING:
     from waiter.task import Task
 
-_KINDS = frozenset(CreatedResources.__struct_fields__)
+_KINDS = frozenset(CreatedResources.__struct_fields__) - {"unknown_kinds"}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_ODD = re.compile(r"[^A-Za-z0-9_]")
 
 
 class Ending(NamedTuple):
@@ -101,9 +103,10 @@ def as_ids(resources: CreatedResources) -> str:
 def variables(resources: CreatedResources) -> dict[str, str]:
     """Give the IDs of each kind, joined by commas, under the kind's name in capitals.
 
-    A kind that the description does not know yet stands under ``CREATED_<KIND>``, so that no answer can set ``PATH``.
+    A kind that the description does not know yet stands under ``CREATED_<KIND>``, so that no answer can set ``PATH``. What no
+    variable can be named with becomes ``_``, and kinds that so get one name share it: ``a-b`` and ``a.b`` are ``CREATED_A_B``.
     """
-    return {_variable(kind): joined for kind, joined in _joined(resources).items()}
+    return _named(resources, _variable)
 
 
 def environment(inherited: Mapping[str, str], resources: CreatedResources) -> dict[str, str]:
@@ -113,12 +116,18 @@ def environment(inherited: Mapping[str, str], resources: CreatedResources) -> di
 
 
 def _variable(kind: str) -> str:
-    return kind.upper() if kind in _KINDS else f"CREATED_{kind.upper()}"
+    return kind.upper() if kind in _KINDS else f"CREATED_{_ODD.sub('_', kind.upper())}"
 
 
-def _joined(resources: CreatedResources) -> dict[str, str]:
-    kinds = resources.as_dict()
-    return {kind: ",".join(map(safe, ids)) for kind, ids in kinds.items() if _NAME.fullmatch(kind)}
+def _output(kind: str) -> str:
+    return kind if _NAME.fullmatch(kind) else f"created_{_ODD.sub('_', kind.lower())}"
+
+
+def _named(resources: CreatedResources, name: Callable[[str], str]) -> dict[str, str]:
+    named: dict[str, list[str]] = {}
+    for kind, ids in resources.as_dict().items():
+        named.setdefault(name(kind), []).extend(map(safe, ids))
+    return {name: ",".join(ids) for name, ids in named.items()}
 
 
 def as_env(resources: CreatedResources) -> str:
@@ -127,10 +136,13 @@ def as_env(resources: CreatedResources) -> str:
 
 
 def as_github(resources: CreatedResources) -> str:
-    """Write the lines of a ``$GITHUB_OUTPUT`` file, each value between delimiters that nobody can guess."""
+    """Write the lines of a ``$GITHUB_OUTPUT`` file, each value between delimiters that nobody can guess.
+
+    A kind whose name no output can have stands under ``created_<kind>``, with ``_`` for what is odd in it.
+    """
     # https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
     mark = f"waiter_{os.urandom(16).hex()}"
-    return "".join(f"{kind}<<{mark}\n{value}\n{mark}\n" for kind, value in _joined(resources).items())
+    return "".join(f"{kind}<<{mark}\n{value}\n{mark}\n" for kind, value in _named(resources, _output).items())
 
 
 def github_file(environ: Mapping[str, str]) -> Path:

@@ -6,7 +6,10 @@ import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from waiter.cli.text import safe
+from waiter.process.exits import Exit
+from waiter.process.streams import say
+from waiter.process.voice import line
+from waiter.text import safe
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
@@ -16,8 +19,11 @@ _NO_KEY = "there is no --api-key, since all can read a command line: set GCORE_A
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that shows examples first, knows its environment, and suggests the option that was meant."""
 
-    def __init__(self, *, prog: str, summary: str, examples: str, epilog: str = "") -> None:
-        super().__init__(prog=prog, epilog=epilog, allow_abbrev=False, formatter_class=_Formatter)
+    def __init__(self, name: str, takes: str = "", *, summary: str, examples: str, epilog: str = "") -> None:
+        prog = f"waiter {name}".rstrip()
+        super().__init__(
+            prog=prog, usage=f"{prog} {takes}".rstrip(), epilog=epilog, allow_abbrev=False, formatter_class=_Formatter
+        )
         self.summary = summary
         self.examples = examples
 
@@ -45,7 +51,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and exit with 2."""
-        self.exit(2, f"{self.prog}: {message}\ntry: {self.prog} --help\n")
+        self.refuse_with(f"{self.prog}: {message}\ntry: {self.prog} --help\n", message)
+
+    def refuse_with(self, page: str, error: str) -> NoReturn:
+        """Show a page, or to programs only what is wrong, and exit with 2."""
+        say(line("waiter.misused", page.removesuffix("\n"), error=error, help=f"{self.prog} --help", exit_code=int(Exit.USAGE)))
+        raise SystemExit(Exit.USAGE)
 
     def options(self) -> list[argparse.Action]:
         """Give the options that have an environment variable."""
@@ -78,7 +89,11 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 def variable(action: argparse.Action) -> str:
     """Name the environment variable of an option: ``--max-outage`` is ``WAITER_MAX_OUTAGE``."""
-    return "WAITER_" + action.option_strings[-1].lstrip("-").replace("-", "_").upper()
+    return _variable(action.option_strings[-1])
+
+
+def _variable(option: str) -> str:
+    return "WAITER_" + option.lstrip("-").replace("-", "_").upper()
 
 
 def typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -107,6 +122,16 @@ def split_command(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
         return list(argv), None
     at = list(argv).index("--")
     return list(argv[:at]), list(argv[at + 1 :])
+
+
+def asked_for(option: str, argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Give the value of an option before anything has been parsed: how to speak of a mistake depends on it."""
+    own, _ = split_command(argv)
+    for at, word in reversed(list(enumerate(own))):
+        name, equals, value = word.partition("=")
+        if name == option:
+            return value if equals else "".join(own[at + 1 : at + 2])
+    return environ.get(_variable(option))
 
 
 def _convert(action: argparse.Action, text: str) -> object:

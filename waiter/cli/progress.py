@@ -7,8 +7,9 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from waiter.cli.streams import complain, say
-from waiter.cli.text import duration, safe
+from waiter.process.streams import say
+from waiter.process.voice import complain
+from waiter.text import duration, safe
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board, Row
@@ -65,6 +66,9 @@ class Lines(Progress):
         left = self._spoke_at + HEARTBEAT - self._clock()
         if left > 0:
             return left
+        if not self._board.open:
+            # All is over but the last word.
+            return HEARTBEAT
         self._tell(heartbeat(self._board, self._clock()))
         return HEARTBEAT
 

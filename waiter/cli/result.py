@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from waiter.cli import output
-from waiter.cli.exits import Exit
 from waiter.cli.output import Ending
-from waiter.cli.streams import OutputError, complain, write
-from waiter.cli.text import safe
 from waiter.errors import ConfigurationError
+from waiter.process.exits import Exit
+from waiter.process.streams import OutputError, write
+from waiter.process.voice import complain
+from waiter.text import safe
 
 
 class QueryError(Exception):
@@ -33,14 +34,14 @@ class Result:
         try:
             return self._give_or_all(endings, code)
         except OutputError as error:
-            complain(str(error))
+            complain(str(error), "result.not_written")
             return code or Exit.FAULT
 
     def _give_or_all(self, endings: Sequence[Ending], code: int) -> int:
         try:
             self._give(endings, success=code == Exit.FINISHED)
         except QueryError as error:
-            complain(f"--query: {error}; so here is the whole result")
+            complain(f"--query: {error}; so here is the whole result", "result.not_found", query_error=str(error))
             write(output.as_json(output.as_data(endings)))
             return code or Exit.USAGE
         return code

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from waiter.cli.exits import Exit
-from waiter.cli.options import Group, add_connection, add_log, add_pace
+from waiter.cli.options import Group, add_connection, add_limits, add_log, add_pace
 from waiter.cli.parser import Parser, typed
-from waiter.cli.signals import Interrupted
-from waiter.cli.text import read_duration
 from waiter.errors import ConfigurationError
+from waiter.process.exits import Exit
+from waiter.process.signals import Interrupted
 
 _EXTRA = {"prometheus_client", "starlette", "uvicorn"}
 STATE_DIR = "/var/lib/waiter"
@@ -18,7 +17,8 @@ STATE_DIR = "/var/lib/waiter"
 def make_parser() -> Parser:
     """Make the parser of ``waiter sidecar``."""
     parser = Parser(
-        prog="waiter sidecar",
+        "sidecar",
+        "[OPTIONS] [TASK_ID...]",
         summary="Wait for tasks on behalf of other programs, which ask over HTTP; nothing accepted is lost.",
         examples=(
             "waiter sidecar --state-dir /var/lib/waiter\n"
@@ -28,12 +28,11 @@ def make_parser() -> Parser:
         ),
         epilog="SIGTERM and SIGINT end it with exit code 0; its waits go on when it is started again.",
     )
-    parser.usage = "waiter sidecar [OPTIONS] [TASK_ID...]"
     parser.add_argument("task_ids", nargs="*", metavar="TASK_ID", help="tasks that must be FINISHED before it is ready")
     _add_service(Group(parser, "service"))
-    _add_limits(Group(parser, "how long to wait"))
+    add_limits(parser)
     add_pace(parser)
-    add_log(Group(parser, "log, on standard error"))
+    add_log(parser)
     add_connection(parser)
     return parser
 
@@ -52,13 +51,6 @@ def _add_service(group: Group) -> None:
         help="exit (with the code of waiter wait) or stay, when a task given here ends badly; exit",
     )
     group.add("--token-file", metavar="FILE", help="holds the token that programs must show; needed beyond loopback")
-
-
-def _add_limits(group: Group) -> None:
-    time = {"type": typed(read_duration), "metavar": "TIME"}
-    group.add("--timeout", **time, also="GCORE_POLLING_TIMEOUT_SECONDS", help="give up a wait after this long (30m, none); 2h")
-    group.add("--max-outage", **time, help="how long the API may give no usable answer; 5m")
-    group.add("--stall-timeout", **time, help="how long a task may show no change at all; none")
 
 
 def _address(text: str) -> object:

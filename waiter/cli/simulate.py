@@ -13,13 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waiter.cli import signals
-from waiter.cli.exits import Exit
 from waiter.cli.follow import LONGEST_NAP
 from waiter.cli.next_step import check_command
-from waiter.cli.options import given
-from waiter.cli.streams import complain, write
 from waiter.errors import ConfigurationError
+from waiter.process import signals
+from waiter.process.arguments import given
+from waiter.process.exits import Exit
+from waiter.process.streams import write
+from waiter.process.voice import complain
 from waiter.testing import cloud_from_script
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _until_stopped() -> int:
     complain("simulating; Ctrl-C ends it")
     try:
         while True:
-            threading.Event().wait(min(LONGEST_NAP, threading.TIMEOUT_MAX))
+            threading.Event().wait(LONGEST_NAP)
     except signals.Interrupted:
         pass
     return Exit.FINISHED

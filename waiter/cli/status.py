@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from waiter.cli.display import start_log
-from waiter.cli.exits import Exit, worst
 from waiter.cli.input import read_ids
 from waiter.cli.output import Ending
 from waiter.cli.result import Result
-from waiter.cli.streams import complain, is_terminal, say
-from waiter.cli.text import explain
-from waiter.cli.wait import waiter_options
 from waiter.errors import TaskError, WaiterError
+from waiter.process.arguments import waiter_options
+from waiter.process.exits import Exit, worst
+from waiter.process.log import start_log
+from waiter.process.streams import is_terminal, say
+from waiter.process.voice import complain, explain, facts
 from waiter.wait import Waiter
 
 
@@ -27,8 +27,9 @@ def run(args: argparse.Namespace) -> int:
     with Waiter(**waiter_options(args)) as waiter:
         endings = [_look(waiter, task_id) for task_id in ids]
     code = result.give(endings, code=worst(ending.error for ending in endings))
-    for error in (ending.error for ending in endings if ending.error and not ending.task):
-        complain(explain(error))
+    for ending in endings:
+        if ending.error and not ending.task:
+            complain(explain(ending.error), "look.failed", task_id=ending.task_id, **facts(ending.error))
     return code
 
 

@@ -6,22 +6,24 @@ import argparse
 import shlex
 import sys
 import time
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from waiter.cli import follow, output, signals
-from waiter.cli.board import Board
-from waiter.cli.display import choose, start_log
-from waiter.cli.exits import Exit, goes_on, worst
+from waiter.cli import follow, output
+from waiter.cli.board import Board, Row
+from waiter.cli.display import choose
 from waiter.cli.input import read_ids
 from waiter.cli.next_step import check_command, run_command
-from waiter.cli.options import given
 from waiter.cli.progress import NAMED
 from waiter.cli.result import Result
-from waiter.cli.streams import complain, is_terminal
 from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
 from waiter.outcome import Outcome
+from waiter.process import signals
+from waiter.process.arguments import waiter_options
+from waiter.process.exits import Exit, goes_on, worst
+from waiter.process.log import start_log, tells
+from waiter.process.streams import is_terminal, say
+from waiter.process.voice import line
 from waiter.wait import Waiter
 
 
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         code = int(result.give(endings, code=code))
     finally:
-        for line in last_words:
-            complain(line)
+        for words in last_words:
+            say(words)
     if code == Exit.FINISHED and args.command:
         return run_command(args.command, output.environment(args.environ, output.created(endings)))
     return code
@@ -56,21 +58,6 @@ def _checked(problems: list[str], make: Any) -> Any:  # noqa: ANN401 - whatever 
         return None
 
 
-def waiter_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Give the arguments of the library that these arguments of the command mean."""
-    limits = ("timeout", "max_outage", "stall_timeout")
-    options: dict[str, Any] = given(args, "base_url", "allow_http", *limits, "price", "max_rps")
-    if args.api_key_file:
-        options["api_key"] = Path(args.api_key_file)
-    if getattr(args, "no_learn", False):
-        options["learn"] = False
-    if getattr(args, "interval", None) is not None:
-        from tenacity import wait_fixed  # noqa: PLC0415 - for those who want it
-
-        options["wait"] = wait_fixed(args.interval)
-    return options
-
-
 def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.Inbox) -> tuple[int, list[str]]:
     """Wait, and give the exit code and what is to be said after the result, so that a long one does not bury it."""
     start_log(args, inbox.put)
@@ -79,7 +66,7 @@ def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.
     summary = not (is_terminal(sys.stdout) and (args.output or "text") == "text" and not args.command)
     try:
         thread = follow.start(waiter, list(board.rows), args.return_when, inbox)
-        follow.follow(inbox, board, progress, tells=lambda outcome: summary or _is_urgent(args, board, outcome))
+        follow.follow(inbox, board, progress, tells=lambda outcome: _has_to_be_told(args, board, outcome, summary=summary))
         thread.join()
     except signals.Interrupted as interruption:
         progress.close(keep=summary)
@@ -92,30 +79,39 @@ def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.
     return _conclude(args, board)
 
 
+def _has_to_be_told(args: argparse.Namespace, board: Board, outcome: Outcome, *, summary: bool) -> bool:
+    """Whether a bad end is told by neither the log nor the result, or by a result that may be long in coming."""
+    is_logged = outcome.error is not None and tells(args, outcome.error)
+    return not is_logged and (summary or _is_urgent(args, board, outcome))
+
+
 def _is_urgent(args: argparse.Namespace, board: Board, outcome: Outcome) -> bool:
-    """Whether to tell at once of a failure although the result tells of it too, as that may be long in coming."""
     lost = isinstance(outcome.error, TaskError | TaskNotFoundError)
     return lost and bool(board.open) and not follow.is_enough(outcome, args.return_when)
 
 
 def _conclude(args: argparse.Namespace, board: Board) -> tuple[int, list[str]]:
     outcomes = [row.outcome for row in board.rows.values() if row.outcome]
-    unfinished = [row.task_id for row in board.rows.values() if row.outcome is None or goes_on(row.outcome.error)]
-    last_words = [f"to go on waiting: {resumption(args, unfinished)}"] if unfinished else []
-    return worst(outcome.error for outcome in outcomes), last_words
+    unfinished = [row for row in board.rows.values() if row.outcome is None or goes_on(row.outcome.error)]
+    return worst(outcome.error for outcome in outcomes), _way_on(args, unfinished)
 
 
 def _take_leave(args: argparse.Namespace, board: Board, interruption: signals.Interrupted) -> list[str]:
     unfinished = [row for row in board.rows.values() if row.task is None or not row.task.ended]
-    if not unfinished:
-        return [f"interrupted by {interruption.name}"]
     named = ", ".join(f"{row.name} ({row.state})" for row in unfinished[:NAMED])
     more = f", and {len(unfinished) - NAMED} more" if len(unfinished) > NAMED else ""
     go_on = "this task goes on" if len(unfinished) == 1 else "these tasks go on"
-    return [
-        f"interrupted by {interruption.name}; {go_on}: {named}{more}",
-        f"to go on waiting: {resumption(args, [row.task_id for row in unfinished])}",
-    ]
+    what = f"; {go_on}: {named}{more}" if unfinished else ""
+    text = f"waiter: interrupted by {interruption.name}{what}"
+    return [line("wait.interrupted", text, level="warning", signal=interruption.name), *_way_on(args, unfinished)]
+
+
+def _way_on(args: argparse.Namespace, unfinished: list[Row]) -> list[str]:
+    if not unfinished:
+        return []
+    command = resumption(args, [row.task_id for row in unfinished])
+    tasks = {row.task_id: row.state for row in unfinished}
+    return [line("wait.unfinished", f"waiter: to go on waiting: {command}", level="info", tasks=tasks, command=command)]
 
 
 def resumption(args: argparse.Namespace, task_ids: list[str]) -> str:

@@ -12,7 +12,6 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from waiter.cli.text import read_duration
 from waiter.errors import ConfigurationError
 from waiter.settings import task_ids
 from waiter.sidecar.guard import Guard, RefusedError, Slots, Token, read_body, refused
@@ -20,6 +19,7 @@ from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait
 from waiter.sidecar.page import page_routes
 from waiter.sidecar.service import InUseError, TooManyError
+from waiter.text import read_duration
 
 if TYPE_CHECKING:
     from starlette.requests import Request

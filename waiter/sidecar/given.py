@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waiter.cli.exits import Exit
-from waiter.cli.streams import complain
+from waiter.process.exits import Exit
+from waiter.process.voice import complain
 from waiter.sidecar.model import Status, Wait
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from waiter.cli.streams import complain
 from waiter.errors import WaiterError
+from waiter.process.voice import complain
 from waiter.sidecar.store import Change, Store, StoredEvent
 
 RETRY_AFTER = 1.0

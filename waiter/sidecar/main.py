@@ -9,9 +9,10 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from waiter.cli.display import start_log
-from waiter.cli.exits import Exit
-from waiter.cli.streams import complain, say
+from waiter.process.exits import Exit
+from waiter.process.log import start_log
+from waiter.process.streams import say
+from waiter.process.voice import complain
 from waiter.settings import Options
 from waiter.sidecar.control import Control
 from waiter.sidecar.given import Given

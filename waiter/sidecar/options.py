@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from waiter.cli.wait import waiter_options
 from waiter.errors import ConfigurationError
+from waiter.process.arguments import waiter_options
 from waiter.settings import Options, resolve, task_ids
 from waiter.sidecar.address import Address
 from waiter.sidecar.guard import Token

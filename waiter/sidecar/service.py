@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from waiter.cli.streams import complain
 from waiter.errors import WaiterError
 from waiter.law import History
+from waiter.process.voice import complain
 from waiter.schedule import Schedule
 from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait, cut, stamp, status_of

@@ -36,11 +36,6 @@ def flush() -> None:
         write("")
 
 
-def complain(text: str) -> None:
-    """Say one line under the name of the command."""
-    say(f"waiter: {text}\n")
-
-
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether people watch this stream."""
     return stream is not None and not stream.closed and stream.isatty()

@@ -1,13 +1,12 @@
-"""Text that is fit to be shown: foreign text made harmless, times written for people."""
+"""Text that is fit to be shown: foreign text made harmless, times and numbers read and written as people write them."""
 
 from __future__ import annotations
 
 import re
-
-from waiter.errors import AuthenticationError, ConfigurationError, WaiterError
+from math import isfinite, nan
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
 
 def safe(text: object) -> str:
@@ -36,6 +35,32 @@ def read_duration(text: str) -> float:
     return sum(float(part) * unit for part, unit in parts if part)
 
 
+def read_number(text: str) -> float:
+    """Read a number above 0, such as ``0.5``; raises ValueError."""
+    number = _number(text)
+    if number > 0:
+        return number
+    message = f"not a number above 0: {safe(text)!r}"
+    raise ValueError(message)
+
+
+def read_share(text: str) -> float:
+    """Read a number from 0 to 1; raises ValueError."""
+    number = _number(text)
+    if 0 <= number <= 1:
+        return number
+    message = f"not a number from 0 to 1: {safe(text)!r}"
+    raise ValueError(message)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return nan
+    return number if isfinite(number) else nan
+
+
 def duration(seconds: float) -> str:
     """Write seconds as people do: ``8s``, ``2m05s``, ``1h05m``.
 
@@ -49,18 +74,3 @@ def duration(seconds: float) -> str:
     if minutes < 60:  # noqa: PLR2004 - minutes of an hour
         return f"{minutes}m{rest:02}s"
     return f"{minutes // 60}h{minutes % 60:02}m"
-
-
-# Seen in the wild: the API says "Bad permanent token" of one half of a token.
-_EATEN = "a key with a $ in it must stand in single quotes, or the shell eats part of it"
-# The library's messages name what its callers write; who uses the command writes something else.
-_OPTIONS = {"or pass api_key": "or use --api-key-file", "allow_http=True": "--allow-http"}
-
-
-def explain(error: WaiterError) -> str:
-    """Say in the words of the command what went wrong, with the notes that the error carries."""
-    said = "; ".join(error.problems) if isinstance(error, ConfigurationError) else str(error)
-    for theirs, ours in _OPTIONS.items():
-        said = said.replace(theirs, ours)
-    hints = [_EATEN] if isinstance(error, AuthenticationError) else []
-    return safe("; ".join([said, *hints, *getattr(error, "__notes__", [])]))

@@ -20,6 +20,11 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signum
 
 
+def interruption_behind(fault: BaseException) -> Interrupted | None:
+    """Give the signal behind a fault: Python 3.11 wraps whatever is raised while it makes a class of members."""
+    return fault.__cause__ if isinstance(fault.__cause__, Interrupted) else None
+
+
 @contextmanager
 def raised() -> Iterator[None]:
     """Raise Interrupted for the signals that end a command; one that was ignored from the start stays so (nohup)."""

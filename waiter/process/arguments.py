@@ -1,0 +1,28 @@
+"""The arguments of a command as those of the library."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
+    """Give those of the options that have a value."""
+    options = vars(args)
+    return {name: options[name] for name in names if options.get(name) is not None and options[name] is not False}
+
+
+def waiter_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Give the arguments of the library that these arguments of the command mean."""
+    limits = ("timeout", "max_outage", "stall_timeout")
+    options: dict[str, Any] = given(args, "base_url", "allow_http", *limits, "price", "max_rps")
+    if args.api_key_file:
+        options["api_key"] = Path(args.api_key_file)
+    if getattr(args, "no_learn", False):
+        options["learn"] = False
+    if getattr(args, "interval", None) is not None:
+        from tenacity import wait_fixed  # noqa: PLC0415 - for those who want it
+
+        options["wait"] = wait_fixed(args.interval)
+    return options
