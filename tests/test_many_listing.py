@@ -86,9 +86,9 @@ def test_an_account_with_too_many_other_tasks(cloud: SimulatedCloud) -> None:
 
 def test_other_tasks_that_end(cloud: SimulatedCloud) -> None:
     """A listing that was not worth its pages is tried again."""
-    for _ in range(3000):
+    for _ in range(1500):
         cloud.add(finishes(20), watched=False)
-    wait_all(cloud, [cloud.add(finishes(200)) for _ in range(150)], learn=False)
+    wait_all(cloud, [cloud.add(finishes(120)) for _ in range(60)], learn=False)
     assert len(listings(cloud)) > 10
 
 
@@ -240,10 +240,10 @@ def test_a_task_that_cannot_be_read_in_the_listing() -> None:
 def check(change: Callable[[list[Any]], list[Any]], *, counts: bool = False) -> SimulatedCloud:
     """Wait for tasks that end between 20 and 50 s, and find each end soon, and the right one."""
     cloud = SimulatedCloud.virtual()
-    ids = [cloud.add(fails(20 + place / 5) if place % 9 == 0 else finishes(20 + place / 5)) for place in range(150)]
+    ids = [cloud.add(fails(20 + 0.3 * place) if place % 9 == 0 else finishes(20 + place / 5)) for place in range(100)]
     outcomes = wait_all(cloud, ids, learn=False, **distorted(cloud, change, counts=counts))
     assert [type(outcome.error) for outcome in sorted(outcomes, key=lambda outcome: ids.index(outcome.task_id))] == [
-        TaskError if place % 9 == 0 else type(None) for place in range(150)
+        TaskError if place % 9 == 0 else type(None) for place in range(100)
     ]
     assert cloud.clock() < 80
     cloud.verify()

@@ -146,7 +146,7 @@ class Crowd:
                     due = self._due()
                     continue
                 self._let_go()
-                await self._bell.rest(min(due - now, RECONSIDERED))
+                await self._bell.rest(RECONSIDERED if due == inf else due - now)
                 due = self._due() if due == inf else due
         finally:
             self._recall()

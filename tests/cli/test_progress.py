@@ -246,7 +246,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     screen = Screen(80)
     for module in (streams, live, display):
         monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=screen, stdout=None, platform="linux"))
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((80, 10)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((80, 10)))
     return screen
 
 
