@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -31,8 +30,6 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT, and give the exit code; raises ConfigurationError for what cannot work."""
     options = read_options(args)
     start_log(args, say)
-    # The command runs without the collector while it imports; this goes on for weeks.
-    gc.enable()
     return asyncio.run(serve(options, announce=complain))
 
 
