@@ -29,7 +29,7 @@ from waiter import (
 )
 from waiter.many import in_background, in_order_of_ending
 from waiter.outcome import Tally
-from waiter.settings import all_task_ids
+from waiter.refs import all_task_ids
 from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends
 
 Wait = Callable[..., Any]

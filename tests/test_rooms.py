@@ -28,6 +28,7 @@ ROOMS = [
     "events",
     "api",
     "history",
+    "refs",
     "route",
     "settings",
     "plan",

@@ -15,7 +15,8 @@ from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, ConfigurationError, Schedule, Waiter
 from waiter.key import ApiKey
-from waiter.settings import Options, Settings, all_task_ids, resolve, task_ids
+from waiter.refs import all_task_ids, task_ids
+from waiter.settings import Options, Settings, resolve
 
 KEY = "1234$abcdef"
 

@@ -16,6 +16,7 @@ from freezegun import freeze_time
 from tenacity import wait_fixed
 
 from waiter import (
+    AsyncWaiter,
     ConfigurationError,
     CreatedResources,
     Outcome,
@@ -294,3 +295,32 @@ def test_a_failed_look_of_status_is_an_error_at_once(cloud: SimulatedCloud) -> N
     cloud.fault(status(403, message="No such right"))
     with Waiter(**cloud.options) as waiter, pytest.raises(Exception, match=r"refuses this.*No such right"):
         waiter.status(task_id)
+
+
+@pytest.mark.parametrize("driver", ["blocking", "awaited"])
+def test_the_limits_of_one_wait(driver: str, cloud: SimulatedCloud) -> None:
+    """They are in place of the waiter's own; what is no limit is named, all at once."""
+    task_id = cloud.add(never_ends(), watched=False)
+
+    def blocking(**limits: Any) -> None:
+        with Waiter(**cloud.options, timeout=60) as waiter:
+            waiter.wait(task_id, **limits)
+
+    def awaited(**limits: Any) -> None:
+        async def wait() -> None:
+            async with AsyncWaiter(**cloud.async_options, timeout=60) as waiter:
+                await waiter.wait(task_id, **limits)
+
+        asyncio.run(wait())
+
+    wait = blocking if driver == "blocking" else awaited
+    with pytest.raises(TaskTimeoutError) as late:
+        wait(timeout=5)
+    assert late.value.waited == 5.0
+    with pytest.raises(TaskStalledError):
+        wait(stall_timeout=timedelta(seconds=20))
+    with pytest.raises(ConfigurationError) as caught:
+        wait(timeout="5m", max_outage=-1)
+    assert len(caught.value.problems) == 2
+    with pytest.raises(TypeError, match="unexpected keyword argument 'price'"):
+        wait(price=1)

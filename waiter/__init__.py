@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from waiter.law import History
     from waiter.outcome import Outcome, ReturnWhen
     from waiter.schedule import Schedule, TimeLeft
-    from waiter.settings import Options
+    from waiter.settings import Limits, Options
     from waiter.task import CreatedResources, Task, TaskState
     from waiter.wait import Waiter, wait_for_task, wait_for_tasks
 
@@ -40,6 +40,7 @@ __all__ = [
     "Event",
     "History",
     "InvalidResponseError",
+    "Limits",
     "Options",
     "Outcome",
     "PermissionDeniedError",

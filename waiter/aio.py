@@ -19,14 +19,16 @@ from waiter.outcome import Outcome, ReturnWhen, Tally
 from waiter.plan import INSTANT, Plan
 from waiter.policy import POLICY
 from waiter.pool import runs_under_asyncio
+from waiter.refs import TaskRef, all_task_ids, task_ids
 from waiter.seat import Seat
-from waiter.settings import Options, TaskRef, all_task_ids, resolve, task_ids
+from waiter.settings import Limits, Options, resolve
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from waiter.api import ActivePage
+    from waiter.settings import Settings
     from waiter.task import Sighting, Task
 
 __all__ = ["AsyncWaiter", "wait_for_task", "wait_for_tasks"]
@@ -67,7 +69,11 @@ class AsyncWaiter(Base):
     def __init__(self, **options: Unpack[Options]) -> None:
         settings = resolve(options)
         super().__init__(settings)
-        self._take_up(AsyncClient(settings))
+        self._take_up(self._connect(settings))
+
+    def _connect(self, settings: Settings) -> AsyncClient:
+        """Give the client; whoever wants to measure it gives one of his own kind."""
+        return AsyncClient(settings)
 
     def _take_up(self, client: AsyncClient | BorrowedClient) -> None:
         self._client = client
@@ -89,9 +95,9 @@ class AsyncWaiter(Base):
             async for batch in batches:
                 yield batch
 
-    async def wait(self, task_id: TaskRef) -> Task:
+    async def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Like Waiter.wait, awaited."""
-        with self._plan(task_id) as plan:
+        with self._plan(task_id, limits) as plan:
             seat = self._crowd.enter(plan) if runs_under_asyncio() else None
             try:
                 return plan.conclude(await self._loop(self._look, plan, seat))

@@ -11,7 +11,8 @@ from waiter.errors import ApiError, ApiUnavailableError, ConfigurationError
 from waiter.history import Histories, shared_histories
 from waiter.pace import ONE_REFUSAL, NoTurnError, Pacer, Turn, shared_pacer
 from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_RETRY_AFTER, Plan
-from waiter.settings import Settings, TaskRef, task_ids
+from waiter.refs import TaskRef, task_ids
+from waiter.settings import Limits, Settings, limited
 
 
 class Base:
@@ -24,12 +25,12 @@ class Base:
         self._histories = histories or (Histories() if is_private else shared_histories(*account))
         self._pacer = pacer or (Pacer() if is_private else shared_pacer(*account))
 
-    def _plan(self, ref: TaskRef) -> Plan:
+    def _plan(self, ref: TaskRef, limits: Limits | None = None) -> Plan:
         ids = task_ids(ref)
         if len(ids) != 1:
             message = f"wait() takes one task, not {len(ids)}: wait_all() takes any number"
             raise ConfigurationError(message)
-        return Plan(ids[0], self._settings, self._histories)
+        return Plan(ids[0], limited(self._settings, limits or {}), self._histories)
 
     def _turns(self, plan: Plan) -> Iterator[float]:
         """The pauses until a request's turn comes; raises NoTurnError or ApiUnavailableError when it comes too late."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from math import inf, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
-from waiter.api import is_task_id
 from waiter.errors import ConfigurationError
 from waiter.key import ApiKey, checked_token, read_token
 from waiter.route import ProxyUrl, certificates_for, checked_base_url, checked_proxy, is_loopback
@@ -40,7 +39,18 @@ _CALLABLES = {
     "clock": "a function that gives seconds",
 }
 
-TaskRef = str | Mapping[str, Any] | Sequence[str]
+
+class Limits(TypedDict, total=False):
+    """What may be said anew for one wait of a waiter; times are seconds or a ``timedelta``, None is for ever.
+
+    - ``timeout``: how long to wait in all.
+    - ``max_outage``: how long failed looks may go on in a row.
+    - ``stall_timeout``: how long the task may show no change at all.
+    """
+
+    timeout: float | timedelta | None
+    max_outage: float | timedelta | None
+    stall_timeout: float | timedelta | None
 
 
 class Options(TypedDict, total=False):
@@ -127,6 +137,20 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
     if problems:
         raise ConfigurationError(*problems)
     return Settings(**settings)
+
+
+def limited(settings: Settings, limits: Limits) -> Settings:
+    """Give the settings with these limits in place of theirs; raises ConfigurationError with every problem in them."""
+    if not limits:
+        return settings
+    problems: list[str] = []
+    if unknown := limits.keys() - Limits.__annotations__.keys():
+        message = f"unexpected keyword argument {', '.join(sorted(map(repr, unknown)))}"
+        raise TypeError(message)
+    seconds = {name: _seconds(name, given, problems) for name, given in limits.items()}
+    if problems:
+        raise ConfigurationError(*problems)
+    return msgspec.structs.replace(settings, **seconds)
 
 
 def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each is of a type of its own
@@ -257,42 +281,3 @@ def _schedule(options: Options, problems: list[str]) -> Schedule | None:
 def command_environment() -> dict[str, str]:
     """Give the environment to the command: ``WAITER_<OPTION>`` for each option, and what tells about its surroundings."""
     return dict(os.environ)
-
-
-def task_ids(ref: TaskRef) -> list[str]:
-    """Give the IDs that are meant by an ID, a list of IDs, or what the API answered to the request that started the work.
-
-    Raises ConfigurationError that names every bad one.
-    """
-    ids = [ref] if isinstance(ref, str) else _tasks_of(ref)
-    problems = [f"not a task ID: {task_id!r}" for task_id in ids if not is_task_id(task_id)]
-    if problems:
-        raise ConfigurationError(*problems)
-    return list(dict.fromkeys(map(str, ids)))
-
-
-def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
-    """Give the IDs that are meant by several IDs or answers, each once; raises ConfigurationError that names every bad one."""
-    ids: list[str] = []
-    problems: list[str] = []
-    # One ID is iterable too: each of its letters could be an ID. So is an answer of the official SDK: it gives its fields.
-    is_one = isinstance(refs, str | Mapping) or hasattr(refs, "tasks") or not isinstance(refs, Iterable)
-    for ref in [cast("TaskRef", refs)] if is_one else refs:
-        try:
-            ids += task_ids(ref)
-        except ConfigurationError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigurationError(*problems)
-    return list(dict.fromkeys(ids))
-
-
-def _tasks_of(answer: object) -> list[Any]:
-    if isinstance(answer, list | tuple):
-        return list(answer)
-    # The official SDK gives the answer as an object with the same attribute.
-    tasks = answer.get("tasks") if isinstance(answer, Mapping) else getattr(answer, "tasks", None)
-    if isinstance(tasks, list | tuple):
-        return list(tasks)
-    message = f"neither a task ID nor an answer with a list of tasks: {type(answer).__name__}"
-    raise ConfigurationError(message)

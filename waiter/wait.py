@@ -15,7 +15,8 @@ from waiter.history import LISTED
 from waiter.outcome import Outcome, ReturnWhen, Tally
 from waiter.plan import REQUEST_TIMEOUT, Plan, note_interruption
 from waiter.policy import POLICY
-from waiter.settings import Options, TaskRef, all_task_ids, resolve, task_ids
+from waiter.refs import TaskRef, all_task_ids, task_ids
+from waiter.settings import Limits, Options, resolve
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class Waiter(Base):
         self._client = Client(self._settings)
         self._sleep = self._settings.sleep or Retrying().sleep
 
-    def wait(self, task_id: TaskRef) -> Task:
+    def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Wait until the task is FINISHED and give it as it ended, with its ``created_resources``.
+
+        The ``limits`` are those of this wait alone: ``timeout``, ``max_outage`` and ``stall_timeout``.
 
         Raises TaskError when it ended in ERROR, TaskTimeoutError, TaskStalledError, or the ApiError that ended the wait.
         """
-        with self._plan(task_id) as plan:
+        with self._plan(task_id, limits) as plan:
             return plan.conclude(Retrying(**POLICY, sleep=self._sleep)(self._look, plan))
 
     def _look(self, plan: Plan) -> Sighting:

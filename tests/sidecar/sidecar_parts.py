@@ -74,7 +74,8 @@ class Puppet:
         self.asked: list[str] = []
         self._ends: dict[str, asyncio.Future[Task]] = {}
 
-    async def wait(self, task_id: str) -> Task:
+    async def wait(self, task_id: str, /, *, timeout: float) -> Task:  # noqa: ASYNC109 - as it is there
+        assert timeout > 0
         self.asked.append(task_id)
         self._ends[task_id] = asyncio.get_running_loop().create_future()
         return await self._ends[task_id]

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from waiter.errors import ConfigurationError
-from waiter.settings import task_ids
+from waiter.refs import task_ids
 from waiter.sidecar.guard import Guard, RefusedError, Slots, Token, read_body, refused
 from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait

@@ -1,4 +1,4 @@
-"""The one waiter on which all waits of the sidecar go on: the library's own, with a deadline for each."""
+"""The one waiter on which all waits of the sidecar go on: the library's own, with its requests measured."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
-import msgspec
-
 from waiter.aio import AsyncWaiter
 from waiter.client import AsyncClient
-from waiter.plan import Plan
-from waiter.settings import Options, Settings, TaskRef
+from waiter.settings import Options, Settings
 
 if TYPE_CHECKING:
     from waiter.api import Answer
@@ -38,19 +35,16 @@ class MeasuredClient(AsyncClient):
 
 
 class Looks(AsyncWaiter):
-    """Like AsyncWaiter; ``seconds_left`` says how long a wait may go on, which may have begun before a restart."""
+    """Like AsyncWaiter; ``measure`` is told of each request."""
 
-    def __init__(self, measure: Measure, seconds_left: Callable[[str], float], **options: Unpack[Options]) -> None:
+    def __init__(self, measure: Measure, **options: Unpack[Options]) -> None:
+        self._measure = measure
         super().__init__(**options)
-        self._client = MeasuredClient(self._settings, measure)
-        self._seconds_left = seconds_left
 
     @property
     def timeout(self) -> float:
         """How long a wait may take, in seconds."""
         return self._settings.timeout
 
-    def _plan(self, ref: TaskRef) -> Plan:
-        plan = super()._plan(ref)
-        settings = msgspec.structs.replace(self._settings, timeout=self._seconds_left(plan.task_id))
-        return Plan(plan.task_id, settings, self._histories)
+    def _connect(self, settings: Settings) -> AsyncClient:
+        return MeasuredClient(settings, self._measure)

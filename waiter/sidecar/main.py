@@ -51,7 +51,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                 Listener(Probes(metrics, given.is_ready).app(), probes),
             ]
             told: Options = {**options.wait, "on_event": service.hear}
-            async with Looks(metrics.polled, service.seconds_left, **told) as looks:
+            async with Looks(metrics.polled, **told) as looks:
                 await service.start(looks)
                 announce("control on {}, probes on {}".format(*(listener.url for listener in listeners)))
                 try:

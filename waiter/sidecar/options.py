@@ -8,7 +8,8 @@ from typing import NamedTuple, cast
 
 from waiter.errors import ConfigurationError
 from waiter.process.arguments import waiter_options
-from waiter.settings import Options, resolve, task_ids
+from waiter.refs import task_ids
+from waiter.settings import Options, resolve
 from waiter.sidecar.address import Address
 from waiter.sidecar.guard import Token
 

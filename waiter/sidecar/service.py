@@ -37,8 +37,8 @@ class Awaits(Protocol):
     def timeout(self) -> float:
         """How long a wait may take from its acceptance, in seconds."""
 
-    async def wait(self, task_id: str, /) -> Task:
-        """Wait until a task is FINISHED."""
+    async def wait(self, task_id: str, /, *, timeout: float) -> Task:  # noqa: ASYNC109 - it is the waiter's
+        """Wait until a task is FINISHED, at most so many seconds."""
 
 
 class TooManyError(WaiterError):
@@ -186,7 +186,7 @@ class Service:
 
     async def _see_to(self, wait_id: str) -> None:
         try:
-            task = await self._awaits.wait(wait_id)
+            task = await self._awaits.wait(wait_id, timeout=self.seconds_left(wait_id))
         except WaiterError as error:
             await self._end(wait_id, status_of(error), str(error))
         except Exception as error:  # noqa: BLE001 - whoever asked for the wait is told, and the others go on
