@@ -69,6 +69,22 @@ def test_it_saves_requests(cloud: SimulatedCloud) -> None:
     assert cloud.clock() < 640
 
 
+def test_waits_that_begin_one_by_one(cloud: SimulatedCloud) -> None:
+    """A listing stands for them as soon as they are many."""
+    ids = [cloud.add(finishes(600)) for _ in range(60)]
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options, learn=False) as waiter:
+            waits = []
+            for one in ids:
+                waits.append(asyncio.ensure_future(waiter.wait(one)))
+                await cloud.async_sleep(0.5)
+            await asyncio.gather(*waits)
+
+    asyncio.run(main())
+    assert singles(cloud) + len(listings(cloud)) < 700
+
+
 def test_a_few_look_for_themselves(cloud: SimulatedCloud) -> None:
     """Ten tasks cost less than a listing."""
     wait_all(cloud, [cloud.add(finishes(30)) for _ in range(10)])

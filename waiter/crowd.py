@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TASK = 1000.0
 # Listings may lag behind the tasks' own endpoint by so much.
 LAG = 10.0
-PATIENCE = 30.0
+PATIENCE = 10.0
 RECONSIDERED = 1.0
 # A listing in which nobody can trust is left alone for so long, four times longer each time.
 LEFT_ALONE = 5.0
@@ -108,20 +108,17 @@ class Crowd:
         """Wait for a listing, if so many want to know of their tasks at once that there may be one."""
         if len(self._seats) <= PAGE:
             return
+        if not self._is_listing:
+            self._lister = asyncio.create_task(self._keep_listing())
         self._wanting.add(seat)
         try:
             await asyncio.sleep(0)  # until all who start together are here
             if len(self._wanting) > PAGE:
-                self._attend()
+                self._bell.wake()
                 await seat.rest_for_news(seat.plan.request_timeout)
         finally:
             seat.stop()
             self._wanting.discard(seat)
-
-    def _attend(self) -> None:
-        if not self._is_listing:
-            self._lister = asyncio.create_task(self._keep_listing())
-        self._bell.wake()
 
     async def close(self) -> None:
         """End the listings."""
@@ -144,10 +141,10 @@ class Crowd:
                 if due - now < INSTANT or self._is_wanted(now):
                     await self._list()
                     due = self._due()
-                    continue
-                self._let_go()
-                await self._bell.rest(RECONSIDERED if due == inf else due - now)
-                due = self._due() if due == inf else due
+                else:
+                    self._let_go()
+                    await self._bell.rest(RECONSIDERED if due == inf else due - now)
+                    due = self._due() if due == inf else due
         finally:
             self._recall()
             self._let_go()
