@@ -85,6 +85,24 @@ def test_waits_that_begin_one_by_one(cloud: SimulatedCloud) -> None:
     assert singles(cloud) + len(listings(cloud)) < 700
 
 
+def test_the_few_that_are_left_look_for_themselves(cloud: SimulatedCloud) -> None:
+    """Listings stood for them as long as there were others."""
+    ids = [cloud.add(never_ends(), watched=False) for _ in range(60)]
+    last = cloud.add(finishes(200))
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options, learn=False) as waiter:
+            others = [asyncio.ensure_future(waiter.wait(one)) for one in ids]
+            waiting = asyncio.ensure_future(waiter.wait(last))
+            await cloud.async_sleep(100)
+            for one in others:
+                one.cancel()
+            await waiting
+
+    asyncio.run(main())
+    assert 200 <= cloud.clock() < 230
+
+
 def test_a_few_look_for_themselves(cloud: SimulatedCloud) -> None:
     """Ten tasks cost less than a listing."""
     wait_all(cloud, [cloud.add(finishes(30)) for _ in range(10)])
@@ -211,6 +229,14 @@ def test_a_listing_that_fails(cloud: SimulatedCloud, fault: Fault) -> None:
     assert sorted(outcome.task_id for outcome in outcomes) == sorted(ids)
     assert {type(outcome.error) for outcome in outcomes} == {type(None), TaskError}
     assert cloud.clock() < 100
+
+
+def test_a_listing_is_forgiven(cloud: SimulatedCloud) -> None:
+    """What failed for a time, and went well for longer, is not left alone for long when it fails once more."""
+    for began, seconds in ((0, 100), (400, 12)):
+        cloud.outage(began, seconds, status(500), on="listing")
+    wait_all(cloud, [cloud.add(finishes(470)) for _ in range(40)], learn=False)
+    assert [at for at in listings(cloud) if 412 < at < 460]
 
 
 @pytest.mark.parametrize("counts", [False, True])
