@@ -21,7 +21,7 @@ with Waiter(base_url=url, api_key=key, learn=False) as waiter:
     if call == "wait":
         waiter.wait(ids[0])
     else:
-        getattr(waiter, call)(ids)
+        list(getattr(waiter, call)(ids))
 """
 
 
@@ -38,6 +38,7 @@ def served() -> Iterator[tuple[SimulatedCloud, str]]:
     [
         ("wait", "the wait for task t-0 was interrupted; the task goes on"),
         ("wait_all", "the wait for 3 tasks was interrupted; the tasks go on"),
+        ("as_completed", "the wait for 3 tasks was interrupted; the tasks go on"),
     ],
 )
 def test_ctrl_c_ends_it_at_once(served: tuple[SimulatedCloud, str], call: str, note: str, hangs: bool) -> None:

@@ -75,12 +75,8 @@ class Waiter(Base):
         """
         tally = Tally(all_task_ids(task_ids), return_when)
         with closing(self._outcomes(tally.task_ids)) as batches:
-            try:
-                while not tally.is_over:
-                    tally.add(next(batches))
-            except BaseException as error:
-                note_interruption(error, f"the wait for {len(tally.task_ids)} tasks was interrupted; the tasks go on")
-                raise
+            while not tally.is_over:
+                tally.add(next(batches))
         return tally.result()
 
     def as_completed(self, task_ids: Iterable[TaskRef] | TaskRef) -> Iterator[Outcome]:
@@ -97,7 +93,11 @@ class Waiter(Base):
             from waiter.aio import AsyncWaiter  # noqa: PLC0415
             from waiter.many import in_background  # noqa: PLC0415
 
-            yield from in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
+            try:
+                yield from in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
+            except BaseException as error:
+                note_interruption(error, f"the wait for {len(ids)} tasks was interrupted; the tasks go on")
+                raise
             return
         for task_id in ids:
             try:
