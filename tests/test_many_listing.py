@@ -104,9 +104,75 @@ def test_the_few_that_are_left_look_for_themselves(cloud: SimulatedCloud) -> Non
 
 
 def test_a_few_look_for_themselves(cloud: SimulatedCloud) -> None:
-    """Ten tasks cost less than a listing."""
-    wait_all(cloud, [cloud.add(finishes(30)) for _ in range(10)])
+    """Ten tasks cost less than a listing, and nobody thinks about one."""
+    ids = [cloud.add(finishes(30)) for _ in range(10)]
+
+    async def main() -> bool:
+        async with AsyncWaiter(**cloud.async_options) as waiter:
+            await waiter.wait_all(ids)
+            return waiter._crowd._lister is None
+
+    assert asyncio.run(main())
     assert listings(cloud) == []
+
+
+def test_who_come_together_do_not_wait_for_the_next_listing(cloud: SimulatedCloud) -> None:
+    """One is made for them, or they look for themselves, however long the pause between two would be."""
+    early, late = ([cloud.add(finishes(900)) for _ in range(60)] for _ in range(2))
+    seen: dict[str, float] = {}
+
+    async def main() -> None:
+        options: Any = {"on_event": lambda event: seen.setdefault(event.task_id, cloud.clock()), "learn": False}
+        async with AsyncWaiter(**cloud.async_options, **options) as waiter:
+            waits = [asyncio.ensure_future(waiter.wait(one)) for one in early]
+            await cloud.async_sleep(600.4)
+            waits += [asyncio.ensure_future(waiter.wait(one)) for one in late]
+            await asyncio.gather(*waits)
+
+    asyncio.run(main())
+    assert max(seen[one] for one in late) < 602
+
+
+def test_listings_are_rarer_for_old_tasks(cloud: SimulatedCloud) -> None:
+    """As single looks are."""
+    wait_all(cloud, [cloud.add(finishes(3000)) for _ in range(40)], learn=False)
+    young, old = (sum(began < at < began + 600 for at in listings(cloud)) for began in (200, 2200))
+    assert young > 1.3 * old
+
+
+def test_large_tasks_are_not_listed() -> None:
+    """Their bytes cost as much as single looks."""
+    cloud = check(lambda results: [{**one, "data": "x" * 20_000} for one in results])
+    assert len(listings(cloud)) <= 3
+
+
+def test_who_comes_alone_does_not_wait_for_a_listing() -> None:
+    """While a slow one is on its way, a first look is a single one."""
+    cloud = SimulatedCloud.virtual(latency=3)
+    ids = [cloud.add(finishes(30)) for _ in range(60)]
+    late = cloud.add(finishes(30))
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options, learn=False) as waiter:
+            waiting = asyncio.ensure_future(waiter.wait_all(ids))
+            await cloud.async_sleep(1)
+            await waiter.wait(late)
+            await waiting
+
+    asyncio.run(main())
+    assert next(request.at for request in cloud.requests if request.task_id == late) < 1.1
+
+
+def test_ends_are_not_remembered_for_ever(cloud: SimulatedCloud) -> None:
+    """A waiter may live for weeks."""
+    ids = [cloud.add(finishes(100 + 40 * place)) for place in range(100)]
+
+    async def main() -> int:
+        async with AsyncWaiter(**cloud.async_options, learn=False) as waiter:
+            await asyncio.gather(*map(waiter.wait, ids))
+            return len(waiter._crowd._ended)
+
+    assert 5 < asyncio.run(main()) < 40
 
 
 def test_an_account_with_too_many_other_tasks(cloud: SimulatedCloud) -> None:

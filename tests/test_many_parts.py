@@ -87,10 +87,13 @@ def test_a_slow_page_is_no_news() -> None:
         missed = [seat.is_missed(at, is_whole=True) for at in (began, clock())]
         seat.tell(b"{}", began)
         heard.append(seat.is_resting)
+        seat.wake()
+        seat.tell(b"{}", clock())
+        heard.append(seat.news is None)
         seat.stop()
         return heard + missed
 
-    assert asyncio.run(main()) == [False, True, True, False, True]
+    assert asyncio.run(main()) == [False, True, True, True, False, True]
 
 
 def test_what_listings_show_is_put_off() -> None:

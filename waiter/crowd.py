@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 TASK = 1000.0
 # Listings may lag behind the tasks' own endpoint by so much.
 LAG = 10.0
+# A listing that is stuck is found out by an end within so many seconds.
+REMEMBERED = 600.0
 PATIENCE = 10.0
 RECONSIDERED = 1.0
 # A listing in which nobody can trust is left alone for so long, four times longer each time.
@@ -149,7 +151,6 @@ class Crowd:
             self._recall()
             self._let_go()
             self._bell.stop()
-            self._ended.clear()
 
     async def _gather(self) -> None:
         """Let all come in who want to know now; thousands start in more than one turn of the loop."""
@@ -189,7 +190,17 @@ class Crowd:
         return cost_of(len(self._seats) + self._others, self._task_size)
 
     async def _list(self) -> None:
+        """Make a listing for those who want to know now; who comes too late for it may want the next."""
+        asking, self._wanting = self._wanting, set()
+        try:
+            await self._list_for_all()
+        finally:
+            for seat in asking:  # whoever has not been told by now looks for himself
+                seat.wake()
+
+    async def _list_for_all(self) -> None:
         began = self._listed_at = self._clock()
+        self._ended = {key: ended_at for key, ended_at in self._ended.items() if ended_at > began - REMEMBERED}
         self._faults = self._faults if self._is_bad else max(0, self._faults - 1)
         self._is_bad, self._misled = False, 0
         try:
@@ -223,7 +234,6 @@ class Crowd:
             if not page.tasks or self._cost() >= len(self._seats):
                 self._leave_alone()
                 return False
-            limit = FULL_PAGE
 
     def _news(self, page: ActivePage, began: float) -> News:
         """Let the seats take note of a page, and give those for which there is news on it."""
