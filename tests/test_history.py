@@ -10,8 +10,10 @@ import pytest
 from drivers import Driver
 from tenacity import wait_fixed
 
-from waiter import History, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
+from waiter import History, Schedule, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
 from waiter.history import Histories, read_history, shared_histories
+from waiter.plan import Plan
+from waiter.settings import resolve
 from waiter.task import Sighting
 from waiter.testing import Fault, SimulatedCloud, empty, ended, finishes, html, status, truncated, wrong_types
 
@@ -241,3 +243,15 @@ def test_a_finished_task_needs_no_history() -> None:
     cloud = cloud_with_past(60.0)
     wait_for_task(cloud.add(ended(task_type="create_k8s_cluster_v2"), watched=False), **cloud.options)
     assert listings(cloud) == 0
+
+
+def test_who_rests_for_long_hears_of_what_others_learned() -> None:
+    """The gap by now is that of the task's age by now, with the past that another wait has asked for."""
+    now = [0.0]
+    histories, settings = Histories(), resolve({"api_key": "k", "learn": True, "clock": lambda: now[0]})
+    plan, task = Plan("t-1", settings, histories), Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm")
+    plan.saw(Sighting(task, 10.0))
+    now[0] = 20.0
+    histories.keep(task, history := History([40.0] * 20), now=now[0])
+    assert plan.gap_by_now(99.0) == pytest.approx(Schedule(history=history).gap(30.0), rel=0.11)
+    assert Schedule(history=history).gap(30.0) > 1.3 * Schedule().gap(30.0)

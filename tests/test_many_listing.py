@@ -16,7 +16,7 @@ from waiter import AsyncWaiter, Outcome, TaskError, TaskTimeoutError
 from waiter.testing import SimulatedCloud, drip, fails, finishes, html, never_ends, says, status, truncated, wrong_types
 from waiter.testing.faults import Fault
 from waiter.testing.script import Phase, Script
-from waiter.toll import cost_of
+from waiter.toll import cost_of, period_of
 
 LISTING = "/cloud/v1/tasks?"
 
@@ -374,7 +374,8 @@ def test_who_comes_too_late_for_a_listing() -> None:
 
 
 def test_what_a_listing_costs() -> None:
-    """A page is ten looks, and a task in it what its bytes are worth."""
+    """A page is ten looks, and a task in it what its bytes are worth; no gap is so short that listings follow at once."""
+    assert [round(period_of([gap] * 100, 25), 9) for gap in (40, 0.01)] == [20, 0.2]
     assert [cost_of(tasks, 1000) for tasks in (0, 10, 1000, 1001)] == [10, 15, 510, 520.5]
 
 

@@ -96,23 +96,25 @@ def test_a_slow_page_is_no_news() -> None:
     assert asyncio.run(main()) == [False, True, True, True, False, True]
 
 
-def test_what_listings_show_is_put_off() -> None:
+def test_what_listings_show_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait rests for as long as listings show its task, up to its deadline, and goes on when they end."""
     now = [100.0]
 
     async def main() -> list[float]:
         seat = Seat(plan_of("RUNNING", until=150.0), None, lambda: now[0])
-        rest = asyncio.ensure_future(seat.sleep(20))
+        seat.sleep(20)
         rests = [seat.more()]
         seat.is_shown(Active("t-0", "RUNNING"), 115.0)
         now[0] = 120.0
         rests.append(seat.more())
-        now[0] = 135.0
-        seat.recall()
-        await asyncio.wait_for(rest, 5)
+        with monkeypatch.context() as patch:
+            patch.setattr(Seat, "reset", lambda _, seconds: rests.append(seconds))
+            for now[0] in (125.0, 126.0):
+                seat.recall()
+        seat.stop()
         return rests
 
-    assert asyncio.run(main()) == [0.0, 30.0]
+    assert asyncio.run(main()) == [0.0, 30.0, 10.0]
 
 
 Looks = tuple[Crowd, list[asyncio.Task[Any]], list[str]]

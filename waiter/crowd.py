@@ -166,7 +166,7 @@ class Crowd:
         """When the next listing is due; when single looks are better, never, and every wait goes back to its own."""
         period = inf
         if self._clock() >= self._shut_until:
-            period = period_of((seat.gap for seat in self._all() if seat.is_stood_for), self._cost())
+            period = period_of((seat.gap for seat in self._all() if seat.gap > 0), self._cost())
         if period == inf:
             self._recall()
             return inf

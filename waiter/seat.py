@@ -31,11 +31,6 @@ class Seat(Alarm):
         self.wants = False
         self._clock = clock
 
-    @property
-    def is_stood_for(self) -> bool:
-        """Whether listings can stand for its looks."""
-        return self.gap > 0 and self.is_resting
-
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Sleep until a look of its own is due, and on for as long as listings show the task."""
         self.rests_since = self._gap_of = self._clock()
@@ -76,7 +71,7 @@ class Seat(Alarm):
 
     def is_missed(self, began: float, *, is_whole: bool) -> bool:
         """Whether a listing begun then should have shown its task."""
-        return began >= self.rests_since and (self.wants or (is_whole and self.is_stood_for))
+        return began >= self.rests_since and (self.wants or (is_whole and self.gap > 0))
 
     def tell(self, news: bytes, began: float) -> None:
         """Wake the wait with what a listing begun then has shown of its task, or MISSING."""
@@ -85,8 +80,8 @@ class Seat(Alarm):
             self.wake()
 
     def check(self) -> None:
-        """Let the wait look for itself, unless it does or waits for a listing."""
-        if self.is_stood_for:
+        """Let the wait look for itself, unless it waits for a listing."""
+        if not self.wants:
             self.wake()
 
     def take(self, read: Callable[[bytes], Sighting]) -> tuple[bool, Sighting | None]:
