@@ -61,6 +61,26 @@ def test_a_rest_that_gets_longer() -> None:
     assert more == []
 
 
+def test_a_timer_that_is_late() -> None:
+    """Nobody rests any more, and nobody is asked whether to."""
+    asked: list[Alarm] = []
+
+    class Asked(Alarm):
+        def more(self) -> float:
+            asked.append(self)
+            return 0.0
+
+    async def main() -> None:
+        alarm = Asked(None)
+        rest = alarm.rest(0)
+        alarm.wake()
+        await rest
+        await asyncio.sleep(0.005)
+
+    asyncio.run(main())
+    assert asked == []
+
+
 def test_a_sleep_that_fails() -> None:
     """Its error is the sleeper's."""
 
