@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 import pytest
 from tenacity import wait_fixed
 
-from waiter import AsyncWaiter, Outcome, TaskError, TaskTimeoutError
+from waiter import AsyncWaiter, Outcome, TaskError, TasksError, TaskTimeoutError
 from waiter.testing import SimulatedCloud, drip, fails, finishes, html, never_ends, says, status, truncated, wrong_types
 from waiter.testing.faults import Fault
 from waiter.testing.script import Phase, Script
@@ -278,6 +279,7 @@ FAULTS = [
     status(429, 5),
     html(200),
     says({"count": "x"}),
+    says({"count": 10**400, "results": []}),
     says([]),
     truncated(),
     wrong_types(),
@@ -337,6 +339,36 @@ def test_a_listing_that_is_stuck() -> None:
         return kept
 
     check(stuck)
+
+
+def test_a_row_that_is_stuck() -> None:
+    """One row of the listing has missed the end of its task: it is found out as soon as it is that wait's turn."""
+    cloud = SimulatedCloud.virtual()
+    ids = [cloud.add(never_ends(), watched=False) for _ in range(50)] + [cloud.add(finishes(60), task_id="stale")]
+    row: list[Any] = []
+
+    def stale(results: list[Any]) -> list[Any]:
+        row[:] = row or [one for one in results if one["id"] == "stale"]
+        return [*(one for one in results if one["id"] != "stale"), *row]
+
+    async def main() -> float:
+        async with AsyncWaiter(**cloud.async_options | distorted(cloud, stale), learn=False) as waiter:
+            await waiter.wait_all(ids, return_when="FIRST_COMPLETED")
+            return cloud.clock()
+
+    assert asyncio.run(main()) < 600
+
+
+def test_listings_leave_half_of_the_budget(cloud: SimulatedCloud) -> None:
+    """However small it is."""
+    with contextlib.suppress(TasksError):
+        asyncio.run(within(cloud, [cloud.add(never_ends(), watched=False) for _ in range(100)], timeout=300, max_rps=0.2))
+    assert 10 < len(listings(cloud)) <= 31
+
+
+async def within(cloud: SimulatedCloud, ids: list[str], **options: Any) -> None:
+    async with AsyncWaiter(**cloud.async_options, learn=False, **options) as waiter:
+        await waiter.wait_all(ids)
 
 
 def test_a_task_that_cannot_be_read_in_the_listing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -151,7 +152,7 @@ def looks_of(count: int, listing: Callable[..., Any]) -> Looks:
     def read(body: bytes) -> Sighting:
         return Sighting(decode_task(body))
 
-    crowd = Crowd(listing, None, asyncio.get_running_loop().time)
+    crowd = Crowd(listing, None, asyncio.get_running_loop().time, max_rps=100.0)
     plans: Any = [
         SimpleNamespace(task_id=f"t-{place}", task=None, time_left=60.0, request_timeout=60.0) for place in range(count)
     ]
@@ -225,6 +226,17 @@ def test_what_cannot_be_read_is_not_taken() -> None:
     seat = Seat(plan_of("RUNNING"), None, lambda: 0.0)
     seat.news = b"{"
     assert [seat.take(read), seat.take(read)] == [(True, None), (False, None)]
+
+
+@pytest.mark.parametrize(("second", "is_news"), [(0, False), (1, True)])
+def test_what_changed_in_the_same_second_is_no_news(second: int, is_news: bool) -> None:
+    """The listing may be older than what the wait has seen itself."""
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    known = Task(id="t-0", state=TaskState.RUNNING, detailed_state="B", updated_on=at)
+    seat = Seat(SimpleNamespace(task_id="t-0", task=known), None, lambda: 0.0)  # type: ignore[arg-type]
+    seat.news = b"{}"
+    shown = Sighting(msgspec.structs.replace(known, detailed_state="A", updated_on=at + timedelta(seconds=second)))
+    assert seat.take(lambda _: shown) == (True, shown if is_news else None)
 
 
 def test_a_blocking_crowd(cloud: SimulatedCloud) -> None:

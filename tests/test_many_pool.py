@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import struct
-from collections.abc import AsyncIterator, Sequence
+import warnings
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -14,6 +17,8 @@ import pytest
 from waiter import AsyncWaiter, InvalidResponseError
 from waiter import pool as pool_room
 from waiter.pool import ConnectError, Pool, ReadError, RemoteProtocolError, Server
+from waiter.testing import SimulatedCloud, ended
+from waiter.wire import LARGEST_BODY
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -99,8 +104,10 @@ def test_a_connection_is_kept() -> None:
         ([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\no", b"k", None], (200, b"ok")),
         ([b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n"], (404, b"")),
         ([b"HTTP/1.1 204 No Content\r\n\r\n"], (204, b"")),
+        ([OK + OK], (200, b"ok")),
+        ([OK + b"junk"], (200, b"ok")),
     ],
-    ids=["announced", "chunked", "until the end", "old", "empty"],
+    ids=["announced", "chunked", "until the end", "old", "empty", "two", "junk behind"],
 )
 def test_an_answer(pieces: list[bytes | None], answer: tuple[int, bytes]) -> None:
     """Every way to say where an answer ends; the next request gets its own."""
@@ -114,16 +121,42 @@ def test_an_answer(pieces: list[bytes | None], answer: tuple[int, bytes]) -> Non
         ([b"HTTP/1.1 200 OK\r\n", None], "disconnected after 17 bytes"),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", None], "disconnected after 40 bytes"),
         ([b"220 smtp.example ESMTP\r\n"], "Expected HTTP/"),
-        ([OK + OK], "on_message_begin"),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"], "wants another protocol"),
         ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000], "more than 102400 bytes of headers"),
     ],
-    ids=["nothing", "half a head", "half a body", "another protocol", "two answers", "endless head"],
+    ids=["nothing", "half a head", "half a body", "another protocol", "upgrade", "endless head"],
 )
 def test_what_is_no_answer(pieces: list[bytes | None], message: str) -> None:
     """One error, and nothing of it is kept."""
     told = Told(pieces, [OK])
     with pytest.raises(RemoteProtocolError, match=message):
         ask(told)
+
+
+def test_trailers_are_no_headers() -> None:
+    """What comes behind the body says nothing of how to read it."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Encoding: gzip\r\n\r\n"
+
+    async def main() -> list[str]:
+        async with Told([chunked]).pool() as pool:
+            _, headers = await pool.get("/path", {}, lambda _: None)
+            return [name for name, _ in headers]
+
+    assert asyncio.run(main()) == ["Transfer-Encoding"]
+
+
+def test_another_event_loop() -> None:
+    """A connection belongs to the loop that opened it; another loop opens its own."""
+    cloud = SimulatedCloud()
+    task_id = cloud.add(ended())
+    with cloud.serve() as url:
+        waiter = AsyncWaiter(api_key=cloud.api_key, base_url=url, learn=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # the first loop has left its connection open
+            states = [str(asyncio.run(waiter.wait(task_id)).state) for _ in range(2)]
+            asyncio.run(waiter.close())
+            gc.collect()
+    assert states == ["FINISHED"] * 2
 
 
 def test_a_kept_connection_that_was_closed() -> None:
@@ -165,21 +198,35 @@ def test_old_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(main()) == (9, 1)
 
 
-@pytest.mark.parametrize("task_id", ["t-1", "t-2"])
-def test_a_coding_that_nobody_asked_for(task_id: str) -> None:
-    """Is undone; what cannot be undone is not what the API describes."""
-    packed = gzip.compress(b'{"id": "t-1", "state": "NEW"}') if task_id == "t-1" else b"no gzip"
-    told = Told([b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)])
+def status_of(coding: bytes, body: bytes) -> str:
+    told = Told([b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (coding, len(body), body)])
 
     async def main() -> str:
         async with told.pool() as pool, AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{pool._server.port}") as waiter:
-            return (await waiter.status(task_id)).id
+            return (await waiter.status("t-1")).id
 
-    if task_id == "t-1":
-        assert asyncio.run(main()) == "t-1"
-    else:
-        with pytest.raises(InvalidResponseError, match="not what the API describes: DecodingError"):
-            asyncio.run(main())
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(("coding", "code"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"identity", bytes)])
+def test_a_coding_that_nobody_asked_for(coding: bytes, code: Callable[[bytes], bytes]) -> None:
+    """Is undone."""
+    assert status_of(coding, code(b'{"id": "t-1", "state": "NEW"}')) == "t-1"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "message"),
+    [
+        (b"gzip", b"no gzip", "DecodingError"),
+        (b"br", b"{}", "it is coded as 'br'"),
+        (b"gzip", gzip.compress(b" " * (LARGEST_BODY + 1)), "more than 16777216 bytes"),
+    ],
+    ids=["broken", "unknown", "bomb"],
+)
+def test_a_coding_that_cannot_be_undone(coding: bytes, body: bytes, message: str) -> None:
+    """It is not what the API describes, however small it looks."""
+    with pytest.raises(InvalidResponseError, match=f"not what the API describes: .*{message}"):
+        status_of(coding, body)
 
 
 def test_nobody_listens() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -207,3 +208,19 @@ def test_queueing_up_is_no_absence(cloud: SimulatedCloud) -> None:
     ids = [cloud.add(appears(65, finishes(5))), *(cloud.add(finishes(150)) for _ in range(5))]
     with Waiter(**cloud.options, max_rps=0.1, learn=False) as waiter:
         assert list(waiter.wait_all(ids)) == ids
+
+
+def test_no_pause_is_endless(cloud: SimulatedCloud) -> None:
+    """A budget of next to nothing asks for pauses that no clock can sleep; they are cut into days."""
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+        cloud.options["sleep"](seconds)
+
+    options: Any = {**cloud.options, "sleep": sleep, "max_rps": 1e-12, "timeout": None, "learn": False}
+    with Waiter(**options) as waiter, pytest.raises(KeyboardInterrupt):
+        waiter.wait(cloud.add(never_ends(), watched=False))
+    assert max(slept) == 86_400

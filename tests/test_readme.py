@@ -15,6 +15,7 @@ import pytest
 import waiter
 import waiter.settings
 from waiter import (
+    ApiError,
     ApiUnavailableError,
     AuthenticationError,
     ConfigurationError,
@@ -66,7 +67,7 @@ def test_the_first_screen_says_what_it_does_for_whom() -> None:
 def test_the_table_of_errors_is_whole() -> None:
     """Every error stands in it, with what it carries."""
     named = {name for row in table_after("Errors") for name in errors_of(row)}
-    exported = {name for name in waiter.__all__ if name.endswith("Error")} - {"WaiterError", "ApiError"}
+    exported = {name for name in waiter.__all__ if name.endswith("Error")} - {"WaiterError"}
     assert named == exported
 
 
@@ -78,6 +79,7 @@ ENDS: dict[str, WaiterError] = {
     "PermissionDeniedError": PermissionDeniedError("403"),
     "TaskNotFoundError": TaskNotFoundError("404"),
     "ApiUnavailableError": ApiUnavailableError("503"),
+    "ApiError": ApiError("418"),
     "InvalidResponseError": InvalidResponseError("[]"),
     "TaskStalledError": TaskStalledError(TASK, waited=1),
     "TaskTimeoutError": TaskTimeoutError("t-1", waited=1, last_task=None, last_error=None),
@@ -143,7 +145,7 @@ def test_every_event_that_is_named_is_told() -> None:
 
 def test_the_longest_first_gap() -> None:
     """However wrong the history, the next look at a new task comes in the time that is named."""
-    (seconds,) = re.findall(r"at most (\d+) s for a new task", README)
+    (seconds,) = re.findall(r"at most (\d+) s, and a jitter of a tenth, for a new task", README)
     never = History([86_400.0] * 100)
     assert 0.9 * int(seconds) < Schedule(history=never).gap(0.0) < int(seconds) + 0.5
     assert Schedule(price=0.2 * 100).gap(0.0) == pytest.approx(Schedule(history=never).gap(0.0))

@@ -278,8 +278,10 @@ def test_proxies_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:2")
     assert resolve(Options(api_key=KEY), {}).proxy == "http://proxy:2"
     assert resolve(Options(api_key=KEY, base_url="http://127.0.0.1"), {}).proxy is None
-    monkeypatch.setenv("NO_PROXY", "gcore.com")
+    monkeypatch.setenv("NO_PROXY", "gcore.com,other.example:8443")
     assert resolve(Options(api_key=KEY), {}).proxy is None
+    assert resolve(Options(api_key=KEY, base_url="https://other.example:8443"), {}).proxy is None
+    assert resolve(Options(api_key=KEY, base_url="https://other.example"), {}).proxy == "http://proxy:2"
 
 
 @pytest.fixture

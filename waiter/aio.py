@@ -77,7 +77,7 @@ class AsyncWaiter(Base):
 
     def _take_up(self, client: AsyncClient | BorrowedClient) -> None:
         self._client = client
-        self._crowd = Crowd(self._list, self._settings.sleep, self._settings.clock)
+        self._crowd = Crowd(self._list, self._settings.sleep, self._settings.clock, self._settings.max_rps)
         self._loop = _Loop(self._rest)
         self._sleep: Callable[[float], Awaitable[None]] = self._settings.sleep or _sleep
 

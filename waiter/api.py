@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -24,6 +24,8 @@ _TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 # RFC 9110, 15.5.9 and 15.5.30 and RFC 8470 for 425: each asks to come back later, as every 5xx does.
 _COME_BACK_LATER = {408, 425, 429}
 _LONGEST_QUOTE = 300
+# A listing that counts more of them is wrong.
+MOST_TASKS = 10**9
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -115,7 +117,7 @@ class _Listing(msgspec.Struct):
 
 
 class _Page(msgspec.Struct, gc=False):
-    count: int
+    count: Annotated[int, msgspec.Meta(ge=0, le=MOST_TASKS)]
     results: list[Active]
 
 

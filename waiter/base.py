@@ -10,7 +10,7 @@ from math import inf
 from waiter.errors import ApiError, ApiUnavailableError, ConfigurationError
 from waiter.history import Histories, shared_histories
 from waiter.pace import ONE_REFUSAL, NoTurnError, Pacer, Turn, shared_pacer
-from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_RETRY_AFTER, Plan
+from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_PAUSE, LONGEST_RETRY_AFTER, Plan
 from waiter.refs import TaskRef, task_ids
 from waiter.settings import Limits, Settings, limited
 
@@ -46,7 +46,7 @@ class Base:
                 if left < INSTANT:
                     self._check_last_turn(plan, pause, queued())
                 else:
-                    pause = min(pause, left, self._outage_left(plan, began, queued()))
+                    pause = min(pause, left, self._outage_left(plan, began, queued()), LONGEST_PAUSE)
                 yield pause
             turn.went(now := clock())
         plan.held_back(spent := queued(), now - began - spent)

@@ -15,14 +15,12 @@ from waiter.api import ActivePage, Answer, active_path, past_path, read_active, 
 from waiter.errors import ConfigurationError
 from waiter.server_clock import ServerClock
 from waiter.task import Sighting, Task, decode_task
-from waiter.wire import Auth, Body, faults_of
+from waiter.wire import KEEPALIVE_EXPIRY, Auth, Body, faults_of
 
 if TYPE_CHECKING:
     from waiter.pool import Pool
     from waiter.settings import Settings
 
-# Longer than most gaps between looks, so that they share a connection, and shorter than what balancers allow (60 s is usual).
-KEEPALIVE_EXPIRY = 55.0
 _PORTS = {"http": 80, "https": 443}
 _HEADERS = {"Accept": "application/json", "User-Agent": f"gcore-waiter/{__version__}"}
 

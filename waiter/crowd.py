@@ -3,8 +3,9 @@
 Nothing but a task's own endpoint ends its wait. A listing says "goes on", which counts as a look, or says nothing, which makes
 the wait look for itself; so one that is refused, cut off, torn between two pages or wrong costs requests or time, but no end.
 It may lag, so it is no last look: at its deadline a wait asks the task's own endpoint, and makes do with a listing only if it
-gets no turn in time. That it is not stuck is checked: each listing lets one wait look for itself, and a task that has ended has
-to be gone from those that begin later. One that fails, misleads or is not worth its pages is left alone, for longer each time.
+gets no turn in time. That it is not stuck is checked: each page lets one wait look for itself, in turn, and a task that has
+ended has to be gone from those that begin later. One that fails, misleads or is not worth its pages is left alone, for longer
+each time.
 
 What a listing is worth stands in ``toll``.
 """
@@ -12,9 +13,10 @@ What a listing is worth stands in ``toll``.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterator
+from heapq import nsmallest
 from math import ceil, inf
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from waiter.alarm import Alarm, Sleep
@@ -35,12 +37,13 @@ TASK = 1000.0
 LAG = 10.0
 # A listing that is stuck is found out by an end within so many seconds.
 REMEMBERED = 600.0
-PATIENCE = 10.0
+# Who waits for a first look, and those for whom listings stand, wait no longer for a page.
+PATIENCE = 5.0
 RECONSIDERED = 1.0
 # A listing in which nobody can trust is left alone for so long, four times longer each time.
 LEFT_ALONE = 5.0
 LONGEST_LEFT_ALONE = 600.0
-# So many waits are woken before the loop turns, so that it answers to others while thousands wake.
+# So many waits are started or woken before the loop turns, so that it answers to others meanwhile.
 AT_ONCE = 100
 _ENDED = {"FINISHED", "ERROR"}
 
@@ -57,8 +60,10 @@ class Asks(Protocol):
 class Crowd:
     """All waits of one waiter, and the listings that stand for their looks."""
 
-    def __init__(self, ask: Asks, sleep: Sleep, clock: Callable[[], float]) -> None:
+    def __init__(self, ask: Asks, sleep: Sleep, clock: Callable[[], float], max_rps: float) -> None:
         self._ask = ask
+        # Listings do not queue up behind single looks, so they leave them half of the budget.
+        self._page_takes = 2 / max_rps
         self._sleep = sleep
         self._clock = clock
         self._seats: dict[str, tuple[Seat, ...]] = {}
@@ -170,7 +175,8 @@ class Crowd:
         if period == inf:
             self._recall()
             return inf
-        return self._listed_at + period
+        pages = ceil((len(self._seats) + self._others) / FULL_PAGE)
+        return self._listed_at + max(period, pages * self._page_takes)
 
     def _recall(self) -> None:
         """Let every wait go back to looks of its own."""
@@ -214,8 +220,9 @@ class Crowd:
                 shown.append(seat)
             elif seat.is_missed(began, is_whole=is_whole):
                 missed.append((seat, MISSING))
-        if shown:
-            random.choice(shown).check()  # noqa: S311 - no secret
+        # One for each page, and each in its turn.
+        for seat in nsmallest(ceil(len(shown) / FULL_PAGE), shown, key=attrgetter("rests_since")):
+            seat.check()
         await self._wake(began, missed)
 
     async def _read(self, began: float) -> bool:

@@ -12,14 +12,13 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from waiter.crowd import AT_ONCE
 from waiter.errors import WaiterError
 from waiter.outcome import Outcome
 from waiter.task import Task
 
 T = TypeVar("T")
 Wait = Callable[[str], Coroutine[Any, Any, Task]]
-# So many waits are started before the loop turns, so that it answers to others while thousands start.
-AT_ONCE = 100
 # Whoever was woken takes a few turns of the loop until it sleeps again.
 TURNS = 20
 

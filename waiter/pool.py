@@ -10,17 +10,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import httptools
 
 from waiter.key import SecretBytes
+from waiter.wire import KEEPALIVE_EXPIRY
 
 if TYPE_CHECKING:
     import ssl
 
-# Longer than most gaps between looks, and shorter than what balancers allow (60 s is usual).
-KEEPALIVE_EXPIRY = 55.0
 # Requests in flight are their rate times the round trip: 150 at 2,500 a second and 60 ms.
 MOST_CONNECTIONS = 256
 LARGEST_HEAD = 100 * 1024
@@ -122,11 +122,20 @@ class Pool:
 
 async def _connect(server: Server) -> _Connection:
     connect = asyncio.get_running_loop().create_connection
+    # Whoever is cancelled in a race between addresses leaves sockets behind, so there is none where there is one address.
+    delay = None if _is_address(server.host) else 0.25
     try:
-        _, connection = await connect(_Connection, server.host, server.port, ssl=server.ssl_context, happy_eyeballs_delay=0.25)
+        _, connection = await connect(_Connection, server.host, server.port, ssl=server.ssl_context, happy_eyeballs_delay=delay)
     except OSError as error:
         raise ConnectError(str(error)) from error
     return connection
+
+
+def _is_address(host: str) -> bool:
+    try:
+        return bool(ip_address(host))
+    except ValueError:
+        return False
 
 
 class _StaleError(Exception):
@@ -148,7 +157,7 @@ class _Connection(asyncio.Protocol):
     def is_alive(self) -> bool:
         """Whether an idle connection can be used again."""
         expired = self._idle_since is not None and self._loop.time() - self._idle_since > KEEPALIVE_EXPIRY
-        return not (expired or self._transport.is_closing())
+        return not (expired or self._transport.is_closing()) and self._loop is asyncio.get_running_loop()
 
     async def send(self, request: bytes, add: Callable[[bytes], None]) -> Head:
         """Send a request and read its answer; whatever comes in between closes the connection."""
@@ -163,7 +172,8 @@ class _Connection(asyncio.Protocol):
         return answer.status, answer.headers
 
     def close(self) -> None:
-        self._transport.abort()
+        if not self._loop.is_closed():
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -174,12 +184,19 @@ class _Connection(asyncio.Protocol):
             return
         answer.size += len(data)
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
             answer.check_and_pass_on()
-        except httptools.HttpParserError as error:
-            answer.is_read.set_exception(RemoteProtocolError(str(error)))
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
             answer.is_read.set_exception(error)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.close()
+            if not self._answer.is_complete:  # what comes behind an answer is nobody's
+                upgrades = isinstance(error, httptools.HttpParserUpgrade)
+                raise RemoteProtocolError("the server wants another protocol" if upgrades else str(error)) from error
 
     def connection_lost(self, error: Exception | None) -> None:
         # The parser and its listener hold each other, and collecting such garbage halts a loop with ten thousand waits.
@@ -200,7 +217,8 @@ class _Connection(asyncio.Protocol):
         self._answer.headers.clear()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._answer.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+        if not self._answer.status:  # what comes after the body is no header (RFC 9110, 6.5)
+            self._answer.headers.append((name.decode("latin-1"), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

@@ -9,7 +9,7 @@ Seconds everywhere. Ages are those of the task, not of the wait: a wait that beg
 """
 
 import random
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 import msgspec
 from tenacity import RetryCallState
@@ -27,14 +27,6 @@ need not be looked at after ten seconds. At 300 times, it would cost up to 1% le
 """
 JITTER: Final = 0.1
 """A pause strays from its gap by up to this part. It adds JITTER²/3 to the delay: 0.3%."""
-
-
-class HasAge(Protocol):
-    """The result of a look, which knows how old its task was then."""
-
-    @property
-    def age(self) -> float | None:
-        """Seconds since the task was created, or None if nobody said."""
 
 
 class TimeLeft(msgspec.Struct, frozen=True):

@@ -99,4 +99,5 @@ class Seat(Alarm):
 def _is_older(task: Task, seen: Task | None) -> bool:
     if seen is None or seen.updated_on is None:
         return False
-    return task.updated_on is None or task.updated_on < seen.updated_on
+    # Times may be of whole seconds: what was changed in the same one may be older.
+    return task.updated_on is None or task.updated_on <= seen.updated_on

@@ -65,7 +65,8 @@ class Options(TypedDict, total=False):
     - ``price``: the seconds of delay that one request is worth; 0.2.
     - ``min_interval``: the least time between two looks.
     - ``wait``: a tenacity wait strategy instead of the schedule.
-    - ``max_rps``: the most requests per second, over all waits of the process together; 100.
+    - ``max_rps``: the most requests per second, over all waits of the process together; 100. A waiter with a ``client`` or a
+      ``sleep`` of your own has a budget of its own.
     - ``learn``: whether to ask the API for past durations; True.
     - ``on_event``: called with each :class:`waiter.Event`.
     - ``client``: an httpx client of your own, for proxies, transports or mTLS; it is not closed.
@@ -216,7 +217,7 @@ def _base_url(options: Options, environ: Mapping[str, str], problems: list[str])
 
 def _proxy(base_url: str, problems: list[str]) -> ProxyUrl | None:
     parts = urlsplit(base_url)
-    if not parts.hostname or is_loopback(parts.hostname) or proxy_bypass(parts.hostname):
+    if not parts.hostname or is_loopback(parts.hostname) or proxy_bypass(parts.netloc):
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")

@@ -1,7 +1,8 @@
-"""One exchange over httpx in waiter's terms: the key goes along, the body is bounded, and every fault is one error."""
+"""One exchange in waiter's terms: the key goes along, the body is bounded, and every fault is one error."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ from waiter.errors import ApiUnavailableError, InvalidResponseError
 from waiter.key import ApiKey
 
 LARGEST_BODY = 16 * 2**20
+# Longer than most gaps between looks, so that they share a connection, and shorter than what balancers allow (60 s is usual).
+KEEPALIVE_EXPIRY = 55.0
+_CODINGS = {"gzip", "x-gzip", "deflate"}
 
 
 class Auth(httpx.Auth):
@@ -56,11 +60,22 @@ class Body:
 
     def decoded(self, headers: list[tuple[str, str]]) -> bytes:
         """Give it without its content coding, which a server may use although nobody asked for one; raises httpx's errors."""
-        if any(name.lower() == "content-encoding" for name, _ in headers):
-            coded, self._chunks = bytes(self), []
-            for chunk in httpx.Response(httpx.codes.OK, headers=headers, content=coded).iter_bytes():
-                self.add(chunk)
+        for coding in [value.strip().lower() for name, value in headers if name.lower() == "content-encoding"]:
+            if coding != "identity":
+                coded, self._chunks, self._size = bytes(self), [], 0
+                self.add(_decoded(coded, coding))
         return bytes(self)
+
+
+def _decoded(coded: bytes, coding: str) -> bytes:
+    """Undo a coding, and stop where the body is too large anyway."""
+    if coding not in _CODINGS:
+        message = f"it is coded as {coding!r}, which nobody asked for"
+        raise httpx.DecodingError(message)
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(coded, LARGEST_BODY + 1)
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error)) from error
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def test_arguments_and_pipe_together() -> None:
         (b"\xff\xff", "standard input is not text"),
         (b'{"tasks": [', "standard input is not JSON: Expecting value: line 1 column 12 (char 11)"),
         (b"{}", "standard input has no tasks: it has nothing"),
+        (b'{"tasks": null}', "standard input has no tasks: tasks is no list"),
         (b'{"id": 1, "name": "\\u001b"}', "standard input has no tasks: it has id, name"),
         (
             b'{"exception_class": "QuotaExceeded", "message": "no\\u001b more"}',

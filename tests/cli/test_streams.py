@@ -82,4 +82,4 @@ def test_a_pipe_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     with os.fdopen(writer, "w") as out:
         monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": out}))
         streams.write("a result")
-        voice.complain("too late")
+        voice.inform("too late")

@@ -17,7 +17,7 @@ from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run, Terminal, a_task,
 from waiter import logs
 from waiter.cli import app, follow, progress
 from waiter.cli.board import Board
-from waiter.process import signals, streams
+from waiter.process import signals, streams, voice
 
 
 def objects(err: str) -> list[dict[str, Any]]:
@@ -228,3 +228,17 @@ def test_a_log_is_harmless() -> None:
     structlog.reset_defaults()
     assert len(lines) == 1
     assert r"\x1b[2J\nforged" in lines[0]
+
+
+def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is woken by errors is not woken by how things are."""
+    said: list[str] = []
+    monkeypatch.setattr(voice, "say", said.append)
+    monkeypatch.setattr(voice._Voice, "in_json", True)
+    voice.inform("control on http://127.0.0.1:8080")
+    voice.warn("the result cannot be written")
+    told = [(line["event"], line["level"], line["message"]) for line in map(json.loads, said)]
+    assert told == [
+        ("waiter.told", "info", "control on http://127.0.0.1:8080"),
+        ("waiter.warned", "warning", "the result cannot be written"),
+    ]

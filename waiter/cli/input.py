@@ -78,7 +78,8 @@ def _ids_of(answer: Any) -> list[Any]:  # noqa: ANN401 - whatever JSON holds
     tasks = answer.get("tasks")
     if isinstance(tasks, list):
         return tasks
-    message = f"standard input has no tasks: {_said(answer)}"
+    why = "tasks is no list" if "tasks" in answer else _said(answer)
+    message = f"standard input has no tasks: {why}"
     raise ConfigurationError(message)
 
 

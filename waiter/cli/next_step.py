@@ -38,7 +38,7 @@ def run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
         _heed_pipes()
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - it is what the user wants
     except OSError as error:
-        complain(f"cannot run {safe(command[0])}: {error.strerror}")
+        complain(f"cannot run {safe(command[0])}: {error.strerror}", "command.not_run")
         return NOT_EXECUTABLE
 
 

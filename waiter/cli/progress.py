@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from waiter.process.streams import say
-from waiter.process.voice import complain
+from waiter.process.voice import inform
 from waiter.text import duration, safe
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Lines(Progress):
 
     def _tell(self, text: str) -> None:
         self._spoke_at = self._clock()
-        complain(text)
+        inform(text)
 
 
 class Logged(Lines):

@@ -20,7 +20,7 @@ from waiter.process import signals
 from waiter.process.arguments import given
 from waiter.process.exits import Exit
 from waiter.process.streams import write
-from waiter.process.voice import complain
+from waiter.process.voice import inform
 from waiter.testing import cloud_from_script
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _introduction(connection: Mapping[str, str], script: Mapping[str, Any]) -> s
 
 
 def _until_stopped() -> int:
-    complain("simulating; Ctrl-C ends it")
+    inform("simulating; Ctrl-C ends it")
     try:
         while True:
             threading.Event().wait(LONGEST_NAP)

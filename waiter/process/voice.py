@@ -41,9 +41,19 @@ def line(event: str, text: str, *, level: str = "error", **data: object) -> str:
     return json.dumps({**said, "event": event, "level": level, "timestamp": at}) + "\n"
 
 
-def complain(text: str, event: str = "waiter.warned", **data: Any) -> None:  # noqa: ANN401 - what line() takes
+def complain(text: str, event: str, **data: Any) -> None:  # noqa: ANN401 - what line() takes
     """Say one line under the name of the command."""
     say(line(event, f"waiter: {text}", **data))
+
+
+def warn(text: str) -> None:
+    """Say what somebody ought to know."""
+    complain(text, "waiter.warned", level="warning")
+
+
+def inform(text: str) -> None:
+    """Say how things are."""
+    complain(text, "waiter.told", level="info")
 
 
 def explain(error: WaiterError) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from waiter.process.exits import Exit
-from waiter.process.voice import complain
+from waiter.process.voice import warn
 from waiter.sidecar.model import Status, Wait
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Given:
             if self._file is not None:
                 write_whole(self._file, msgspec.json.encode(result_of(self._service.of_command_line())) + b"\n")
         except OSError as error:
-            complain(f"cannot write the result to {self._file}: {error.strerror}; trying again")
+            warn(f"cannot write the result to {self._file}: {error.strerror}; trying again")
             return False
         return True
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from waiter.process.exits import Exit
 from waiter.process.log import start_log
 from waiter.process.streams import say
-from waiter.process.voice import complain
+from waiter.process.voice import inform, warn
 from waiter.settings import Options
 from waiter.sidecar.control import Control
 from waiter.sidecar.given import Given
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT, and give the exit code; raises ConfigurationError for what cannot work."""
     options = read_options(args)
     start_log(args, say)
-    return asyncio.run(serve(options, announce=complain))
+    return asyncio.run(serve(options, announce=inform))
 
 
 async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -> int:
@@ -39,7 +39,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
         control, probes = (stack.enter_context(address.bind()) for address in (options.listen, options.probe_listen))
         store = Store(options.state_dir)
         if store.damage:
-            complain(store.damage)
+            warn(store.damage)
         stream = Stream(store.bounds()[1])
         waits = {wait.id: wait for wait in store.waits()}
         metrics = Metrics(waits.values)

@@ -190,7 +190,8 @@ class Service:
         except WaiterError as error:
             await self._end(wait_id, status_of(error), str(error))
         except Exception as error:  # noqa: BLE001 - whoever asked for the wait is told, and the others go on
-            complain(f"a fault in waiter ended the wait for task {wait_id}: {error!r}")
+            text = f"a fault in waiter ended the wait for task {wait_id}: {error!r}"
+            complain(text, "waiter.fault", task_id=wait_id, error=repr(error))
             await self._end(wait_id, Status.UNAVAILABLE, f"a fault in waiter: {error!r}")
         else:
             self._take_in(wait_id, task, None)
