@@ -119,6 +119,19 @@ def test_comes_for_a_time(make_cloud: Callable[..., SimulatedCloud], ask: Any) -
     cloud.verify()
 
 
+def test_comes_so_often_from_then_on(make_cloud: Callable[..., SimulatedCloud], ask: Any) -> None:
+    """An outage may be over after so many requests, whenever they come."""
+    cloud = make_cloud()
+    task_id = cloud.add(finishes(4))
+    cloud.outage(1.5, 60, status(503), times=2)
+    shown = []
+    for _ in range(6):
+        shown += statuses(cloud, ask, task_id)
+        cloud.sleep(1)
+    assert shown == [200, 200, 503, 503, 200, 200]
+    cloud.verify()
+
+
 def test_is_missed_when_it_never_comes(cloud: SimulatedCloud, ask: Any) -> None:
     """Verify names the faults that were scripted and not used up."""
     cloud.fault(status(500), times=3)

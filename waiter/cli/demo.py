@@ -59,7 +59,7 @@ and an exit code for each fate. Now with your own account:
 
 def _let_down(cloud: SimulatedCloud) -> str:
     task_id = cloud.add(_GOOD)
-    cloud.outage(1.0, 2.5, status(503), task=task_id)
+    cloud.outage(1.0, 60.0, status(503), times=2, task=task_id)
     return task_id
 
 

@@ -134,19 +134,19 @@ class SimulatedCloud(Stopwatch):
         """
         self._arm(Armed(fault=fault, times=times, task_id=task, on=on))
 
-    def outage(
+    def outage(  # noqa: PLR0913 - what, when and for whom, all but the times by name
         self,
         start: float,
         seconds: float,
         fault: Fault,
         *,
+        times: float = math.inf,
         task: str | None = None,
         on: Target | None = None,
     ) -> None:
-        """Let every request get a fault, from `start` seconds from now on, for so many seconds."""
+        """Let every request, or so many, get a fault, from `start` seconds from now on, for so many seconds."""
         begins = self.elapsed + start / self.speed
         ends = begins + seconds / self.speed
-        times = math.inf
         self._arm(Armed(fault=fault, times=times, task_id=task, on=on, begins=begins, ends=ends))
 
     def _arm(self, armed: Armed) -> None:
