@@ -202,12 +202,13 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 class Process:
-    """A sidecar in a process of its own."""
+    """A sidecar in a process of its own; an eager one looks all the time, and learns nothing."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    def __init__(self, directory: Path, *arguments: str, eager: bool = True) -> None:
         command = [sys.executable, "-m", "waiter", "sidecar", "--state-dir", str(directory)]
-        usual = ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0", "--interval", "0.05", "--no-learn"]
-        self.process = subprocess.Popen([*command, *usual, *arguments], stderr=subprocess.PIPE, text=True)
+        command += ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
+        command += ["--interval", "0.05", "--no-learn"] if eager else []
+        self.process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
         self.said: list[str] = []
         self.control = self.probes = ""
 
@@ -228,8 +229,8 @@ class Process:
 
 
 @contextmanager
-def process(directory: Path, *arguments: str) -> Iterator[Process]:
-    sidecar = Process(directory, *arguments)
+def process(directory: Path, *arguments: str, eager: bool = True) -> Iterator[Process]:
+    sidecar = Process(directory, *arguments, eager=eager)
     try:
         sidecar.come_up()
         yield sidecar

@@ -92,7 +92,7 @@ def browser(chromium: Browser) -> Browser:
 
 @pytest.fixture
 def sidecar(served: SimulatedCloud, tmp_path: Path) -> Iterator[Process]:  # noqa: ARG001 - the environment leads to it
-    with process(tmp_path / "state") as running:
+    with process(tmp_path / "state", eager=False) as running:
         yield running
 
 
