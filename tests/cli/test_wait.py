@@ -321,6 +321,18 @@ def test_the_process_leaves(monkeypatch: pytest.MonkeyPatch, code: int, left: li
     assert (gone, frozen) == (left, [True])
 
 
+@pytest.mark.parametrize(("many", "thresholds"), [(1, [(10_000, 20, 10)]), (2, [])])
+def test_many_tasks_have_garbage_collected_seldom(
+    run: Run, monkeypatch: pytest.MonkeyPatch, many: int, thresholds: list[tuple[int, ...]]
+) -> None:
+    """A few have it collected as always, for the sake of memory."""
+    told: list[tuple[int, ...]] = []
+    monkeypatch.setattr(gc, "set_threshold", lambda *given: told.append(given))
+    monkeypatch.setattr(cli_wait, "MANY", many)
+    assert run("wait", GOOD, EMPTY, "-o", "ids").code == 0
+    assert told == thresholds
+
+
 def test_a_step_loads_nothing_that_it_does_not_need(environ: dict[str, str]) -> None:
     """Every pipeline pays the start, so one finished task takes no event loop, no log, no query and no drawing."""
     code = "import sys; from waiter.cli import main; main(sys.argv[1:]); print(sorted(NEEDLESS & set(sys.modules)))"

@@ -53,16 +53,10 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         parser.error("a command must follow --")
     args.command, args.argv, args.environ = command, rest, environ
     module: Any = import_module(f"waiter.cli.{name}")
-    _collect_seldom()
+    gc.freeze()  # what was imported stays
+    gc.enable()
     with signals.raised():
         return module.run(args)  # type: ignore[no-any-return]
-
-
-def _collect_seldom() -> None:
-    """Have garbage collected again, but seldom: to walk through what ten thousand waits hold takes a tenth of a second."""
-    gc.freeze()  # what was imported stays
-    gc.set_threshold(10_000, 20, 10)
-    gc.enable()
 
 
 def _without_command(argv: Sequence[str]) -> NoReturn:
