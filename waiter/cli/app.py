@@ -53,7 +53,6 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         parser.error("a command must follow --")
     args.command, args.argv, args.environ = command, rest, environ
     module: Any = import_module(f"waiter.cli.{name}")
-    gc.freeze()  # what was imported stays
     gc.enable()
     with signals.raised():
         return module.run(args)  # type: ignore[no-any-return]

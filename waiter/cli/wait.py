@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(*problems)
     if len(ids) > MANY:
         # To walk through what ten thousand waits hold takes a tenth of a second, so garbage is collected seldom.
+        gc.freeze()
         gc.set_threshold(10_000, 20, 10)
     board = Board(ids, time.monotonic())
     code, last_words = _wait(args, waiter, board, inbox) if waiter else (int(Exit.FINISHED), [])
