@@ -13,7 +13,7 @@ What a listing is worth stands in ``toll``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from heapq import nsmallest
 from math import ceil, inf
 from operator import attrgetter
@@ -149,12 +149,12 @@ class Crowd:
                     await self._list()
                     due = self._due()
                 else:
-                    self._let_go()
+                    _let_go(self._wanting)
                     await self._bell.rest(RECONSIDERED if due == inf else due - now)
                     due = self._due() if due == inf else due
         finally:
             self._recall()
-            self._let_go()
+            _let_go(self._wanting)
             self._bell.stop()
 
     async def _gather(self) -> None:
@@ -183,11 +183,6 @@ class Crowd:
         for seat in self._all():
             seat.recall()
 
-    def _let_go(self) -> None:
-        """Let those who want to know look for themselves."""
-        for seat in self._wanting:
-            seat.wake()
-
     def _all(self) -> Iterator[Seat]:
         for seats in self._seats.values():
             yield from seats
@@ -201,8 +196,7 @@ class Crowd:
         try:
             await self._list_for_all()
         finally:
-            for seat in asking:  # whoever has not been told by now looks for himself
-                seat.wake()
+            _let_go(asking)  # those who have not been told by now
 
     async def _list_for_all(self) -> None:
         began = self._listed_at = self._clock()
@@ -280,6 +274,12 @@ class Crowd:
 
 class _StuckError(Exception):
     """A listing shows a task that ended some time ago."""
+
+
+def _let_go(wanting: Iterable[Seat]) -> None:
+    """Let those who want to know look for themselves."""
+    for seat in wanting:
+        seat.wake()
 
 
 def _key_of(task_id: str) -> str:

@@ -113,10 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Settings:
     """Check the options and fill them from the environment; raises ConfigurationError with every problem in it."""
     environ = os.environ if environ is None else environ
-    unknown = options.keys() - Options.__annotations__.keys()
-    if unknown:
-        message = f"unexpected keyword argument {', '.join(sorted(map(repr, unknown)))}"
-        raise TypeError(message)
+    _refuse_unknown(options, Options)
     problems: list[str] = []
     client = _client(options, problems)
     settings: dict[str, Any] = {
@@ -144,14 +141,18 @@ def limited(settings: Settings, limits: Limits) -> Settings:
     """Give the settings with these limits in place of theirs; raises ConfigurationError with every problem in them."""
     if not limits:
         return settings
+    _refuse_unknown(limits, Limits)
     problems: list[str] = []
-    if unknown := limits.keys() - Limits.__annotations__.keys():
-        message = f"unexpected keyword argument {', '.join(sorted(map(repr, unknown)))}"
-        raise TypeError(message)
     seconds = {name: _seconds(name, given, problems) for name, given in limits.items()}
     if problems:
         raise ConfigurationError(*problems)
     return msgspec.structs.replace(settings, **seconds)
+
+
+def _refuse_unknown(given: Mapping[str, object], known: type) -> None:
+    if unknown := given.keys() - known.__annotations__.keys():
+        message = f"unexpected keyword argument {', '.join(sorted(map(repr, unknown)))}"
+        raise TypeError(message)
 
 
 def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each is of a type of its own
