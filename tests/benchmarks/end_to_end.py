@@ -2,9 +2,9 @@
 
     python tests/benchmarks/end_to_end.py [--tasks N] [--speed X]
 
-Tasks of the mix run in waiter's simulated cloud, behind a port of this machine, and a `Waiter` waits for each of them. The
-clocks of the cloud and of the waits go faster than real ones, and all figures are in their seconds. So a request takes long
-there, and the simulation is told how long it took on the mean.
+Tasks of the rough mix run in waiter's simulated cloud, behind a port of this machine, and a `Waiter` waits for each of them.
+The clocks of the cloud and of the waits go faster than real ones, and all figures are in their seconds. So a request takes
+long there, and the simulation is told how long it took on the mean.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
+from laws import ROUGH
 from peers import Peer, pay
 from simulation import Costs, Task, synthetic_tasks
 
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--speed", type=float, default=20, metavar="X", help="seconds in a real one (default %(default)s)")
     options = parser.parse_args()
     random.seed(SEED)
-    drawn = synthetic_tasks(np.random.default_rng(SEED), options.tasks)
+    drawn = synthetic_tasks(np.random.default_rng(SEED), ROUGH, options.tasks)
     tasks = [task for task in drawn if task.duration <= LONGEST]
     random.shuffle(tasks)  # many quick ones at a time would keep the machine busy, and each other waiting
     print(f"{len(tasks)} tasks, mean {np.mean([task.duration for task in tasks]):.1f} s, {options.speed:g} times as fast")

@@ -1,7 +1,14 @@
-"""A synthetic mix of task types: how often each is seen, and how long it takes.
+"""Two synthetic mixes of the same task types: how often each is seen, and how long it takes.
 
-Ranges are those of the public documentation, read as the 10% and 90% points of a law; those of the quick types, which it
-does not name, are guesses. So are the shares: an account that takes down about as much as it puts up.
+Ranges are those of the public documentation; those of the quick types, which it does not name, are guesses. So are the
+shares: an account that takes down about as much as it puts up. Nobody knows the shapes, so there are two readings:
+
+- SMOOTH: two tasks in three are within the range, one in thirty hangs, log-normal otherwise. Of a few simple mixes it is the
+  one on which the form that waiter began with (``published``) saves as much beside the fixed 3 s as it was published with:
+  34% to 37% without history, 61% to 62% with 20 durations and 67% to 68% for the optimum, by the sample, against 35%, 62% and
+  67%. It was chosen by these figures alone, before waiter ran on it.
+- ROUGH: eight in ten within the range, and half of the types with an edge or two humps. There is more to be had by who knows
+  the law, and a law is harder to learn from a few durations.
 """
 
 import math
@@ -19,7 +26,10 @@ Z90 = 1.2816
 
 
 class TaskType(NamedTuple):
-    """One kind of task: its share of the mix, its 10% and 90% points in seconds, its shape."""
+    """One kind of task: its share of the mix, its range in seconds, its shape.
+
+    A shape draws log-durations, which are within ±:data:`Z90` for those within the range.
+    """
 
     name: str
     share: float
@@ -54,10 +64,16 @@ def double(rng: np.random.Generator, count: int) -> Seconds:
 def stuck(rng: np.random.Generator, count: int) -> Seconds:
     """Log-normal, and one task in thirty hangs far beyond the rest."""
     hangs = rng.random(count) < 1 / 30
-    return rng.standard_normal(count) + hangs * rng.uniform(2.0, 5.0, count)
+    return plain(rng, count) + hangs * rng.uniform(2.0, 5.0, count)
 
 
-MIX = (
+def broad(rng: np.random.Generator, count: int) -> Seconds:
+    """Like ``stuck``, but the range is one standard deviation to each side."""
+    hangs = rng.random(count) < 1 / 30
+    return Z90 * plain(rng, count) + hangs * rng.uniform(2.0, 5.0, count)
+
+
+ROUGH = (
     TaskType("update_router", 6, 0.5, 2, plain),
     TaskType("delete_fip", 5, 1, 3, plain),
     TaskType("create_fip", 6, 2, 4.5, plain),
@@ -79,3 +95,4 @@ MIX = (
     TaskType("create_k8s_cluster", 3, 300, 900, double),
     TaskType("create_bare_metal_gpu", 1, 900, 2400, late),
 )
+SMOOTH = tuple(kind._replace(shape=broad) for kind in ROUGH)

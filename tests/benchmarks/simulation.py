@@ -2,12 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from laws import MIX, Seconds
+from laws import Seconds, TaskType
 from numpy.typing import NDArray
 from optimum import POINTS, optimal_looks
 from peers import Peer, pay
@@ -44,7 +44,7 @@ def pay_waiter(tasks: Sequence[Task], prices: Sequence[float], memory: int, erro
     return [np.array(row) for row in rows]
 
 
-def pay_optimum(tasks: Sequence[Task], laws: dict[str, Seconds], price: float) -> Costs:
+def pay_optimum(tasks: Sequence[Task], laws: Mapping[str, Seconds], price: float) -> Costs:
     """What one pays who knows the law of each task type."""
     looks = {name: _going_on(optimal_looks(law, price)) for name, law in laws.items()}
     return np.array([_pay_path(looks[task.name], task.duration) for task in tasks])
@@ -66,27 +66,27 @@ def _going_on(looks: Seconds, growth: float = 1.05) -> Seconds:
     return np.concatenate((looks, looks[-1] * growth ** np.arange(1, 300)))
 
 
-def synthetic_tasks(rng: np.random.Generator, count: int) -> list[Task]:
-    """About so many tasks of the mix, each type by its share, each with a history of its own."""
-    whole = sum(kind.share for kind in MIX)
+def synthetic_tasks(rng: np.random.Generator, mix: Sequence[TaskType], count: int) -> list[Task]:
+    """About so many tasks of a mix, each type by its share, each with a history of its own."""
+    whole = sum(kind.share for kind in mix)
     return [
         Task(kind.name, float(draws[0]), tuple(draws[1:].tolist()))
-        for kind in MIX
+        for kind in mix
         for draws in kind.draw(rng, math.ceil(count * kind.share / whole) * (LONGEST_MEMORY + 1)).reshape(
             -1, LONGEST_MEMORY + 1
         )
     ]
 
 
-def synthetic_laws(rng: np.random.Generator) -> dict[str, Seconds]:
+def synthetic_laws(rng: np.random.Generator, mix: Iterable[TaskType]) -> dict[str, Seconds]:
     """A large sorted sample of each type's law. A small one would show its tail as a few known moments."""
-    return {kind.name: np.sort(kind.draw(rng, 300_000)) for kind in MIX}
+    return {kind.name: np.sort(kind.draw(rng, 300_000)) for kind in mix}
 
 
-def synthetic_law(laws: dict[str, Seconds]) -> Seconds:
+def synthetic_law(mix: Sequence[TaskType], laws: Mapping[str, Seconds]) -> Seconds:
     """A sorted sample of all tasks together, without the last few, which would stretch the grid of the looks."""
-    largest = max(kind.share for kind in MIX)
-    law = np.sort(np.concatenate([laws[kind.name][:: round(largest / kind.share)] for kind in MIX]))
+    largest = max(kind.share for kind in mix)
+    law = np.sort(np.concatenate([laws[kind.name][:: round(largest / kind.share)] for kind in mix]))
     return law[: -law.size // 5_000]
 
 
