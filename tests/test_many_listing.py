@@ -24,6 +24,12 @@ def test_it_saves_requests(cloud: SimulatedCloud) -> None:
     assert cloud.clock() < 640
 
 
+def test_a_listing_stands_for_all_first_looks(cloud: SimulatedCloud) -> None:
+    """Whom it has told of his task rests as if he had looked himself."""
+    wait_all(cloud, [cloud.add(finishes(1)) for _ in range(300)], learn=False)
+    assert sum(request.task_id is not None and request.at < 1 for request in cloud.requests) < 15
+
+
 def test_waits_that_begin_one_by_one(cloud: SimulatedCloud) -> None:
     """A listing stands for them as soon as they are many."""
     ids = [cloud.add(finishes(600)) for _ in range(60)]

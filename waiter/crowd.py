@@ -196,7 +196,7 @@ class Crowd:
         try:
             await self._list_for_all()
         finally:
-            _let_go(asking)  # those who have not been told by now
+            _let_go(asking)
 
     async def _list_for_all(self) -> None:
         began = self._listed_at = self._clock()
@@ -277,9 +277,10 @@ class _StuckError(Exception):
 
 
 def _let_go(wanting: Iterable[Seat]) -> None:
-    """Let those who want to know look for themselves."""
+    """Let those who want to know, and have not been told, look for themselves."""
     for seat in wanting:
-        seat.wake()
+        if seat.wants:
+            seat.wake()
 
 
 def _key_of(task_id: str) -> str:
