@@ -141,22 +141,20 @@ def test_what_listings_show_is_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
 Looks = tuple[Crowd, list[asyncio.Task[Any]], list[str]]
 
 
-def looks_of(count: int, listing: Callable[..., Any]) -> Looks:
+def looks_of(count: int, listing: Callable[..., Any], state: TaskState = TaskState.NEW) -> Looks:
     """First looks at so many tasks at once: the crowd, the looks, and who has been asked for singly."""
     asked: list[str] = []
 
     async def ask(plan: Plan) -> Sighting:
         asked.append(plan.task_id)
-        return Sighting(Task(id=plan.task_id, state=TaskState.NEW))
+        return Sighting(Task(id=plan.task_id, state=state))
 
-    def read(body: bytes) -> Sighting:
-        return Sighting(decode_task(body))
-
-    crowd = Crowd(listing, None, asyncio.get_running_loop().time, max_rps=100.0)
+    client: Any = SimpleNamespace(ask=ask, list_active=listing, read=lambda body: Sighting(decode_task(body)))
+    crowd = Crowd(client, None, asyncio.get_running_loop().time, max_rps=100.0)
     plans: Any = [
         SimpleNamespace(task_id=f"t-{place}", task=None, time_left=60.0, request_timeout=60.0) for place in range(count)
     ]
-    return crowd, [asyncio.ensure_future(crowd.look(crowd.enter(plan), ask, read)) for plan in plans], asked
+    return crowd, [asyncio.ensure_future(crowd.look(crowd.enter(plan))) for plan in plans], asked
 
 
 def test_the_end_of_listings_lets_everybody_go() -> None:
@@ -197,16 +195,12 @@ def test_a_last_look_is_at_the_task_itself() -> None:
     """Whatever a listing has just shown."""
 
     async def main() -> list[str]:
-        crowd, looks, asked = looks_of(0, lambda **_: asyncio.sleep(60))
+        crowd, looks, asked = looks_of(0, lambda **_: asyncio.sleep(60), TaskState.FINISHED)
         plan: Any = SimpleNamespace(task_id="t-0", task=Task(id="t-0", state=TaskState.NEW), time_left=0.0)
         seat = crowd.enter(plan)
         seat.news = b'{"id": "t-0", "state": "RUNNING"}'
 
-        async def ask(plan: Plan) -> Sighting:
-            asked.append(plan.task_id)
-            return Sighting(Task(id=plan.task_id, state=TaskState.FINISHED))
-
-        sighting = await crowd.look(seat, ask, lambda body: Sighting(decode_task(body)))
+        sighting = await crowd.look(seat)
         return [*asked, sighting.task.state, *map(str, looks)]
 
     assert asyncio.run(main()) == ["t-0", "FINISHED"]

@@ -128,10 +128,11 @@ def test_max_rps_bounds_the_waits_of_a_waiter(cloud: SimulatedCloud) -> None:
 
 
 def test_a_wait_that_gets_no_turn_in_time_says_so(cloud: SimulatedCloud) -> None:
-    """The deadline holds, and the budget too."""
+    """The deadline holds, and the budget too; a queue that is longer than max_outage is no outage."""
     ids = [cloud.add(never_ends(), watched=False) for _ in range(9)]
-    with Waiter(**cloud.options, max_rps=0.1, timeout=20) as waiter:
+    with Waiter(**cloud.options, max_rps=0.1, timeout=20, max_outage=5) as waiter:
         outcomes = list(waiter.as_completed(ids))
+    assert {type(outcome.error) for outcome in outcomes} == {TaskTimeoutError}
     timed_out = [outcome.error for outcome in outcomes if isinstance(outcome.error, TaskTimeoutError)]
     starved = [error for error in timed_out if error.last_error]
     assert starved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 from tenacity import AsyncRetrying, Retrying
@@ -13,10 +13,10 @@ from waiter.base import Base
 from waiter.client import AsyncClient, BorrowedClient, Client
 from waiter.crowd import Crowd
 from waiter.errors import ApiError, ConfigurationError
-from waiter.history import LISTED
 from waiter.many import SharedSleep, in_order_of_ending, in_place, in_thread
 from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import INSTANT, Plan
+from waiter.paced import PacedClient
+from waiter.plan import Plan
 from waiter.policy import POLICY
 from waiter.pool import runs_under_asyncio
 from waiter.refs import TaskRef, all_task_ids, task_ids
@@ -27,7 +27,6 @@ from waiter.task import CreatedResources
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-    from waiter.api import ActivePage
     from waiter.settings import Settings
     from waiter.task import Sighting, Task
 
@@ -55,10 +54,6 @@ class _Loop(AsyncRetrying):
         return self._blocking.iter(retry_state)
 
 
-async def _sleep(seconds: float) -> None:
-    await cast("Awaitable[None]", AsyncRetrying().sleep(seconds))  # asyncio's or trio's
-
-
 class AsyncWaiter(Base):
     """Like Waiter, awaited.
 
@@ -76,10 +71,9 @@ class AsyncWaiter(Base):
         return AsyncClient(settings)
 
     def _take_up(self, client: AsyncClient | BorrowedClient) -> None:
-        self._client = client
-        self._crowd = Crowd(self._list, self._settings.sleep, self._settings.clock, self._settings.max_rps)
+        self._client = PacedClient(client, self._budget, self._settings)
+        self._crowd = Crowd(self._client, self._settings.sleep, self._settings.clock, self._settings.max_rps)
         self._loop = _Loop(self._rest)
-        self._sleep: Callable[[float], Awaitable[None]] = self._settings.sleep or _sleep
 
     @classmethod
     async def _in_the_place_of(cls, waiter: Base, client: Client, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
@@ -89,7 +83,7 @@ class AsyncWaiter(Base):
             run = in_place
             settings = msgspec.structs.replace(settings, sleep=SharedSleep(settings.sleep, settings.clock))
         twin = cls.__new__(cls)
-        Base.__init__(twin, settings, waiter._histories, waiter._pacer)  # noqa: SLF001
+        Base.__init__(twin, settings, waiter._histories, waiter._budget.pacer)  # noqa: SLF001
         twin._take_up(BorrowedClient(client, run) if settings.client else AsyncClient(settings))  # noqa: SLF001
         async with twin, aclosing(twin._outcomes(ids)) as batches:  # noqa: SLF001
             async for batch in batches:
@@ -106,34 +100,16 @@ class AsyncWaiter(Base):
                     self._crowd.leave(seat)
 
     def _rest(self, seconds: float, seat: Seat | None) -> Awaitable[None]:
-        return self._sleep(seconds) if seat is None else seat.sleep(seconds)
+        return self._client.sleep(seconds) if seat is None else seat.sleep(seconds)
 
     async def _look(self, plan: Plan, seat: Seat | None) -> Sighting:
-        look = self._ask(plan) if seat is None else self._crowd.look(seat, self._ask, self._client.sighting)
-        sighting = plan.saw(await look)
+        sighting = plan.saw(await (self._client.ask(plan) if seat is None else self._crowd.look(seat)))
         if (task_type := plan.claim_past()) is not None:
-            self._jump_the_queue()
             try:
-                with self._heeding():
-                    plan.learn(await self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
+                plan.learn(await self._client.list_past(task_type, timeout=plan.request_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
         return sighting
-
-    async def _ask(self, plan: Plan) -> Sighting:
-        for pause in self._turns(plan):
-            await self._sleep(pause)
-        with self._heeding():
-            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
-
-    async def _list(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
-        """Ask for a page of the listing; it stands for many looks, so it does not queue up behind single ones."""
-        clock, sleep = self._settings.clock, self._sleep
-        while (quiet := self._pacer.quiet(clock())) > INSTANT:
-            await sleep(quiet)
-        self._jump_the_queue()
-        with self._heeding():
-            return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
 
     async def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
@@ -161,7 +137,7 @@ class AsyncWaiter(Base):
     async def status(self, task_id: TaskRef) -> Task:
         """Like Waiter.status, awaited."""
         plan = self._plan(task_id)
-        return (await self._client.get_task(plan.task_id, timeout=plan.request_timeout)).task
+        return (await self._client.ask_now(plan)).task
 
     async def close(self) -> None:
         """Like Waiter.close, awaited."""

@@ -50,18 +50,24 @@ _ENDED = {"FINISHED", "ERROR"}
 News = list[tuple[Seat, bytes]]
 
 
-class Asks(Protocol):
-    """What the crowd needs of a client."""
+class Client(Protocol):
+    """What the crowd needs of whoever asks the API."""
 
-    def __call__(self, *, limit: int, offset: int, timeout: float) -> Awaitable[ActivePage]:
+    def ask(self, plan: Plan) -> Awaitable[Sighting]:
+        """Look at a wait's task at its own endpoint."""
+
+    def list_active(self, *, limit: int, offset: int, timeout: float) -> Awaitable[ActivePage]:
         """List a part of the tasks that go on."""
+
+    def read(self, body: bytes) -> Sighting:
+        """Read a task as a listing shows it; raises ValueError or RecursionError."""
 
 
 class Crowd:
     """All waits of one waiter, and the listings that stand for their looks."""
 
-    def __init__(self, ask: Asks, sleep: Sleep, clock: Callable[[], float], max_rps: float) -> None:
-        self._ask = ask
+    def __init__(self, client: Client, sleep: Sleep, clock: Callable[[], float], max_rps: float) -> None:
+        self._client = client
         # Listings do not queue up behind single looks, so they leave them half of the budget.
         self._page_takes = 2 / max_rps
         self._sleep = sleep
@@ -92,18 +98,18 @@ class Crowd:
         elif self._is_listing and seat.plan.task is not None and seat.plan.task.ended:
             self._ended[key] = self._clock()
 
-    async def look(self, seat: Seat, ask: Callable[[Plan], Awaitable[Sighting]], read: Callable[[bytes], Sighting]) -> Sighting:
+    async def look(self, seat: Seat) -> Sighting:
         """Look at the task: as a listing has shown it, or at its own endpoint."""
         if seat.plan.task is None:
             await self._join(seat)
-        was_sent, shown = seat.take(read)
+        was_sent, shown = seat.take(self._client.read)
         if shown is not None and seat.plan.time_left >= INSTANT:
             return shown
         try:
-            sighting = await ask(seat.plan)
+            sighting = await self._client.ask(seat.plan)
         except NoTurnError:
             await self._join(seat)
-            _, shown = seat.take(read)
+            _, shown = seat.take(self._client.read)
             if shown is None:
                 raise
             return shown
@@ -224,7 +230,7 @@ class Crowd:
         offset, size = 0, 0
         limit = min(FULL_PAGE, 100 * ceil(len(self._seats) / 100))
         while True:
-            page = await self._ask(limit=limit, offset=offset, timeout=PATIENCE)
+            page = await self._client.list_active(limit=limit, offset=offset, timeout=PATIENCE)
             await self._wake(began, self._news(page, began))
             offset += len(page.tasks)
             size += page.size

@@ -107,6 +107,8 @@ class Turn:
     As a context manager it is given back, unless the request went.
     """
 
+    __slots__ = ("_at", "_max_rps", "_pacer", "_season")  # thousands queue up when all start at once
+
     def __init__(self, pacer: Pacer, max_rps: float) -> None:
         self._pacer = pacer
         self._max_rps = max_rps

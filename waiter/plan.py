@@ -15,13 +15,14 @@ from waiter.events import Reporter
 from waiter.history import read_history
 from waiter.law import History
 from waiter.schedule import Schedule, TimeLeft, backoff
+from waiter.task import Sighting
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from waiter.history import Histories
     from waiter.settings import Settings
-    from waiter.task import Sighting, Task
+    from waiter.task import Task
 
 # What is shorter than this is over: a clamped pause that a frozen clock rounds to nothing would spin for ever.
 INSTANT = 0.001
@@ -91,6 +92,12 @@ class Plan:
         return self._deadline - self._now()
 
     @property
+    def patience(self) -> float:
+        """How long a look that is due may be kept waiting: until the wait is over, and a last look gets some time more."""
+        until = min(self._deadline + LAST_REQUEST_TIMEOUT, self.failing_since + self._settings.max_outage)
+        return max(0.0, until - self._now())
+
+    @property
     def may_do_without_until(self) -> float:
         """Up to when somebody else's looks may stand for this wait's own; never after one that failed."""
         return -inf if self._failures else min(self._deadline, self._changed_at + self._settings.stall_timeout)
@@ -103,7 +110,7 @@ class Plan:
         return self._schedule.pause(self._age + self._now() - self._saw_at)
 
     def saw(self, sighting: Sighting) -> Sighting:
-        """Take note of an answer, and tell what is new in it."""
+        """Take note of an answer, tell what is new in it, and give it as it is kept."""
         before, task = self.task, sighting.task
         if self._failures:
             self._tell("poll.recovered", outage=self._seconds_since(self.failing_since))
@@ -116,7 +123,8 @@ class Plan:
             # What is equal is kept: a new one for each look makes the collector of garbage halt ten thousand waits.
             self.task, self._changed_at = task, self._saw_at
             self._tell_transition(before, task)
-        return sighting
+        # tenacity holds what it was given until the next look.
+        return Sighting(cast("Task", self.task), sighting.age)
 
     def conclude(self, sighting: Sighting) -> Task:
         """Give the finished task, or raise TaskError for one that ended in ERROR."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -21,8 +21,7 @@ from waiter.wire import KEEPALIVE_EXPIRY
 if TYPE_CHECKING:
     import ssl
 
-# Requests in flight are their rate times the round trip: 150 at 2,500 a second and 60 ms.
-MOST_CONNECTIONS = 256
+LARGEST_ARRIVAL = 256 * 1024
 LARGEST_HEAD = 100 * 1024
 # What begins with 1 announces an answer (RFC 9110, 15.2).
 _FINAL = 200
@@ -67,7 +66,8 @@ class Pool:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._idle: deque[_Connection] = deque()
-        self._room = asyncio.Semaphore(MOST_CONNECTIONS)
+        # Where asyncio puts what arrives, to be read at once: 256 KiB for each look would take a tenth of its time.
+        self._arrivals = bytearray(LARGEST_ARRIVAL)
 
     @cached_property
     def is_of_use(self) -> bool:
@@ -82,16 +82,15 @@ class Pool:
     async def get(self, path: str, headers: Mapping[str, str], add: Callable[[bytes], None]) -> Head:
         """Get what is there, ``add`` each piece of its body, and give its head; raises OSError."""
         request = self._request(path, headers)
-        async with self._room:
-            connection = self._take() or await _connect(self._server)
-            try:
-                head = await connection.send(request, add)
-            except _StaleError:
-                # The server closed it while nobody looked: nothing was lost but this connection.
-                connection = await _connect(self._server)
-                head = await connection.send(request, add)
-            self._keep(connection)
-            return head
+        connection = self._take() or await self._connect()
+        try:
+            head = await connection.send(request, add)
+        except _StaleError:
+            # The server closed it while nobody looked: nothing was lost but this connection.
+            connection = await self._connect()
+            head = await connection.send(request, add)
+        self._keep(connection)
+        return head
 
     def _request(self, path: str, headers: Mapping[str, str]) -> SecretBytes:
         lines = [f"GET {self._server.path.rstrip('/')}{path} HTTP/1.1", f"Host: {self._server.netloc}"]
@@ -105,6 +104,17 @@ class Pool:
         # The loop closes the sockets in its next turn, and those under TLS in the one after.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+    async def _connect(self) -> _Connection:
+        server, connect = self._server, asyncio.get_running_loop().create_connection
+        # Whoever is cancelled in a race between addresses leaves sockets behind, so there is none where there is one address.
+        delay = None if _is_address(server.host) else 0.25
+        make = partial(_Connection, self._arrivals)
+        try:
+            _, connection = await connect(make, server.host, server.port, ssl=server.ssl_context, happy_eyeballs_delay=delay)
+        except OSError as error:
+            raise ConnectError(str(error)) from error
+        return connection
 
     def _keep(self, connection: _Connection) -> None:
         self._idle.append(connection)
@@ -120,17 +130,6 @@ class Pool:
         return None
 
 
-async def _connect(server: Server) -> _Connection:
-    connect = asyncio.get_running_loop().create_connection
-    # Whoever is cancelled in a race between addresses leaves sockets behind, so there is none where there is one address.
-    delay = None if _is_address(server.host) else 0.25
-    try:
-        _, connection = await connect(_Connection, server.host, server.port, ssl=server.ssl_context, happy_eyeballs_delay=delay)
-    except OSError as error:
-        raise ConnectError(str(error)) from error
-    return connection
-
-
 def _is_address(host: str) -> bool:
     try:
         return bool(ip_address(host))
@@ -142,10 +141,11 @@ class _StaleError(Exception):
     """A kept connection was closed before it gave any of the answer."""
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.BufferedProtocol):
     """One connection, which gives one answer at a time; the methods named on_... are what httptools calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrivals: bytearray) -> None:
+        self._arrivals = memoryview(arrivals)
         self._transport: asyncio.Transport
         self._answer: _Answer
         self._is_asked = False
@@ -178,18 +178,21 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _: int) -> memoryview:
+        return self._arrivals
+
+    def buffer_updated(self, size: int) -> None:
         if not self._is_asked or (answer := self._answer).is_read.done():
             self.close()  # nobody wants it
             return
-        answer.size += len(data)
+        answer.size += size
         try:
-            self._feed(data)
+            self._feed(self._arrivals[:size])
             answer.check_and_pass_on()
         except Exception as error:  # noqa: BLE001 - whoever waits for the answer gets it
             answer.is_read.set_exception(error)
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

@@ -50,14 +50,15 @@ class Waiter(Base):
             return plan.conclude(Retrying(**POLICY, sleep=self._sleep)(self._look, plan))
 
     def _look(self, plan: Plan) -> Sighting:
-        for pause in self._turns(plan):
-            self._sleep(pause)
-        with self._heeding():
+        with self._budget.queue(plan) as pauses:
+            for pause in pauses:
+                self._sleep(pause)
+        with self._budget.heeding():
             sighting = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
         if (task_type := plan.claim_past()) is not None:
-            self._jump_the_queue()
+            self._budget.jump_the_queue()
             try:
-                with self._heeding():
+                with self._budget.heeding():
                     plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)

@@ -1,0 +1,97 @@
+"""The budget of requests as one waiter sees it: who asks when, and what all hear of a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from math import inf
+from typing import TYPE_CHECKING
+
+from waiter.errors import ApiError, ApiUnavailableError
+from waiter.pace import ONE_REFUSAL, NoTurnError, Pacer, Turn
+from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_PAUSE, LONGEST_RETRY_AFTER
+
+if TYPE_CHECKING:
+    from waiter.plan import Plan
+    from waiter.settings import Settings
+
+
+class Budget:
+    """What one waiter may ask, out of what all of an account's may."""
+
+    def __init__(self, pacer: Pacer, settings: Settings) -> None:
+        self.pacer = pacer
+        self._settings = settings
+
+    @property
+    def quiet(self) -> float:
+        """For how many seconds nobody shall ask, because the server said so."""
+        return self.pacer.quiet(self._settings.clock())
+
+    def queue(self, plan: Plan) -> Queue:
+        """Queue up for one look."""
+        return Queue(self.pacer, self._settings, plan)
+
+    def jump_the_queue(self) -> None:
+        """Take a turn for a request that stands for many, and so need not wait for it; those behind it do."""
+        now = self._settings.clock()
+        self.pacer.take(now, self._settings.max_rps)
+        self.pacer.went(now)
+
+    @contextmanager
+    def heeding(self) -> Iterator[None]:
+        """Let all waits hear of it when the server wants fewer requests."""
+        try:
+            yield
+        except ApiError as error:
+            if error.status == HTTPStatus.TOO_MANY_REQUESTS or error.retry_after:
+                silence = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+                self.pacer.refused(self._settings.clock(), self._settings.max_rps, silence)
+            raise
+
+
+class Queue(Turn):
+    """One look's way through the queue: iterate over the pauses until its turn comes.
+
+    Raises NoTurnError or ApiUnavailableError when that is too late. As a context manager it gives back a turn that is not used.
+    """
+
+    __slots__ = ("_began", "_plan", "_settings", "_silences")
+
+    def __init__(self, pacer: Pacer, settings: Settings, plan: Plan) -> None:
+        super().__init__(pacer, settings.max_rps)
+        self._settings = settings
+        self._plan = plan
+        self._began = settings.clock()
+        self._silences = pacer.silences(self._began)
+
+    def __iter__(self) -> Iterator[float]:
+        return self
+
+    def __next__(self) -> float:
+        now, left = self._settings.clock(), self._plan.time_left
+        pause = self.pause(now, is_last=left < INSTANT)
+        queued = now - self._began - (self._pacer.silences(now) - self._silences)
+        if pause < INSTANT:
+            self.went(now)
+            self._plan.held_back(queued, now - self._began - queued)
+            raise StopIteration
+        if left >= INSTANT:
+            return min(pause, left, self._outage_left(now, queued), LONGEST_PAUSE)
+        if pause > left + LAST_REQUEST_TIMEOUT:
+            self._plan.held_back(queued, silent=0.0)
+            message = f"not asked: max_rps={self._max_rps:g} leaves no turn for it in time ({self._plan.task_id})"
+            raise NoTurnError(message)
+        return pause
+
+    def _outage_left(self, now: float, queued: float) -> float:
+        """How long an outage may still go on while the server wants silence, which others may prolong for ever."""
+        failing_since, max_outage = self._plan.failing_since, self._settings.max_outage
+        if self._pacer.quiet(now) <= ONE_REFUSAL:
+            return inf
+        spent = now - queued
+        if spent - min(self._began, failing_since) > max_outage - INSTANT:
+            message = f"not asked: the server wants to be left alone ({self._plan.task_id})"
+            raise ApiUnavailableError(message)
+        return failing_since + max_outage - spent

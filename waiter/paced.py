@@ -1,0 +1,98 @@
+"""An asynchronous client that keeps to the budget, and has only so many requests under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from math import inf
+from typing import TYPE_CHECKING, cast
+
+from tenacity import AsyncRetrying
+
+from waiter.client import AsyncClient, BorrowedClient
+from waiter.history import LISTED
+from waiter.pace import NoTurnError
+from waiter.plan import INSTANT
+from waiter.pool import runs_under_asyncio
+
+if TYPE_CHECKING:
+    from waiter.api import ActivePage
+    from waiter.budget import Budget
+    from waiter.plan import Plan
+    from waiter.settings import Settings
+    from waiter.task import Sighting
+
+# Requests under way are their rate times the round trip: 150 at 2,500 a second and 60 ms.
+MOST_AT_ONCE = 256
+
+
+class PacedClient:
+    """Asks when it is allowed to; times are seconds."""
+
+    def __init__(self, client: AsyncClient | BorrowedClient, budget: Budget, settings: Settings) -> None:
+        self._client = client
+        self._budget = budget
+        self._settings = settings
+        self._under_way = asyncio.Semaphore(MOST_AT_ONCE)
+        self.sleep: Callable[[float], Awaitable[None]] = settings.sleep or _sleep
+        self.read = client.sighting
+        self.close = client.close
+
+    async def ask(self, plan: Plan) -> Sighting:
+        """Look at a wait's task when its turn has come; raises ApiError, and NoTurnError when that is too late."""
+        is_admitted = False
+        while not is_admitted:
+            with self._budget.queue(plan) as pauses:
+                for pause in pauses:
+                    await self.sleep(pause)
+            is_admitted = await self._admit(plan)
+        try:
+            with self._budget.heeding():
+                return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+        finally:
+            if runs_under_asyncio():
+                self._under_way.release()
+
+    async def ask_now(self, plan: Plan) -> Sighting:
+        """Look at a task without a turn."""
+        async with self._under_way if runs_under_asyncio() else nullcontext():
+            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+
+    async def _admit(self, plan: Plan) -> bool:
+        """Wait until few enough requests are under way; False if the server has asked for silence meanwhile."""
+        if not runs_under_asyncio():
+            return True
+        if not self._under_way.locked():
+            return await self._under_way.acquire()
+        patience = None if self._settings.sleep or plan.patience == inf else plan.patience
+        try:
+            async with asyncio.timeout(patience):
+                await self._under_way.acquire()
+        except TimeoutError:
+            message = f"not asked: {MOST_AT_ONCE} requests were under way all the time ({plan.task_id})"
+            raise NoTurnError(message) from None
+        plan.held_back(queued=0.0, silent=0.0)  # an outage for a wait whose looks fail already, and for no other
+        is_quiet = self._budget.quiet > INSTANT
+        if is_quiet:
+            self._under_way.release()
+        return not is_quiet
+
+    async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
+        """Ask for a page of the listing; it stands for many looks, so it does not queue up behind single ones."""
+        while (quiet := self._budget.quiet) > INSTANT:
+            await self.sleep(quiet)
+        self._budget.jump_the_queue()
+        with self._budget.heeding():
+            return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
+
+    async def list_past(self, task_type: str, *, timeout: float) -> list[Sighting]:  # noqa: ASYNC109 - like Client
+        """Ask for the past of a task type; it stands for many looks too."""
+        self._budget.jump_the_queue()
+        with self._budget.heeding():
+            return await self._client.get_past(task_type, limit=LISTED, timeout=timeout)
+
+
+def _sleep(seconds: float) -> Awaitable[None]:
+    # tenacity's own finds trio, at the cost of one coroutine more for each of thousands.
+    return asyncio.sleep(seconds) if runs_under_asyncio() else cast("Awaitable[None]", AsyncRetrying().sleep(seconds))
