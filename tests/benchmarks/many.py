@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def show(result: dict[Row, Figures]) -> None:
-    print("| client | tasks | latency | start | looks when due | requests/s | cores | µs a request | lag p99, ms | MB |")
+    print("| client | tasks | latency | start | looks when due | requests/s | cores | µs a request | lag p99, ms | MiB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows():
         who, number, latency, start = row
@@ -81,7 +81,7 @@ def show(result: dict[Row, Figures]) -> None:
         looks = "flat out" if who.endswith("64") else "by listing" if who == "listing" else f"{min(one['looks'], 1):.1%}"
         print(
             f"| {who} | {number} | {latency} | {start} | {looks} | {one['requests']:.1f} | {one['cores']:.3f} "
-            f"| {one['us']:.0f} | {one['lag']:.0f} | {one['mb']:.0f} |"
+            f"| {one['us']:.0f} | {one['lag']:.0f} | {one['mib']:.0f} |"
         )
     sdk, single = (result.get((who, 64, 0.0, "spread")) for who in ("sdk-64", "single-64"))
     if sdk and single:
