@@ -119,7 +119,11 @@ def test_patience_has_an_end() -> None:
     async def main(client: Any, slow: Slow, _: Pacer) -> Any:
         asks = asyncio.ensure_future(client.ask(Held("a")))
         await settle()
-        with pytest.raises(NoTurnError, match=r"1 requests were under way all the time \(b\)"):
+        single = Held("c")
+        single.request_timeout = 0.01
+        with pytest.raises(NoTurnError):
+            await client.ask_now(single)
+        with pytest.raises(NoTurnError, match=r"1 others were being asked for all the time \(b\)"):
             await client.ask(Held("b", patience=0.01))
         asks.cancel()
         return slow.asked
@@ -144,6 +148,78 @@ def test_a_silence_holds_for_whoever_queues_up() -> None:
         quiet = slow.asked.copy()
         slow.answers["c"].set_result("seen c")
         await asyncio.sleep(0.1)
+        slow.answers["b"].set_result("seen b")
+        return quiet, await asyncio.gather(first, second, third)
+
+    assert run(main) == (["a", "c"], ["seen a", "seen b", "seen c"])
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_last_looks_go_one_after_the_other_in_a_silence() -> None:
+    """None of them spends a turn that it does not use more than once."""
+
+    async def main(client: Any, slow: Slow, pacer: Pacer) -> Any:
+        client._settings.max_rps = 1000.0
+        pacer.refused(asyncio.get_running_loop().time(), 1000.0, 60.0)
+        plans = [Held(name) for name in "abcd"]
+        for plan in plans:
+            plan.time_left = 0.0
+        looks = [asyncio.ensure_future(client.ask(plan)) for plan in plans]
+        for plan in plans:
+            await settle()
+            slow.answers[plan.task_id].set_result("seen")
+        return await asyncio.gather(*looks), slow.asked, pacer._recent < 9
+
+    assert run(main) == (["seen"] * 4, ["a", "b", "c", "d"], True)
+
+
+def test_a_server_that_comes_to_is_not_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who had to wait for it keep to the budget too."""
+    monkeypatch.setattr(paced, "MOST_AT_ONCE", 10)
+
+    async def main(client: Any, slow: Slow, _: Pacer) -> float:
+        client._settings.max_rps = 1000.0
+        looks = [asyncio.ensure_future(client.ask(Held(f"t-{place}"))) for place in range(60)]
+        await asyncio.sleep(0.4)
+        began = asyncio.get_running_loop().time()
+        while len(slow.asked) < 60:
+            for answer in slow.answers.values():
+                if not answer.done():
+                    answer.set_result("seen")
+            await asyncio.sleep(0)
+        took = asyncio.get_running_loop().time() - began
+        for answer in slow.answers.values():
+            if not answer.done():
+                answer.set_result("seen")
+        await asyncio.gather(*looks)
+        return took
+
+    # A tenth of a second's worth may go at once, after a pause.
+    monkeypatch.setattr("waiter.pace.BURST", 0.0)
+    assert run(main) >= 0.045
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_a_silence_while_it_waits_for_its_second_turn() -> None:
+    """It makes room for last looks."""
+
+    async def main(client: Any, slow: Slow, pacer: Pacer) -> Any:
+        first, second = (asyncio.ensure_future(client.ask(Held(name))) for name in "ab")
+        await settle()
+        client._settings.max_rps = 20.0
+        for _ in range(4):
+            pacer.take(asyncio.get_running_loop().time(), 20.0)
+        slow.answers["a"].set_result("seen a")
+        await settle()
+        pacer.refused(asyncio.get_running_loop().time(), 20.0, 0.5)
+        await asyncio.sleep(0.2)
+        last = Held("c")
+        last.time_left = 0.0
+        third = asyncio.ensure_future(client.ask(last))
+        await settle()
+        quiet = slow.asked.copy()
+        slow.answers["c"].set_result("seen c")
+        await asyncio.sleep(0.6)
         slow.answers["b"].set_result("seen b")
         return quiet, await asyncio.gather(first, second, third)
 

@@ -98,7 +98,7 @@ class Pacer:
 
 
 class NoTurnError(ApiUnavailableError):
-    """A last look got no turn in time."""
+    """A look got no turn in time."""
 
 
 class Turn:

@@ -1,10 +1,9 @@
-"""An asynchronous client that keeps to the budget, and has only so many requests under way."""
+"""An asynchronous client that keeps to the budget, and has only so many looks under way."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from waiter.settings import Settings
     from waiter.task import Sighting
 
-# Requests under way are their rate times the round trip: 150 at 2,500 a second and 60 ms.
+# Looks under way are their rate times the round trip: 150 at 2,500 a second and 60 ms. trio knows no such bound.
 MOST_AT_ONCE = 256
 
 
@@ -41,42 +40,49 @@ class PacedClient:
 
     async def ask(self, plan: Plan) -> Sighting:
         """Look at a wait's task when its turn has come; raises ApiError, and NoTurnError when that is too late."""
-        is_admitted = False
-        while not is_admitted:
-            with self._budget.queue(plan) as pauses:
-                for pause in pauses:
-                    await self.sleep(pause)
-            is_admitted = await self._admit(plan)
+        has_room = is_let_in = False
         try:
+            while not is_let_in:
+                with self._budget.queue(plan) as pauses:
+                    for pause in pauses:
+                        if has_room and self._budget.quiet > INSTANT:
+                            self._under_way.release()  # it is of use to nobody else until the silence is over
+                            has_room = False
+                        await self.sleep(pause)
+                is_let_in = has_room or not runs_under_asyncio()
+                if not is_let_in:
+                    # Whoever has to wait takes another turn then, so that a server which comes to is not flooded.
+                    is_let_in = not self._under_way.locked()
+                    await self._enter(plan, plan.patience)
+                    has_room = True
             with self._budget.heeding():
                 return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
         finally:
-            if runs_under_asyncio():
+            if has_room:
                 self._under_way.release()
 
     async def ask_now(self, plan: Plan) -> Sighting:
-        """Look at a task without a turn."""
-        async with self._under_way if runs_under_asyncio() else nullcontext():
-            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
-
-    async def _admit(self, plan: Plan) -> bool:
-        """Wait until few enough requests are under way; False if the server has asked for silence meanwhile."""
+        """Look at a task without a turn; raises ApiError."""
         if not runs_under_asyncio():
-            return True
-        if not self._under_way.locked():
-            return await self._under_way.acquire()
-        patience = None if self._settings.sleep or plan.patience == inf else plan.patience
+            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+        await self._enter(plan, plan.request_timeout)
         try:
-            async with asyncio.timeout(patience):
+            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+        finally:
+            self._under_way.release()
+
+    async def _enter(self, plan: Plan, patience: float) -> None:
+        """Wait until few enough requests are under way, which is an outage only for a wait whose looks fail already."""
+        if not self._under_way.locked():
+            await self._under_way.acquire()
+            return
+        try:
+            async with asyncio.timeout(None if self._settings.sleep or patience == inf else patience):
                 await self._under_way.acquire()
         except TimeoutError:
-            message = f"not asked: {MOST_AT_ONCE} requests were under way all the time ({plan.task_id})"
+            plan.held_back(queued=0.0, silent=0.0)
+            message = f"not asked: {MOST_AT_ONCE} others were being asked for all the time ({plan.task_id})"
             raise NoTurnError(message) from None
-        plan.held_back(queued=0.0, silent=0.0)  # an outage for a wait whose looks fail already, and for no other
-        is_quiet = self._budget.quiet > INSTANT
-        if is_quiet:
-            self._under_way.release()
-        return not is_quiet
 
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Ask for a page of the listing; it stands for many looks, so it does not queue up behind single ones."""

@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def patience(self) -> float:
-        """How long a look that is due may be kept waiting: until the wait is over, and a last look gets some time more."""
+        """How long a look that is due may be kept waiting: until max_outage is used up, or a little beyond the deadline."""
         until = min(self._deadline + LAST_REQUEST_TIMEOUT, self.failing_since + self._settings.max_outage)
         return max(0.0, until - self._now())
 

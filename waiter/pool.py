@@ -66,7 +66,7 @@ class Pool:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._idle: deque[_Connection] = deque()
-        # Where asyncio puts what arrives, to be read at once: 256 KiB for each look would take a tenth of its time.
+        # Where asyncio puts what arrives, to be read at once; to allocate as much for each read would take a tenth of a look.
         self._arrivals = bytearray(LARGEST_ARRIVAL)
 
     @cached_property
@@ -204,6 +204,7 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         # The parser and its listener hold each other, and collecting such garbage halts a loop with ten thousand waits.
         del self._parser
+        self._transport.close()  # once more, which has asyncio's TLS let go of this
         if not self._is_asked or self._answer.is_read.done():
             return
         if self._idle_since is not None and not self._answer.size:
