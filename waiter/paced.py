@@ -34,6 +34,7 @@ class PacedClient:
         self._budget = budget
         self._settings = settings
         self._under_way = asyncio.Semaphore(MOST_AT_ONCE)
+        self._next_at = -inf
         self.sleep: Callable[[float], Awaitable[None]] = settings.sleep or _sleep
         self.read = client.sighting
         self.close = client.close
@@ -45,21 +46,31 @@ class PacedClient:
             while not is_let_in:
                 with self._budget.queue(plan) as pauses:
                     for pause in pauses:
-                        if has_room and self._budget.quiet > INSTANT:
-                            self._under_way.release()  # it is of use to nobody else until the silence is over
-                            has_room = False
                         await self.sleep(pause)
-                is_let_in = has_room or not runs_under_asyncio()
+                is_let_in = not runs_under_asyncio()
                 if not is_let_in:
-                    # Whoever has to wait takes another turn then, so that a server which comes to is not flooded.
                     is_let_in = not self._under_way.locked()
                     await self._enter(plan, plan.patience)
                     has_room = True
+                if not is_let_in:
+                    # Its turn was long ago, and a server that has just come to shall not be flooded.
+                    await self.sleep(self._pause_after_others())
+                    plan.held_back(queued=0.0, silent=0.0)
+                    is_let_in = self._budget.quiet < INSTANT or plan.time_left < INSTANT
+                if not is_let_in:
+                    self._under_way.release()
+                    has_room = False
             with self._budget.heeding():
                 return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
         finally:
             if has_room:
                 self._under_way.release()
+
+    def _pause_after_others(self) -> float:
+        """Keep those who had to wait as far apart as the budget does."""
+        now = self._settings.clock()
+        self._next_at = max(now, self._next_at + 1 / self._settings.max_rps)
+        return self._next_at - now
 
     async def ask_now(self, plan: Plan) -> Sighting:
         """Look at a task without a turn; raises ApiError."""
