@@ -123,8 +123,10 @@ def test_patience_has_an_end() -> None:
         single.request_timeout = 0.01
         with pytest.raises(NoTurnError):
             await client.ask_now(single)
+        impatient = Held("b", patience=0.01)
         with pytest.raises(NoTurnError, match=r"1 others were being asked for all the time \(b\)"):
-            await client.ask(Held("b", patience=0.01))
+            await client.ask(impatient)
+        assert len(impatient.notes) == 2  # in its turn, and when it gave up: this was its last look
         asks.cancel()
         return slow.asked
 
