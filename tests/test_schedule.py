@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tenacity import Future, RetryCallState, Retrying, retry_if_result, wait_fixed
 
@@ -80,6 +80,7 @@ def test_gap_continuous(history: History, age: float, price: float) -> None:
 
 
 @given(history=histories, age=ages, price=prices, factor=st.floats(min_value=1, max_value=50))
+@example(history=History([0.0], running=[162.0] * 30), age=1.0, price=8.0, factor=7.0)
 def test_gap_price(history: History, age: float, price: float, factor: float) -> None:
     """The dearer a request, the longer the gap."""
     cheap = Schedule(price=price, history=history).gap(age)

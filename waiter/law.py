@@ -41,7 +41,7 @@ _ALIKE: Final = 0.1  # no distance at all counts as this part of the usual one
 _EDGES: Final = 2.0
 _LOCAL: Final = 0.3
 _AHEAD: Final = 0.7
-_FLOOR: Final = 0.002  # the least slope of a hull: it keeps gaps continuous in age
+_FLOOR: Final = 0.002  # the least slope of what is due: it keeps gaps continuous in age
 
 
 class History(msgspec.Struct, frozen=True):
@@ -118,24 +118,23 @@ class Pace:
     """When the next look is due, for a law and a price.
 
     Let S(b) be the share that still runs at b, and W(b) the cost of all that follows a look at b: by Keller's density the
-    integral of √(2λh)·S, and a part of a price. The best look after one at a is where Ψ(b) + S(a)·b is least, with
-    Ψ(b) = W(b) - the integral of S. So the candidates are the lower convex hull of Ψ, each due after the age a at which
-    S(a) = -Ψ'(b) = S(b)·(1 + √(2λh) + _AHEAD·λh).
+    integral of √(2λh)·S, and a part of a price. The best look after one at a is where W(b) - the integral of S + S(a)·b is
+    least: to put it off from b is worth q(b) = S(b)·(1 + √(2λh) + _AHEAD·λh) a second, and costs S(a). Where q rises, its mean
+    counts instead, as on a convex hull; the look is due where what falls then has come down to S(a).
+
+    The dearer a request, the more is q at every b, and so is its mean, and so is the gap.
     """
 
     def __init__(self, law: Law, price: float) -> None:
         self.until: Final = math.exp(law.log_ages[-1]) - OFFSET
         self._law: Final = law
         ages = [math.exp(log_age) for log_age in law.log_ages]
-        alive = [math.exp(-ends) for ends in law.ends]
         steps = [math.sqrt(2 * price * hazard / age) for hazard, age in zip(law.hazards, ages, strict=True)]
-        areas = accumulate(_areas(ages, [a * (1 + step) for a, step in zip(alive, steps, strict=True)]), initial=0.0)
-        costs = [_AHEAD * price * share - area for share, area in zip(alive, areas, strict=True)]
-        hull = _hull(ages, costs)
-        self._due: Final = [law.log_ages[i] for i in hull]
-        self._ends: Final = [law.ends[i] - math.log1p(steps[i] + _AHEAD * steps[i] ** 2 / 2) for i in hull]
-        self._due.append(math.log(ages[-1] + ignorant_gap(ages[-1] - OFFSET, price)))
+        worth = [math.exp(-e) * (1 + step + _AHEAD * step**2 / 2) for e, step in zip(law.ends, steps, strict=True)]
+        widths = [there - here for here, there in zip([ages[0], *ages], [*ages[1:], ages[-1]], strict=False)]
+        self._ends: Final = [-math.log(one) for one in _falling(worth, widths)]
         self._ends.append(law.ends[-1])
+        self._due: Final = [*law.log_ages, math.log(ages[-1] + ignorant_gap(ages[-1] - OFFSET, price))]
         for i, (here, there) in enumerate(pairwise(self._due), 1):
             self._ends[i] = max(self._ends[i], self._ends[i - 1] + _FLOOR * (there - here))
 
@@ -145,17 +144,17 @@ class Pace:
         return math.exp(_read(ends, self._ends, self._due)) - OFFSET - age
 
 
-def _hull(xs: Sequence[float], ys: Sequence[float]) -> list[int]:
-    """Which points carry the lower convex hull, from left to right (A. M. Andrew 1979)."""
-    hull: list[int] = []
-    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        while len(hull) > 1:
-            i, j = hull[-2:]
-            if (xs[j] - xs[i]) * (y - ys[i]) > (ys[j] - ys[i]) * (x - xs[i]):
-                break
-            hull.pop()
-        hull.append(k)
-    return hull
+def _falling(heights: Iterable[float], widths: Sequence[float]) -> Iterator[float]:
+    """The heights of columns, with their mean where they would rise (M. Ayer et al. 1955, pool adjacent violators)."""
+    pools: list[tuple[float, float, int]] = []
+    for height, width in zip(heights, widths, strict=True):
+        pool = height * width, width, 1
+        while pools and pools[-1][0] * pool[1] <= pool[0] * pools[-1][1]:
+            before = pools.pop()
+            pool = before[0] + pool[0], before[1] + pool[1], before[2] + pool[2]
+        pools.append(pool)
+    for area, width, count in pools:
+        yield from [area / width] * count
 
 
 def ignorant_gap(age: float, price: float) -> float:
