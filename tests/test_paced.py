@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from math import inf
 from types import SimpleNamespace
@@ -64,13 +65,14 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(main: Callable[[Any, Slow, Pacer], Coroutine[Any, Any, Any]]) -> Any:
-    async def prepare() -> Any:
-        settings: Any = SimpleNamespace(clock=asyncio.get_running_loop().time, sleep=None, max_rps=inf, max_outage=300.0)
-        slow: Any = Slow()
-        pacer = Pacer()
-        return await main(PacedClient(slow, Budget(pacer, settings), settings), slow, pacer)
+    return asyncio.run(main(*made()))
 
-    return asyncio.run(prepare())
+
+def made(sleep: Any = None) -> tuple[Any, Any, Pacer]:
+    settings: Any = SimpleNamespace(clock=time.monotonic, sleep=sleep, max_rps=inf, max_outage=300.0)
+    slow: Any = Slow()
+    pacer = Pacer()
+    return PacedClient(slow, Budget(pacer, settings), settings), slow, pacer
 
 
 async def settle() -> None:
@@ -93,6 +95,21 @@ def test_one_after_the_other() -> None:
         return before, await asyncio.gather(*looks), [len(plan.notes) for plan in plans]
 
     assert run(main) == (["a"], ["seen a", "seen b"], [1, 2])
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_one_loop_after_the_other() -> None:
+    """A client serves as many calls of asyncio.run as it is used in, however crowded they are."""
+    client, slow, _ = made()
+
+    async def main() -> list[Any]:
+        looks = [asyncio.ensure_future(client.ask(Held(name))) for name in "ab"]
+        for name in "ab":
+            await settle()
+            slow.answers[name].set_result(f"seen {name}")
+        return await asyncio.gather(*looks)
+
+    assert [asyncio.run(main()) for _ in range(2)] == [["seen a", "seen b"]] * 2
 
 
 @pytest.mark.usefixtures("one_at_a_time")
@@ -131,6 +148,21 @@ def test_patience_has_an_end() -> None:
         return slow.asked
 
     assert run(main) == ["a"]
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_patience_is_not_of_this_world_when_time_is_not() -> None:
+    """Whoever brings a sleep of one's own has seconds of one's own: patience is not measured by the real ones."""
+    client, slow, _ = made(sleep=asyncio.sleep)
+
+    async def main() -> list[Any]:
+        looks = [asyncio.ensure_future(client.ask(Held(name, patience=0.0))) for name in "ab"]
+        for name in "ab":
+            await asyncio.sleep(0.01)
+            slow.answers[name].set_result(f"seen {name}")
+        return await asyncio.gather(*looks)
+
+    assert asyncio.run(main()) == ["seen a", "seen b"]
 
 
 @pytest.mark.usefixtures("one_at_a_time")

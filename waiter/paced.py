@@ -33,7 +33,8 @@ class PacedClient:
         self._client = client
         self._budget = budget
         self._settings = settings
-        self._under_way = asyncio.Semaphore(MOST_AT_ONCE)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._under_way: asyncio.Semaphore
         self._next_at = -inf
         self.sleep: Callable[[float], Awaitable[None]] = settings.sleep or _sleep
         self.read = client.sighting
@@ -41,30 +42,30 @@ class PacedClient:
 
     async def ask(self, plan: Plan) -> Sighting:
         """Look at a wait's task when its turn has come; raises ApiError, and NoTurnError when that is too late."""
-        has_room = is_let_in = False
-        try:
-            while not is_let_in:
-                with self._budget.queue(plan) as pauses:
-                    for pause in pauses:
-                        await self.sleep(pause)
-                is_let_in = not runs_under_asyncio()
-                if not is_let_in:
-                    is_let_in = not self._under_way.locked()
-                    await self._enter(plan, plan.patience)
-                    has_room = True
-                if not is_let_in:
+        while True:
+            with self._budget.queue(plan) as pauses:
+                for pause in pauses:
+                    await self.sleep(pause)
+            had_to_wait = await self._enter(plan, plan.patience)
+            try:
+                if had_to_wait:
                     # Its turn was long ago, and a server that has just come to shall not be flooded.
                     await self.sleep(self._pause_after_others())
                     plan.held_back(queued=0.0, silent=0.0)
-                    is_let_in = self._budget.quiet < INSTANT or plan.time_left < INSTANT
-                if not is_let_in:
-                    self._under_way.release()
-                    has_room = False
-            with self._budget.heeding():
-                return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+                    if self._budget.quiet >= INSTANT and plan.time_left >= INSTANT:
+                        continue
+                with self._budget.heeding():
+                    return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+            finally:
+                self._leave()
+
+    async def ask_now(self, plan: Plan) -> Sighting:
+        """Look at a task without a turn; raises ApiError."""
+        await self._enter(plan, plan.request_timeout)
+        try:
+            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
         finally:
-            if has_room:
-                self._under_way.release()
+            self._leave()
 
     def _pause_after_others(self) -> float:
         """Keep those who had to wait as far apart as the budget does."""
@@ -72,21 +73,18 @@ class PacedClient:
         self._next_at = max(now, self._next_at + 1 / self._settings.max_rps)
         return self._next_at - now
 
-    async def ask_now(self, plan: Plan) -> Sighting:
-        """Look at a task without a turn; raises ApiError."""
-        if not runs_under_asyncio():
-            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
-        await self._enter(plan, plan.request_timeout)
-        try:
-            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
-        finally:
-            self._under_way.release()
+    async def _enter(self, plan: Plan, patience: float) -> bool:
+        """Take a place among those under way, and tell whether it had to be waited for; raises NoTurnError.
 
-    async def _enter(self, plan: Plan, patience: float) -> None:
-        """Wait until few enough requests are under way, which is an outage only for a wait whose looks fail already."""
+        To wait for it is an outage only for a wait whose looks fail already.
+        """
+        if not runs_under_asyncio():
+            return False
+        if self._loop is not (loop := asyncio.get_running_loop()):
+            self._loop, self._under_way = loop, asyncio.Semaphore(MOST_AT_ONCE)
         if not self._under_way.locked():
             await self._under_way.acquire()
-            return
+            return False
         try:
             async with asyncio.timeout(None if self._settings.sleep or patience == inf else patience):
                 await self._under_way.acquire()
@@ -94,6 +92,11 @@ class PacedClient:
             plan.held_back(queued=0.0, silent=0.0)
             message = f"not asked: {MOST_AT_ONCE} others were being asked for all the time ({plan.task_id})"
             raise NoTurnError(message) from None
+        return True
+
+    def _leave(self) -> None:
+        if runs_under_asyncio():
+            self._under_way.release()
 
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Ask for a page of the listing; it stands for many looks, so it does not queue up behind single ones."""
