@@ -130,7 +130,7 @@ def test_ends_are_not_remembered_for_ever(cloud: SimulatedCloud) -> None:
     async def main() -> int:
         async with AsyncWaiter(**cloud.async_options, learn=False) as waiter:
             await asyncio.gather(*map(waiter.wait, ids))
-            return len(waiter._crowd._ended)
+            return len(waiter._crowd._trust._ended)
 
     assert 5 < asyncio.run(main()) < 40
 

@@ -40,6 +40,7 @@ ROOMS = [
     "client",
     "paced",
     "toll",
+    "trust",
     "alarm",
     "seat",
     "crowd",

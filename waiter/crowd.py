@@ -7,7 +7,7 @@ gets no turn in time. That it is not stuck is checked: each page lets one wait l
 ended has to be gone from those that begin later. One that fails, misleads or is not worth its pages is left alone, for longer
 each time.
 
-What a listing is worth stands in ``toll``.
+What a listing is worth stands in ``toll``, and what is held against it in ``trust``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from waiter.pace import NoTurnError
 from waiter.plan import INSTANT
 from waiter.seat import MISSING, Seat
 from waiter.toll import FULL_PAGE, PAGE, cost_of, period_of
+from waiter.trust import StuckError, Trust
 
 if TYPE_CHECKING:
     from waiter.api import ActivePage
@@ -33,16 +34,9 @@ if TYPE_CHECKING:
 
 # Until a listing has shown how long a task is, in bytes.
 TASK = 1000.0
-# Listings may lag behind the tasks' own endpoint by so much.
-LAG = 10.0
-# A listing that is stuck is found out by an end within so many seconds.
-REMEMBERED = 600.0
 # Who waits for a first look, and those for whom listings stand, wait no longer for a page.
 PATIENCE = 5.0
 RECONSIDERED = 1.0
-# A listing in which nobody can trust is left alone for so long, four times longer each time.
-LEFT_ALONE = 5.0
-LONGEST_LEFT_ALONE = 600.0
 # So many waits are started or woken before the loop turns, so that it answers to others meanwhile.
 AT_ONCE = 100
 _ENDED = {"FINISHED", "ERROR"}
@@ -74,11 +68,10 @@ class Crowd:
         self._clock = clock
         self._seats: dict[str, tuple[Seat, ...]] = {}
         self._wanting: set[Seat] = set()
-        self._ended: dict[str, float] = {}
-        self._others = self._faults = self._misled = 0
-        self._is_bad = False
+        self._trust = Trust()
+        self._others = 0
         self._task_size = TASK
-        self._listed_at = self._shut_until = -inf
+        self._listed_at = -inf
         self._bell = Alarm(sleep)
         self._lister: asyncio.Task[None] | None = None
 
@@ -96,7 +89,7 @@ class Crowd:
         if others:
             self._seats[key] = others
         elif self._is_listing and seat.plan.task is not None and seat.plan.task.ended:
-            self._ended[key] = self._clock()
+            self._trust.note_end(key, self._clock())
 
     async def look(self, seat: Seat) -> Sighting:
         """Look at the task: as a listing has shown it, or at its own endpoint."""
@@ -113,8 +106,8 @@ class Crowd:
             if shown is None:
                 raise
             return shown
-        if was_sent and not sighting.task.ended:
-            self._was_misled()
+        if was_sent and not sighting.task.ended and self._trust.is_misled(self._cost()):
+            self._leave_alone()
         return sighting
 
     async def _join(self, seat: Seat) -> None:
@@ -171,12 +164,12 @@ class Crowd:
             await asyncio.sleep(0)
 
     def _is_wanted(self, now: float) -> bool:
-        return now >= self._shut_until and len(self._wanting) > self._cost()
+        return self._trust.is_there(now) and len(self._wanting) > self._cost()
 
     def _due(self) -> float:
         """When the next listing is due; when single looks are better, never, and every wait goes back to its own."""
         period = inf
-        if self._clock() >= self._shut_until:
+        if self._trust.is_there(self._clock()):
             period = period_of((seat.gap for seat in self._all() if seat.gap > 0), self._cost())
         if period == inf:
             self._recall()
@@ -206,12 +199,10 @@ class Crowd:
 
     async def _list_for_all(self) -> None:
         began = self._listed_at = self._clock()
-        self._ended = {key: ended_at for key, ended_at in self._ended.items() if ended_at > began - REMEMBERED}
-        self._faults = self._faults if self._is_bad else max(0, self._faults - 1)
-        self._is_bad, self._misled = False, 0
+        self._trust.begin(began)
         try:
             is_whole = await self._read(began)
-        except (ApiError, _StuckError):
+        except (ApiError, StuckError):
             self._leave_alone()
             return
         shown, missed = [], []
@@ -250,8 +241,7 @@ class Crowd:
                 continue
             key = _key_of(task.id)
             if (seats := self._seats.get(key)) is None:
-                if self._ended.get(key, inf) + LAG < began:
-                    raise _StuckError
+                self._trust.check_going_on(key, began)
             else:
                 for seat in seats:
                     if seat.is_shown(task, began):
@@ -264,22 +254,10 @@ class Crowd:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _was_misled(self) -> None:
-        """Take note that a listing made a wait look in vain, which may cost as much as the listing itself."""
-        self._misled += 1
-        if self._misled > self._cost() and not self._is_bad:
-            self._leave_alone()
-
     def _leave_alone(self) -> None:
         """Do without listings, and forget what they said of tasks that nobody here waits for."""
-        self._is_bad = True
-        self._faults += 1
+        self._trust.lose(self._clock())
         self._others = 0
-        self._shut_until = self._clock() + min(LEFT_ALONE * 4 ** (self._faults - 1), LONGEST_LEFT_ALONE)
-
-
-class _StuckError(Exception):
-    """A listing shows a task that ended some time ago."""
 
 
 def _let_go(wanting: Iterable[Seat]) -> None:

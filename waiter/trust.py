@@ -1,0 +1,57 @@
+"""Whether listings can be trusted: one that fails, misleads or is stuck is left alone, for longer each time."""
+
+from __future__ import annotations
+
+from math import inf
+
+# Listings may lag behind the tasks' own endpoint by so much.
+LAG = 10.0
+# A listing that is stuck is found out by an end within so many seconds.
+REMEMBERED = 600.0
+# A listing in which nobody can trust is left alone for so long, four times longer each time.
+LEFT_ALONE = 5.0
+LONGEST_LEFT_ALONE = 600.0
+
+
+class StuckError(Exception):
+    """A listing shows a task that ended some time ago."""
+
+
+class Trust:
+    """What is held against listings. Every ``now`` is in monotonic seconds, and so is when a listing began."""
+
+    def __init__(self) -> None:
+        self._ended: dict[str, float] = {}
+        self._faults = self._misled = 0
+        self._is_lost = False
+        self._lost_until = -inf
+
+    def is_there(self, now: float) -> bool:
+        """Whether there may be a listing."""
+        return now >= self._lost_until
+
+    def begin(self, now: float) -> None:
+        """Take note of the begin of a listing; one before it in which nothing was wrong makes good for one fault."""
+        self._ended = {key: ended_at for key, ended_at in self._ended.items() if ended_at > now - REMEMBERED}
+        self._faults = self._faults if self._is_lost else max(0, self._faults - 1)
+        self._is_lost, self._misled = False, 0
+
+    def note_end(self, key: str, now: float) -> None:
+        """Take note that a task has ended, so that no listing that begins later may show it."""
+        self._ended[key] = now
+
+    def check_going_on(self, key: str, began: float) -> None:
+        """Check a task that a listing shows as going on; raises StuckError if it ended well before that began."""
+        if self._ended.get(key, inf) + LAG < began:
+            raise StuckError
+
+    def is_misled(self, cost: float) -> bool:
+        """Take note of a look in vain, and tell whether so many cost more than the listing that made waits look."""
+        self._misled += 1
+        return self._misled > cost and not self._is_lost
+
+    def lose(self, now: float) -> None:
+        """Take note that the listing was bad."""
+        self._is_lost = True
+        self._faults += 1
+        self._lost_until = now + min(LEFT_ALONE * 4 ** (self._faults - 1), LONGEST_LEFT_ALONE)
