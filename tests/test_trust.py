@@ -1,0 +1,57 @@
+"""Listings that were bad are left alone for a while, and are given another chance."""
+
+from __future__ import annotations
+
+import pytest
+
+from waiter.trust import LAG, LEFT_ALONE, LONGEST_LEFT_ALONE, REMEMBERED, StuckError, Trust
+
+
+def left_alone(trust: Trust) -> float:
+    """For how long there is no listing after one that was bad."""
+    trust.begin(0.0)
+    trust.lose(0.0)
+    return next(seconds for seconds in range(int(LONGEST_LEFT_ALONE) + 2) if trust.is_there(seconds))
+
+
+def test_ever_longer_but_not_for_ever() -> None:
+    trust = Trust()
+
+    assert [left_alone(trust) for _ in range(6)] == [5, 20, 80, 320, 600, 600]
+
+
+def test_good_listings_make_good() -> None:
+    """One for one; more than enough of them buy nothing."""
+    trust = Trust()
+    left_alone(trust)
+    trust.begin(0.0)  # what follows the bad one makes good for nothing yet
+    for _ in range(3):
+        trust.begin(0.0)
+
+    assert left_alone(trust) == LEFT_ALONE
+
+
+def test_a_listing_may_lag() -> None:
+    """It is stuck when it shows a task that ended well before it began, as far back as is remembered."""
+    trust = Trust()
+    trust.note_end("a", 100.0)
+
+    trust.check_going_on("a", 100.0 + LAG)
+    trust.check_going_on("never ended", 1e9)
+    trust.begin(99.0 + REMEMBERED)
+    with pytest.raises(StuckError):
+        trust.check_going_on("a", 100.1 + LAG)
+    trust.begin(100.0 + REMEMBERED)
+    trust.check_going_on("a", 101.0 + REMEMBERED)
+
+
+def test_misled_once_for_each_listing() -> None:
+    """Looks in vain are counted up to what the listing costs; one that is lost already cannot be lost again."""
+    trust = Trust()
+    misled = [trust.is_misled(2.0) for _ in range(3)]
+    trust.lose(0.0)
+    misled.append(trust.is_misled(2.0))
+    trust.begin(10.0)
+    misled.append(trust.is_misled(2.0))
+
+    assert misled == [False, False, True, False, False]
