@@ -8,14 +8,28 @@ from typing import Any
 
 import pytest
 from drivers import Driver
+from hypothesis import given
+from hypothesis import strategies as st
 from tenacity import wait_fixed
 
 from waiter import History, Schedule, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
 from waiter.history import Histories, read_history, shared_histories
-from waiter.plan import Plan
+from waiter.plan import INSTANT, Plan
 from waiter.settings import resolve
 from waiter.task import Sighting
-from waiter.testing import Fault, SimulatedCloud, empty, ended, finishes, html, status, truncated, wrong_types
+from waiter.testing import (
+    Fault,
+    SimulatedCloud,
+    empty,
+    ended,
+    finishes,
+    html,
+    never_ends,
+    reset,
+    status,
+    truncated,
+    wrong_types,
+)
 
 VM = Task(id="a", state=TaskState.FINISHED, task_type="create_vm")
 
@@ -255,3 +269,26 @@ def test_who_rests_for_long_hears_of_what_others_learned() -> None:
     histories.keep(task, history := History([40.0] * 20), now=now[0])
     assert plan.gap_by_now(99.0) == pytest.approx(Schedule(history=history).gap(30.0), rel=0.11)
     assert Schedule(history=history).gap(30.0) > 1.3 * Schedule().gap(30.0)
+
+
+@given(
+    past=st.lists(st.floats(min_value=0, max_value=5000), max_size=20),
+    timeout=st.floats(min_value=0, max_value=3000),
+    price=st.floats(min_value=0.01, max_value=100),
+    latency=st.sampled_from([0.0, 0.05, 3.0]),
+    fault_rate=st.sampled_from([0.0, 0.1]),
+)
+def test_the_last_look_is_at_the_deadline(
+    past: list[float], timeout: float, price: float, latency: float, fault_rate: float
+) -> None:
+    """Whatever was learned, however slow the answers, and whether or not looks fail: no look begins after the deadline."""
+    faults = status(500), html(200), truncated(), reset()  # none that asks for slower looks: the budget comes first
+    cloud = SimulatedCloud.virtual(strict=False, latency=latency, fault_rate=fault_rate, usual_faults=faults)
+    cloud.add_past("create_vm", past)
+    task_id = cloud.add(never_ends(task_type="create_vm"))
+    with pytest.raises(TaskTimeoutError), Waiter(**cloud.options, timeout=timeout, price=price) as waiter:
+        waiter.wait(task_id)
+
+    *earlier, last = (request.at for request in cloud.requests if request.task_id == task_id)
+    assert last == pytest.approx(timeout, abs=INSTANT)
+    assert all(at < timeout for at in earlier)
