@@ -106,7 +106,7 @@ class Crowd:
             if shown is None:
                 raise
             return shown
-        if was_sent and not sighting.task.ended and self._trust.is_misled(self._cost()):
+        if was_sent and not sighting.task.ended and self._trust.note_look_in_vain(self._cost()):
             self._leave_alone()
         return sighting
 

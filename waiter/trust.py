@@ -8,8 +8,9 @@ from math import inf
 LAG = 10.0
 # A listing that is stuck is found out by an end within so many seconds.
 REMEMBERED = 600.0
-# A listing in which nobody can trust is left alone for so long, four times longer each time.
+# A listing in which nobody can trust is left alone for so long, and so many times longer each time.
 LEFT_ALONE = 5.0
+EACH_TIME = 4.0
 LONGEST_LEFT_ALONE = 600.0
 
 
@@ -22,8 +23,9 @@ class Trust:
 
     def __init__(self) -> None:
         self._ended: dict[str, float] = {}
-        self._faults = self._misled = 0
+        self._misled = 0
         self._is_lost = False
+        self._left_alone = 0.0
         self._lost_until = -inf
 
     def is_there(self, now: float) -> bool:
@@ -31,9 +33,10 @@ class Trust:
         return now >= self._lost_until
 
     def begin(self, now: float) -> None:
-        """Take note of the begin of a listing; one before it in which nothing was wrong makes good for one fault."""
+        """Take note that a listing begins, and forget old ends; if the one before was good, it makes good for a bad one."""
         self._ended = {key: ended_at for key, ended_at in self._ended.items() if ended_at > now - REMEMBERED}
-        self._faults = self._faults if self._is_lost else max(0, self._faults - 1)
+        if not self._is_lost:
+            self._left_alone /= EACH_TIME
         self._is_lost, self._misled = False, 0
 
     def note_end(self, key: str, now: float) -> None:
@@ -45,13 +48,13 @@ class Trust:
         if self._ended.get(key, inf) + LAG < began:
             raise StuckError
 
-    def is_misled(self, cost: float) -> bool:
-        """Take note of a look in vain, and tell whether so many cost more than the listing that made waits look."""
+    def note_look_in_vain(self, cost: float) -> bool:
+        """Take note that a listing made a wait look, and tell whether such looks now cost more than the listing itself."""
         self._misled += 1
         return self._misled > cost and not self._is_lost
 
     def lose(self, now: float) -> None:
         """Take note that the listing was bad."""
         self._is_lost = True
-        self._faults += 1
-        self._lost_until = now + min(LEFT_ALONE * 4 ** (self._faults - 1), LONGEST_LEFT_ALONE)
+        self._left_alone = min(max(LEFT_ALONE, EACH_TIME * self._left_alone), LONGEST_LEFT_ALONE)
+        self._lost_until = now + self._left_alone
