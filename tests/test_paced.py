@@ -113,6 +113,30 @@ def test_one_loop_after_the_other() -> None:
 
 
 @pytest.mark.usefixtures("one_at_a_time")
+def test_two_loops_by_turns() -> None:
+    """Whoever queues up hears of a place in its own loop, whatever another did meanwhile."""
+    client, slow, _ = made()
+
+    async def look(*names: str) -> list[Any]:
+        looks = [asyncio.ensure_future(client.ask(Held(name))) for name in names]
+        await settle()
+        return looks
+
+    async def answered(name: str) -> Any:
+        slow.answers[name].set_result(f"seen {name}")
+        await settle()
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        looks = one.run(look("a", "b"))
+        looks += other.run(look("c"))
+        other.run(answered("c"))
+        one.run(answered("a"))
+        one.run(answered("b"))
+
+    assert [one.result() for one in looks] == ["seen a", "seen b", "seen c"]
+
+
+@pytest.mark.usefixtures("one_at_a_time")
 def test_who_is_cancelled_makes_room() -> None:
     """Whether it asks or queues up."""
 

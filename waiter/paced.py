@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, cast
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from waiter.settings import Settings
     from waiter.task import Sighting
 
-# Looks under way are their rate times the round trip: 150 at 2,500 a second and 60 ms. trio knows no such bound.
+# Looks under way are their rate times the round trip: 150 at 2,500 a second and 60 ms.
 MOST_AT_ONCE = 256
 
 
@@ -34,7 +35,7 @@ class PacedClient:
         self._budget = budget
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: asyncio.Semaphore
+        self._places_of_loop = asyncio.Semaphore(sys.maxsize)
         self._next_at = -inf
         self.sleep: Callable[[float], Awaitable[None]] = settings.sleep or _sleep
         self.read = client.sighting
@@ -46,7 +47,9 @@ class PacedClient:
             with self._budget.queue(plan) as pauses:
                 for pause in pauses:
                     await self.sleep(pause)
-            had_to_wait = await self._enter(plan, plan.patience)
+            places = self._places()
+            had_to_wait = places.locked()
+            await self._enter(places, plan, plan.patience)
             try:
                 if had_to_wait:
                     # Its turn was long ago, and a server that has just come to shall not be flooded.
@@ -57,15 +60,16 @@ class PacedClient:
                 with self._budget.heeding():
                     return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
             finally:
-                self._leave()
+                places.release()
 
     async def ask_now(self, plan: Plan) -> Sighting:
         """Look at a task without a turn; raises ApiError."""
-        await self._enter(plan, plan.request_timeout)
+        places = self._places()
+        await self._enter(places, plan, plan.request_timeout)
         try:
             return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
         finally:
-            self._leave()
+            places.release()
 
     def _pause_after_others(self) -> float:
         """Keep those who had to wait as far apart as the budget does."""
@@ -73,30 +77,25 @@ class PacedClient:
         self._next_at = max(now, self._next_at + 1 / self._settings.max_rps)
         return self._next_at - now
 
-    async def _enter(self, plan: Plan, patience: float) -> bool:
-        """Take a place among those under way, and tell whether it had to be waited for; raises NoTurnError.
+    def _places(self) -> asyncio.Semaphore:
+        """Those of the loop that runs, whose waiters they wake; trio, which is None here, has as many as anybody wants."""
+        loop = asyncio.get_running_loop() if runs_under_asyncio() else None
+        if self._loop is not loop:
+            self._loop, self._places_of_loop = loop, asyncio.Semaphore(MOST_AT_ONCE if loop else sys.maxsize)
+        return self._places_of_loop
 
-        To wait for it is an outage only for a wait whose looks fail already.
-        """
-        if not runs_under_asyncio():
-            return False
-        if self._loop is not (loop := asyncio.get_running_loop()):
-            self._loop, self._under_way = loop, asyncio.Semaphore(MOST_AT_ONCE)
-        if not self._under_way.locked():
-            await self._under_way.acquire()
-            return False
+    async def _enter(self, places: asyncio.Semaphore, plan: Plan, patience: float) -> None:
+        """Take a place, which to wait for is an outage only for a wait whose looks fail already; raises NoTurnError."""
+        if not places.locked():
+            await places.acquire()
+            return
         try:
             async with asyncio.timeout(None if self._settings.sleep or patience == inf else patience):
-                await self._under_way.acquire()
+                await places.acquire()
         except TimeoutError:
             plan.held_back(queued=0.0, silent=0.0)
             message = f"not asked: {MOST_AT_ONCE} others were being asked for all the time ({plan.task_id})"
             raise NoTurnError(message) from None
-        return True
-
-    def _leave(self) -> None:
-        if runs_under_asyncio():
-            self._under_way.release()
 
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Ask for a page of the listing; it stands for many looks, so it does not queue up behind single ones."""
