@@ -12,6 +12,7 @@ Laws are simpler in log-age u = ln(5 s + t), in which hazards are chances per un
 
 import math
 import operator
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -41,7 +42,7 @@ _ALIKE: Final = 0.1  # no distance at all counts as this part of the usual one
 _EDGES: Final = 2.0
 _LOCAL: Final = 0.3
 _AHEAD: Final = 0.7
-_FLOOR: Final = 0.002  # the least slope of what is due: it keeps gaps continuous in age
+_FLOOR: Final = 0.002  # ends until a look comes due, for each unit of log-age, at least: it keeps gaps continuous in age
 
 
 class History(msgspec.Struct, frozen=True):
@@ -56,7 +57,7 @@ class History(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         """Keep what can be a duration."""
         for name in self.__struct_fields__:
-            usable = (float(value) for value in getattr(self, name) if 0 <= value < math.inf)
+            usable = (float(value) for value in getattr(self, name) if 0 <= value <= sys.float_info.max)
             msgspec.structs.force_setattr(self, name, tuple(usable)[:REMEMBERED])
 
     @property
@@ -118,11 +119,12 @@ class Pace:
     """When the next look is due, for a law and a price.
 
     Let S(b) be the share that still runs at b, and W(b) the cost of all that follows a look at b: by Keller's density the
-    integral of √(2λh)·S, and a part of a price. The best look after one at a is where W(b) - the integral of S + S(a)·b is
-    least: to put it off from b is worth q(b) = S(b)·(1 + √(2λh) + _AHEAD·λh) a second, and costs S(a). Where q rises, its mean
-    counts instead, as on a convex hull; the look is due where what falls then has come down to S(a).
+    integral of √(2λh)·S from b on, and _AHEAD·λ·S(b). The best look after one at a is where W(b) + S(a)·b, less the integral of
+    S up to b, is least: to put it off beyond b costs S(a) a second, and is worth q(b) = S(b)·(1 + √(2λh) + _AHEAD·λh). Let q̄ be
+    what q becomes when every rise is levelled to a mean over the seconds around it, as a convex hull would. It never rises, and
+    the look is due where q̄(b) = S(a).
 
-    The dearer a request, the more is q at every b, and so is its mean, and so is the gap.
+    The dearer a request, the more is q at every b, and so is q̄, and so is the gap.
     """
 
     def __init__(self, law: Law, price: float) -> None:
@@ -131,7 +133,7 @@ class Pace:
         ages = [math.exp(log_age) for log_age in law.log_ages]
         steps = [math.sqrt(2 * price * hazard / age) for hazard, age in zip(law.hazards, ages, strict=True)]
         worth = [math.exp(-e) * (1 + step + _AHEAD * step**2 / 2) for e, step in zip(law.ends, steps, strict=True)]
-        widths = [there - here for here, there in zip([ages[0], *ages], [*ages[1:], ages[-1]], strict=False)]
+        widths = [there - here for here, there in zip([ages[0], *ages[:-1]], [*ages[1:], ages[-1]], strict=True)]
         self._ends: Final = [-math.log(one) for one in _falling(worth, widths)]
         self._ends.append(law.ends[-1])
         self._due: Final = [*law.log_ages, math.log(ages[-1] + ignorant_gap(ages[-1] - OFFSET, price))]
@@ -144,17 +146,17 @@ class Pace:
         return math.exp(_read(ends, self._ends, self._due)) - OFFSET - age
 
 
-def _falling(heights: Iterable[float], widths: Sequence[float]) -> Iterator[float]:
-    """The heights of columns, with their mean where they would rise (M. Ayer et al. 1955, pool adjacent violators)."""
+def _falling(heights: Sequence[float], widths: Sequence[float]) -> Iterator[float]:
+    """The heights of columns, levelled where they would rise (M. Ayer et al. 1955: pool adjacent violators)."""
     pools: list[tuple[float, float, int]] = []
     for height, width in zip(heights, widths, strict=True):
         pool = height * width, width, 1
         while pools and pools[-1][0] * pool[1] <= pool[0] * pools[-1][1]:
-            before = pools.pop()
-            pool = before[0] + pool[0], before[1] + pool[1], before[2] + pool[2]
+            area, together, count = pools.pop()
+            pool = area + pool[0], together + pool[1], count + pool[2]
         pools.append(pool)
-    for area, width, count in pools:
-        yield from [area / width] * count
+    for area, together, count in pools:
+        yield from [area / together] * count
 
 
 def ignorant_gap(age: float, price: float) -> float:
