@@ -18,7 +18,7 @@ from waiter import (
     Task,
     TaskNotFoundError,
 )
-from waiter.api import Answer, is_task_id, past_path, read_date, read_retry_after, read_task, read_tasks, task_path
+from waiter.api import Answer, is_task_id, past_path, read_date, read_past, read_retry_after, read_task, task_path
 
 URL = "https://api.gcore.com/cloud/v1/tasks/t-1"
 TASK = b'{"id": "t-1", "state": "NEW", "task_type": "create_vm"}'
@@ -120,14 +120,21 @@ def test_a_wrong_answer_can_ask_for_patience_too() -> None:
 def test_a_listing_is_read() -> None:
     """The tasks come in the order of the listing."""
     body = json.dumps({"count": 2, "results": [{"id": "b", "state": "NEW"}, {"id": "a", "state": "ERROR"}]}).encode()
-    assert [task.id for task in read_tasks(answer(body=body))] == ["b", "a"]
+    assert [task.id for task in read_past(answer(body=body), "create_vm")] == ["b", "a"]
+
+
+def test_a_listing_is_of_one_type() -> None:
+    """What a server lists that does not know the parameter teaches nothing about this type."""
+    rows = [{"id": kind or "-", "state": "FINISHED", "task_type": kind} for kind in ("delete_vm", "create_vm", None)]
+    body = json.dumps({"count": 3, "results": rows}).encode()
+    assert [task.id for task in read_past(answer(body=body), "create_vm")] == ["create_vm", "-"]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b'{"count": 1, "results": [{}]}', b'{"count": 1, "results": null}'])
 def test_a_malformed_listing_is_one_error(body: bytes) -> None:
     """A listing is read whole or not at all."""
     with pytest.raises(InvalidResponseError, match=r"not what the API describes: .* \(listing\)"):
-        read_tasks(answer(body=body))
+        read_past(answer(body=body), "create_vm")
 
 
 @pytest.mark.parametrize(

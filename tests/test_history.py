@@ -23,6 +23,7 @@ from waiter.testing import (
     empty,
     ended,
     finishes,
+    hang,
     html,
     never_ends,
     reset,
@@ -104,6 +105,17 @@ def test_a_listing_that_fails_changes_nothing(on: Driver, fault: Fault, events: 
     ]
 
 
+@pytest.mark.parametrize("fault", [status(404, 3600), status(503, 3600), hang()], ids=lambda fault: fault.name)
+def test_a_listing_that_fails_puts_off_no_look(on: Driver, fault: Fault) -> None:
+    """What a server says of a listing that it does not have now holds for listings, and one that hangs is given up."""
+    cloud = cloud_with_past(60.0)
+    cloud.fault(fault, on="listing", times=2)
+    on.wait(cloud, cloud.add(finishes(200, task_type="create_k8s_cluster_v2")))
+    looks = [request.at for request in cloud.requests if "?" not in request.path]
+    assert all(there - here < 1.2 * Schedule().gap(here) for here, there in pairwise(looks))
+    assert (listings(cloud) == 1) is (fault.name != hang().name)
+
+
 def test_a_refusal_of_the_listing_holds_for_all_requests(on: Driver) -> None:
     """A server that wants to be left alone is left alone, whichever request it said so to."""
     cloud = cloud_with_past(60.0)
@@ -142,8 +154,8 @@ def test_one_listing_serves_every_wait_of_the_process() -> None:
 def test_an_end_that_the_listing_shows_is_confirmed_by_the_task_itself(on: Driver) -> None:
     """The listing gives a reason to look at once, not a result."""
     cloud = SimulatedCloud.virtual(latency=9)
-    task_id = cloud.add(finishes(15))
-    on.wait(cloud, task_id)
+    task_id = cloud.add(finishes(30))
+    on.wait(cloud, task_id, price=8)
     assert [request.task_id for request in cloud.requests] == [task_id, task_id, None, task_id]
     assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(9)
 
@@ -163,6 +175,16 @@ def test_claims_that_nothing_comes_of_expire() -> None:
     histories.keep(VM, History(), now=20_000.0)
     again = [now for now in range(23_600, 23_700) if histories.claim("create_vm", age=9.0, began=23_600.0, now=now)]
     assert again == [23_600, 23_660]
+
+
+def test_a_listing_full_of_running_tasks_is_no_answer() -> None:
+    """Whoever starts a hundred tasks at once sees nothing else in it, until some have ended."""
+    histories, running = Histories(), [1.0] * 100
+    for history, again in ((History(running=running), True), (History([9.0], running=running), False), (History(), False)):
+        assert histories.claim("create_vm", age=9.0, began=0.0, now=0.0)
+        histories.keep(VM, history, now=0.0)
+        assert histories.claim("create_vm", age=9.0, began=0.0, now=60.0) is again
+        histories = Histories()
 
 
 def test_types_are_claimed_each_for_itself() -> None:

@@ -73,6 +73,15 @@ def test_a_listing_that_fails(cloud: SimulatedCloud, fault: Fault) -> None:
     assert cloud.clock() < 100
 
 
+def test_a_listing_that_is_not_to_be_had_silences_nobody(cloud: SimulatedCloud) -> None:
+    """What the server asks for with it holds for listings, and nobody's own look waits for that."""
+    cloud.fault(status(503, 60), on="listing")
+    wait_all(cloud, [cloud.add(finishes(90)) for _ in range(40)], learn=False)
+    first, second = listings(cloud)[:2]
+    assert second >= first + 60
+    assert sum(first < request.at < first + 20 for request in cloud.requests) >= 40
+
+
 def test_a_listing_is_forgiven(cloud: SimulatedCloud) -> None:
     """What failed for a time, and went well for longer, is not left alone for long when it fails once more."""
     for began, seconds in ((0, 100), (400, 12)):

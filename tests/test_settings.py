@@ -256,6 +256,12 @@ def test_a_budget_is_more_than_nothing(max_rps: Any) -> None:
     assert problems(api_key=KEY, max_rps=max_rps) == (f"max_rps must be requests per second, more than 0, not {max_rps!r}",)
 
 
+def test_a_strategy_is_an_object() -> None:
+    """The parentheses are easily forgotten."""
+    given: Any = wait_fixed
+    assert problems(api_key=KEY, wait=given) == (f"wait must be a tenacity wait strategy, not {given!r}",)
+
+
 def test_a_misspelt_option_is_a_type_error() -> None:
     """As with any other function."""
     options: Any = {"api_key": KEY, "timeuot": 5}

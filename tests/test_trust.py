@@ -21,6 +21,15 @@ def test_ever_longer_but_not_for_ever() -> None:
     assert [left_alone(trust) for _ in range(1000)] == [5, 20, 80, 320] + [600] * 996
 
 
+def test_the_server_may_ask_for_longer() -> None:
+    """Retry-After holds, and a short one shortens nothing."""
+    trust = Trust()
+    trust.lose(0.0, retry_after=700.0)
+    assert (trust.is_there(699.0), trust.is_there(700.0)) == (False, True)
+    trust.lose(700.0, retry_after=1.0)
+    assert (trust.is_there(719.0), trust.is_there(720.0)) == (False, True)
+
+
 def test_good_listings_make_good() -> None:
     """One for one; more than enough of them buy nothing."""
     trust = Trust()

@@ -210,6 +210,14 @@ def test_a_task_that_vanishes_has_the_same_grace(on: Driver, cloud: SimulatedClo
     assert 40 <= cloud.elapsed < 46
 
 
+@pytest.mark.parametrize("given", [None, "soon", math.nan, timedelta(seconds=1)], ids=repr)
+def test_a_strategy_must_give_seconds(on: Driver, given: Any) -> None:
+    """What it gives instead is shown, with the argument that it came from."""
+    cloud = SimulatedCloud.virtual()
+    with pytest.raises(ConfigurationError, match=f"wait: the strategy must give seconds, not {re.escape(repr(given))}"):
+        on.wait(cloud, cloud.add(finishes(20)), wait=lambda _: given)
+
+
 def test_a_users_own_strategy_takes_the_place_of_the_schedule(on: Driver, cloud: SimulatedCloud) -> None:
     """Any tenacity wait strategy sets the pace."""
     task_id = cloud.add(finishes(20))

@@ -106,7 +106,7 @@ class AsyncWaiter(Base):
         sighting = plan.saw(await (self._client.ask(plan) if seat is None else self._crowd.look(seat)))
         if (task_type := plan.claim_past()) is not None:
             try:
-                plan.learn(await self._client.list_past(task_type, timeout=plan.request_timeout))
+                plan.learn(await self._client.list_past(task_type, timeout=plan.listing_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
         return sighting

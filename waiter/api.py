@@ -70,14 +70,16 @@ def read_task(answer: Answer, task_id: str) -> Task:
     return task
 
 
-def read_tasks(answer: Answer) -> list[Task]:
-    """Read a listing, newest first as it was asked for; raises one ApiError for any other answer."""
+def read_past(answer: Answer, task_type: str) -> list[Task]:
+    """Read a listing of one type, newest first as it was asked for; raises one ApiError for any other answer."""
     _raise_for_status(answer, "listing")
     try:
         listing = msgspec.json.decode(answer.body, type=_Listing)
-        return [Task.from_mapping(said) for said in listing.results]
+        tasks = [Task.from_mapping(said) for said in listing.results]
     except (ValueError, RecursionError) as error:
         raise _invalid(answer, f"{error}: {_quoted(answer.body)}", "listing") from None
+    # A server or a proxy that does not know the parameter lists tasks of every type.
+    return [task for task in tasks if task.task_type in {None, task_type}]
 
 
 class Active(msgspec.Struct, frozen=True, gc=False):

@@ -40,12 +40,12 @@ class Budget:
         self.pacer.went(now)
 
     @contextmanager
-    def heeding(self) -> Iterator[None]:
-        """Let all waits hear of it when the server wants fewer requests."""
+    def heeding(self, *, listing: bool = False) -> Iterator[None]:
+        """Let all waits hear of it when the server wants fewer requests; that it has no listing now says nothing of looks."""
         try:
             yield
         except ApiError as error:
-            if error.status == HTTPStatus.TOO_MANY_REQUESTS or error.retry_after:
+            if error.status == HTTPStatus.TOO_MANY_REQUESTS or (error.retry_after and not listing):
                 silence = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
                 self.pacer.refused(self._settings.clock(), self._settings.max_rps, silence)
             raise

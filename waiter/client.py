@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import httpx
 
 from waiter._version import __version__
-from waiter.api import ActivePage, Answer, active_path, past_path, read_active, read_date, read_task, read_tasks, task_path
+from waiter.api import ActivePage, Answer, active_path, past_path, read_active, read_date, read_past, read_task, task_path
 from waiter.errors import ConfigurationError
 from waiter.server_clock import ServerClock
 from waiter.task import Sighting, Task, decode_task
@@ -84,7 +84,7 @@ class Client(_Caller):
         """List the newest tasks of a type, ended or not. Raises ApiError."""
         asked_at = self._settings.clock()
         answer = self._fetch(past_path(task_type, limit=limit), timeout)
-        return self._sightings(answer, asked_at, read_tasks(answer))
+        return self._sightings(answer, asked_at, read_past(answer, task_type))
 
     def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:
         """List a part of the tasks that have not ended. Raises ApiError."""
@@ -140,7 +140,7 @@ class AsyncClient(_Caller):
         """Like Client.get_past, awaited."""
         asked_at = self._settings.clock()
         answer = await self._fetch(past_path(task_type, limit=limit), timeout)
-        return self._sightings(answer, asked_at, read_tasks(answer))
+        return self._sightings(answer, asked_at, read_past(answer, task_type))
 
     async def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Like Client.get_active, awaited."""

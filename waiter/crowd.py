@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from waiter.alarm import Alarm, Sleep
 from waiter.errors import ApiError
 from waiter.pace import NoTurnError
-from waiter.plan import INSTANT
+from waiter.plan import INSTANT, LONGEST_RETRY_AFTER
 from waiter.seat import MISSING, Seat
 from waiter.toll import FULL_PAGE, PAGE, cost_of, period_of
 from waiter.trust import StuckError, Trust
@@ -202,7 +202,10 @@ class Crowd:
         self._trust.begin(began)
         try:
             is_whole = await self._read(began)
-        except (ApiError, StuckError):
+        except ApiError as error:
+            self._leave_alone(min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
+            return
+        except StuckError:
             self._leave_alone()
             return
         shown, missed = [], []
@@ -254,9 +257,9 @@ class Crowd:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    def _leave_alone(self) -> None:
+    def _leave_alone(self, retry_after: float = 0.0) -> None:
         """Do without listings, and forget what they said of tasks that nobody here waits for."""
-        self._trust.lose(self._clock())
+        self._trust.lose(self._clock(), retry_after)
         self._others = 0
 
 

@@ -197,3 +197,9 @@ class InvalidResponseError(ApiError):
 
 class ApiUnavailableError(ApiError):
     """No usable answer: a network fault, a time-out, or a status that asks to come back later."""
+
+
+def note_interruption(error: BaseException | None, note: str) -> None:
+    """Add a note to what interrupted a wait, such as Ctrl-C or a cancellation, and to nothing else."""
+    if error is not None and not isinstance(error, Exception):
+        error.add_note(note)

@@ -55,10 +55,18 @@ class Histories:
             return True
 
     def keep(self, task: Task, history: History, *, now: float) -> None:
-        """Keep what was learned of a task's type."""
+        """Keep what was learned of a task's type; a listing that is full of tasks that still run is no answer."""
         with self._lock:
             past = self._pasts.setdefault(task.task_type or "", _Past())
-            past.history, past.fresh_until, past.claims = history, now + FRESH_FOR, 0
+            past.history = history
+            if history.durations or len(history.running) < LISTED:
+                past.fresh_until, past.claims = now + FRESH_FOR, 0
+
+    def put_off(self, task: Task, until: float) -> None:
+        """Let nobody ask for the past of a task's type before then, because the server said so."""
+        with self._lock:
+            past = self._pasts.setdefault(task.task_type or "", _Past())
+            past.held_until = max(past.held_until, until)
 
     def get(self, task: Task | None) -> History | None:
         """Give what is known of a task's type; None when nothing is, or not yet."""

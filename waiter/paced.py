@@ -102,13 +102,13 @@ class PacedClient:
         while (quiet := self._budget.quiet) > INSTANT:
             await self.sleep(quiet)
         self._budget.jump_the_queue()
-        with self._budget.heeding():
+        with self._budget.heeding(listing=True):
             return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
 
     async def list_past(self, task_type: str, *, timeout: float) -> list[Sighting]:  # noqa: ASYNC109 - like Client
         """Ask for the past of a task type; it stands for many looks too."""
         self._budget.jump_the_queue()
-        with self._budget.heeding():
+        with self._budget.heeding(listing=True):
             return await self._client.get_past(task_type, limit=LISTED, timeout=timeout)
 
 

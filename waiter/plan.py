@@ -14,7 +14,7 @@ from waiter import errors
 from waiter.events import Reporter
 from waiter.history import read_history
 from waiter.law import History
-from waiter.schedule import Schedule, TimeLeft, backoff
+from waiter.schedule import Schedule, TimeLeft, backoff, seconds
 from waiter.task import Sighting
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 INSTANT = 0.001
 REQUEST_TIMEOUT = 10.0
 LONGEST_REQUEST_TIMEOUT = 30.0
-# The last look is made when no time is left, and an answer still needs some.
-LAST_REQUEST_TIMEOUT = 5.0
+LAST_REQUEST_TIMEOUT = 5.0  # it is made when no time is left, and an answer still needs some
+# Whatever the pace, a listing of a hundred tasks gets so long.
+SHORTEST_LISTING = 1.0
 # A task that was made an instant ago may not be known everywhere yet.
 NOT_FOUND_GRACE = 10.0
 # An hour is the most that a server can ask for, so that a nonsensical Retry-After cannot silence a wait without a deadline.
 LONGEST_RETRY_AFTER = 3600.0
-# A day: no clock can sleep for ever.
-LONGEST_PAUSE = 86_400.0
+LONGEST_PAUSE = 86_400.0  # no clock can sleep for ever
 
 _SURVIVED = (errors.ApiUnavailableError, errors.InvalidResponseError)
 
@@ -45,12 +45,6 @@ class _Limit(NamedTuple):
 
     at: float
     error: Callable[[], errors.WaiterError]
-
-
-def note_interruption(error: BaseException | None, note: str) -> None:
-    """Add a note to what interrupted a wait, such as Ctrl-C or a cancellation, and to nothing else."""
-    if error is not None and not isinstance(error, Exception):
-        error.add_note(note)
 
 
 class Plan:
@@ -85,6 +79,12 @@ class Plan:
         """How long the next look may take: longer after each failure, cut to the time left."""
         patience = min(REQUEST_TIMEOUT * (1 + self._failures / 2), LONGEST_REQUEST_TIMEOUT)
         return min(patience, self.time_left if self.time_left >= INSTANT else LAST_REQUEST_TIMEOUT)
+
+    @property
+    def listing_timeout(self) -> float:
+        """How long the past of the task's type may take: until the next look is due, so that it keeps nobody from looking."""
+        gap: float = self._schedule.gap(self._age)
+        return min(self.request_timeout, max(gap, SHORTEST_LISTING))
 
     @property
     def time_left(self) -> float:
@@ -150,6 +150,7 @@ class Plan:
 
     def cannot_learn(self, error: errors.ApiError) -> None:
         """Go on without a past."""
+        self._histories.put_off(cast("Task", self.task), self._now() + min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
         self._tell("history.unavailable", error=str(error))
 
     def held_back(self, queued: float, silent: float) -> None:
@@ -164,7 +165,7 @@ class Plan:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Say, to whoever reads the traceback of Ctrl-C or of a cancellation, that the task does not end with the wait."""
-        note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task goes on")
+        errors.note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task goes on")
 
     # What tenacity asks, in the order in which it asks.
 
@@ -201,7 +202,8 @@ class Plan:
     def _gap(self, state: RetryCallState) -> float:
         self._take_history()
         confirm, self._confirm = self._confirm, False
-        return 0.0 if confirm else float(self._schedule(state))
+        # What came after the look, such as a listing, does not put off the next.
+        return 0.0 if confirm else seconds(self._schedule(state)) - (self._now() - self._saw_at)
 
     def is_over(self, state: RetryCallState) -> bool:
         """Whether that was the last look."""
@@ -277,8 +279,7 @@ class Plan:
     def _time_left(self) -> TimeLeft | None:
         if self._history is None or self._age is None or self.task is None or self.task.ended:
             return None
-        left: TimeLeft | None = self._schedule.time_left(self._age)
-        return left
+        return cast("TimeLeft | None", self._schedule.time_left(self._age))
 
     def _take_history(self) -> None:
         history = self._histories.get(self.task)

@@ -9,12 +9,14 @@ Seconds everywhere. Ages are those of the task, not of the wait: a wait that beg
 """
 
 import random
-from typing import Final, Self
+from math import isnan
+from typing import Final, Self, SupportsFloat
 
 import msgspec
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
+from waiter.errors import ConfigurationError
 from waiter.law import OLDEST, History, Pace, estimate, ignorant_gap
 
 CLOSEST: Final = 30.0
@@ -88,6 +90,14 @@ class Schedule(wait_base):
         gap = self.gap(age)
         # The jitter comes after the bounds: the other way round, all waits at a bound would look at once.
         return random.uniform(max(self.min_interval, (1 - JITTER) * gap), (1 + JITTER) * gap)  # noqa: S311 (no secret)
+
+
+def seconds(pause: object) -> float:
+    """Read what a wait strategy, which may be anybody's, gave as a pause; raises ConfigurationError."""
+    if isinstance(pause, SupportsFloat) and not isnan(given := float(pause)):
+        return given
+    message = f"wait: the strategy must give seconds, not {pause!r}"
+    raise ConfigurationError(message)
 
 
 def _age(retry_state: RetryCallState) -> float:

@@ -157,7 +157,7 @@ def _refuse_unknown(given: Mapping[str, object], known: type) -> None:
 
 def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each is of a type of its own
     given = options.get(name)
-    if given is not None and not callable(given):
+    if given is not None and (not callable(given) or (name == "wait" and isinstance(given, type))):
         problems.append(f"{name} must be {_CALLABLES[name]}, not {_shown(given)}")
     return given
 

@@ -53,8 +53,8 @@ class Trust:
         self._misled += 1
         return self._misled > cost and not self._is_lost
 
-    def lose(self, now: float) -> None:
-        """Take note that the listing was bad."""
+    def lose(self, now: float, retry_after: float = 0.0) -> None:
+        """Take note that the listing was bad, and for how many seconds the server wants to hear of no other."""
         self._is_lost = True
         self._left_alone = min(max(LEFT_ALONE, EACH_TIME * self._left_alone), LONGEST_LEFT_ALONE)
-        self._lost_until = now + self._left_alone
+        self._lost_until = now + max(self._left_alone, retry_after)

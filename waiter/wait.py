@@ -10,10 +10,10 @@ from tenacity import Retrying
 
 from waiter.base import Base
 from waiter.client import Client
-from waiter.errors import ApiError, WaiterError
+from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.history import LISTED
 from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import REQUEST_TIMEOUT, Plan, note_interruption
+from waiter.plan import REQUEST_TIMEOUT, Plan
 from waiter.policy import POLICY
 from waiter.refs import TaskRef, all_task_ids, task_ids
 from waiter.settings import Limits, Options, resolve
@@ -58,8 +58,8 @@ class Waiter(Base):
         if (task_type := plan.claim_past()) is not None:
             self._budget.jump_the_queue()
             try:
-                with self._budget.heeding():
-                    plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.request_timeout))
+                with self._budget.heeding(listing=True):
+                    plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.listing_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
         return sighting
