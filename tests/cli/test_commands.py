@@ -16,7 +16,7 @@ import httpx
 import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run
 
-from waiter.cli import history, manual, simulate
+from waiter.cli import manual, simulate
 from waiter.cli.commands import COMMANDS
 from waiter.process.signals import Interrupted
 
@@ -40,46 +40,6 @@ def test_status_of_a_failed_and_of_an_unknown_task(run: Run) -> None:
 def test_status_logs_when_asked(run: Run) -> None:
     """A log can be asked for here too, and has nothing to tell of a look."""
     assert run("status", GOOD, "-o", "ids", "--log-format", "json") == (0, "vm-1\ndisk-1\ndisk-2\n", "")
-
-
-def test_history_in_json(run: Run) -> None:
-    """What the API remembers of a type, times in seconds."""
-    ran = run("history", "create_k8s_cluster_v2")
-    assert json.loads(ran.out) == {
-        "task_type": "create_k8s_cluster_v2",
-        "count": 5,
-        "running": 0,
-        "errors": 1,
-        "p10": 340.0,
-        "median": 500.0,
-        "p90": 660.0,
-        "durations": [700.0, 600.0, 500.0, 400.0, 300.0],
-    }
-
-
-def test_history_for_people(run: Run) -> None:
-    """The same in words, with a plot."""
-    ran = run("history", "create_k8s_cluster_v2", "-o", "text")
-    head, _, plot = ran.out.partition("\n\n")
-    assert head == (
-        "create_k8s_cluster_v2: the last 5 that ended\n  median 8m20s; 10% to 90%: 5m40s to 11m00s; 20% ended in ERROR"
-    )
-    assert len(plot.splitlines()) == history.BINS
-    assert plot.splitlines()[0] == f"   5m00s to 5m34s   {'█' * 40}  1"
-    assert sum(int(line.split()[-1]) for line in plot.splitlines()) == 5
-
-
-def test_history_of_what_nobody_knows(run: Run) -> None:
-    """A type without a past is no error."""
-    assert run("history", "no\x1bsuch", "-o", "text") == (0, "no\\x1bsuch: the API remembers none that ended\n", "")
-
-
-def test_history_says_what_still_runs() -> None:
-    """Tasks that go on are counted apart, and all of one duration fit one class."""
-    fives = {"p10": 5.0, "median": 5.0, "p90": 5.0, "durations": [5.0, 5.0]}
-    known = {"task_type": "t", "count": 2, "running": 3, "errors": 0, **fives}
-    assert history.as_text(known, "#").startswith("t: the last 2 that ended; 3 still running\n")
-    assert sum(int(line.split()[-1]) for line in history.plot([5.0, 5.0], "#").splitlines()) == 2
 
 
 def test_simulate_serves_until_it_is_stopped(start: Callable[..., subprocess.Popen[str]]) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from bisect import bisect
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from waiter.cli.live import glyphs_for
@@ -31,17 +35,21 @@ def run(args: argparse.Namespace) -> int:
     with Waiter(**waiter_options(args)) as waiter:
         known = summarize(args.task_type, waiter.past(args.task_type))
     form = args.output or ("text" if is_terminal(sys.stdout) else "json")
-    write(as_json(known) if form == "json" else as_text(known, glyphs_for(sys.stdout.encoding).full))
+    write(
+        as_json(known) if form == "json" else as_text(known, glyphs_for(sys.stdout.encoding).full, get_terminal_size().columns)
+    )
     return Exit.FINISHED
 
 
 def summarize(task_type: str, past: Sequence[Sighting]) -> dict[str, Any]:
     """Give what the listing tells of a type; times in seconds, durations newest first."""
     history = read_history(past)
+    ended = sum(sighting.task.ended for sighting in past)
     return {
         "task_type": task_type,
         "count": history.count,
-        "running": len(history.running),
+        "ended": ended,
+        "running": len(past) - ended,
         "errors": sum(sighting.task.failed for sighting in past),
         "p10": history.p10,
         "median": history.median,
@@ -50,31 +58,38 @@ def summarize(task_type: str, past: Sequence[Sighting]) -> dict[str, Any]:
     }
 
 
-def as_text(known: dict[str, Any], full: str) -> str:
-    """Write it for people, with a plot."""
+def as_text(known: dict[str, Any], full: str, columns: int) -> str:
+    """Write it for people, with a plot as wide as there are columns for it."""
     running = f"; {known['running']} still running" if known["running"] else ""
-    if not known["count"]:
+    if not known["ended"]:
         return f"{safe(known['task_type'])}: the API remembers none that ended{running}\n"
-    share = f"{known['errors'] / known['count']:.0%}"
+    untimed = known["ended"] - known["count"]
+    unknown = f"; {untimed} without the time it took" if untimed else ""
+    head = f"{safe(known['task_type'])}: the last {known['ended']} that ended{unknown}{running}\n"
+    share = f"{known['errors'] / known['ended']:.0%} ended in ERROR\n"
+    if not known["count"]:
+        return f"{head}  {share}"
     p10, median, p90 = (duration(known[name]) for name in ("p10", "median", "p90"))
-    return (
-        f"{safe(known['task_type'])}: the last {known['count']} that ended{running}\n"
-        f"  median {median}; 10% to 90%: {p10} to {p90}; {share} ended in ERROR\n\n{plot(known['durations'], full)}"
-    )
+    return f"{head}  median {median}; 10% to 90%: {p10} to {p90}; {share}\n{plot(known['durations'], full, columns)}"
 
 
-def plot(durations: Sequence[float], full: str) -> str:
-    """Draw how many took how long, in classes that grow with the duration."""
+def plot(durations: Sequence[float], full: str, columns: int) -> str:
+    """Draw how many took how long, in classes that grow with the duration, and no two of which have the same name."""
     edges = _edges(min(durations), max(durations))
-    counts = [0] * BINS
-    for x in durations:
-        counts[min(sum(x >= edge for edge in edges[1:]), BINS - 1)] += 1
+    counts = Counter(bisect(edges, x, 1, len(edges) - 1) - 1 for x in durations)
+    names = [duration(edge) for edge in edges]
+    widest, most = max(map(len, names)), max(counts.values())
+    classes = [low if low == high else f"{low:>{widest}} to {high:<{widest}}" for low, high in pairwise(names)]
+    bar = max(1, min(WIDTH, columns - len(classes[0]) - len(str(most)) - 7))
     return "".join(
-        f"  {duration(low):>6} to {duration(high):<6}  {full * round(WIDTH * count / max(counts)):<{WIDTH}}  {count}\n"
-        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        f"  {name}  {full * round(bar * counts[place] / most):<{bar}}  {counts[place]}\n" for place, name in enumerate(classes)
     )
 
 
 def _edges(shortest: float, longest: float) -> list[float]:
     low, high = math.log(shortest + 1), math.log(longest + 2)
-    return [math.exp(low + (high - low) * step / BINS) - 1 for step in range(BINS + 1)]
+    for bins in range(BINS, 1, -1):
+        edges = [math.exp(low + (high - low) * step / bins) - 1 for step in range(bins + 1)]
+        if all(duration(one) != duration(other) for one, other in pairwise(edges)):
+            return edges
+    return [shortest, longest]
