@@ -135,6 +135,20 @@ def test_beside_a_log_only_heartbeats(clock: Clock) -> None:
     assert log == [{"event": "wait.goes_on", "tasks": {GOOD: "not seen yet"}, "waited": 50.0, "log_level": "info"}]
 
 
+def test_the_heartbeat_of_a_log_has_the_time_left(clock: Clock) -> None:
+    """For each task of which earlier ones tell."""
+    board = several(clock)
+    with structlog.testing.capture_logs() as log:
+        beats = Logged(board, clock)
+        clock.now += 50
+        beats.pause()
+    structlog.reset_defaults()
+    left = board.rows[ENDLESS].time_left(clock())
+    assert left is not None
+    assert log[0]["time_left"] == {ENDLESS: round(left.median, 1)}
+    assert log[0]["time_left_p90"] == {ENDLESS: round(left.p90, 1)}
+
+
 def test_what_the_log_leaves_out_puts_off_no_heartbeat(clock: Clock) -> None:
     """A change that the log's level swallows breaks no silence."""
     board = Board([GOOD], clock())
@@ -161,7 +175,7 @@ def several(clock: Clock) -> Board:
 WIDE = f"""\
 ✓ FINISHED            19s  create_vm  {GOOD}
 ✗ ERROR                    create_vm  {BROKEN}
-⠋ RUNNING/NETWORK     15s  create_vm  {ENDLESS}  █████████░░░  about 5s left
+⠋ RUNNING/NETWORK     15s  create_vm  {ENDLESS}  █████████░░░  about 5s left (90%: 15s)
 ⠋ not seen yet                        {UNKNOWN}"""
 
 MIDDLE = """\

@@ -150,12 +150,16 @@ class Table(NamedTuple):
         kind, task_id, short = f"{_kind(row):<{self.kind_width}}", row.task_id, row.task_id[:8]
         bar = _bar(age, left.median, self.glyphs) if left and age is not None else ""
         until = f"{duration(left.median)} left" if left else ""
-        rest = [f"about {until}" if left else "", plain(row.trouble or "")]
-        for middle in ([kind, task_id, bar], [kind, short, bar], [kind, short], [short]):
-            drawn = "  ".join(filter(None, [head, *middle, *rest]))
+        about, trouble = f"about {until}" if left else "", plain(row.trouble or "")
+        most = f"{about} (90%: {duration(left.p90)})" if left else ""
+        for middle in (
+            [kind, task_id, bar, most], [kind, task_id, bar, about], [kind, short, bar, most], [kind, short, bar, about],
+            [kind, short, about], [short, about],
+        ):  # fmt: skip
+            drawn = "  ".join(filter(None, [head, *middle, trouble]))
             if len(drawn) <= self.width:
                 return drawn
-        return self.cut(" ".join(filter(None, [*head.split(), short, until, rest[1]])))
+        return self.cut(" ".join(filter(None, [*head.split(), short, until, trouble])))
 
     def cut(self, text: str) -> str:
         """Give as much of the text as fits."""

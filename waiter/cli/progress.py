@@ -89,7 +89,12 @@ class Logged(Lines):
         self._spoke_at = self._clock()
         tasks = {row.task_id: row.state for row in self._board.open}
         waited = round(self._spoke_at - self._board.started_at, 3)
-        logs.unfiltered().info("wait.goes_on", tasks=tasks, waited=waited)
+        left = {row.task_id: left for row in self._board.open if (left := row.time_left(self._spoke_at))}
+        estimate = {
+            "time_left": {task_id: round(one.median, 1) for task_id, one in left.items()},
+            "time_left_p90": {task_id: round(one.p90, 1) for task_id, one in left.items()},
+        }
+        logs.unfiltered().info("wait.goes_on", tasks=tasks, waited=waited, **(estimate if left else {}))
 
 
 def heartbeat(board: Board, now: float) -> str:
