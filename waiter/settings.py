@@ -63,7 +63,7 @@ class Options(TypedDict, total=False):
     - ``max_outage``: how long failed looks may go on in a row; 300.
     - ``stall_timeout``: how long a task may show no change at all; None, the default, is for ever.
     - ``price``: the seconds of delay that one request is worth; 0.2.
-    - ``min_interval``: the least time between two looks.
+    - ``min_interval``: the least time between two looks of the schedule; 0.2.
     - ``wait``: a tenacity wait strategy instead of the schedule.
     - ``max_rps``: the most requests per second, over all waits of the process together; 100. A waiter with a ``client`` or a
       ``sleep`` of your own has a budget of its own.

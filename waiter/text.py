@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from math import isfinite, nan
+from math import inf, isfinite, nan
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
@@ -33,6 +33,23 @@ def read_duration(text: str) -> float:
         raise ValueError(message)
     parts = zip(found.groups(), _UNITS.values(), strict=True)
     return sum(float(part) * unit for part, unit in parts if part)
+
+
+def read_interval(text: str) -> float:
+    """Read a duration above 0 and not for ever, as seconds; raises ValueError."""
+    seconds = read_duration(text) if text != "none" else nan
+    if 0 < seconds < inf:
+        return seconds
+    message = f"not an interval: {text!r} (write 5, 0.5, 5s or 1m30s)"
+    raise ValueError(message)
+
+
+def read_name(text: str) -> str:
+    """Read what is neither empty nor unreadable; raises ValueError."""
+    if text.strip() and text.isascii():
+        return text
+    message = f"not a name: {text!r}"
+    raise ValueError(message)
 
 
 def read_number(text: str) -> float:

@@ -17,6 +17,8 @@ from waiter.process.arguments import waiter_options
 from waiter.process.voice import explain
 from waiter.text import duration, plain, read_duration, safe
 
+WRITE = "(write 5, 0.5, 5s or 1m30s)"
+
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
@@ -114,6 +116,15 @@ def test_a_mistake_in_the_environment(run: Run, name: str, value: str, said: str
 
 
 @pytest.mark.parametrize(
+    ("asked", "given"), [("--price=2", {"price": 2.0}), ("--interval=3", {"wait": 3.0}), ("-q", {"wait": 9.0})]
+)
+def test_what_is_asked_for_excludes_what_the_environment_says(asked: str, given: dict[str, float]) -> None:
+    """A pace of the command line takes the place of another one of the environment."""
+    options = waiter_options(commands.COMMANDS["wait"]().parse(["a", asked], {"WAITER_INTERVAL": "9s"}))
+    assert {name: getattr(value, "wait_fixed", value) for name, value in options.items()} == given
+
+
+@pytest.mark.parametrize(
     ("argv", "said"),
     [
         (["wait", GOOD, "--tiemout", "5"], "waiter wait: unknown option --tiemout: did you mean --timeout?"),
@@ -121,6 +132,13 @@ def test_a_mistake_in_the_environment(run: Run, name: str, value: str, said: str
         (["wait"], "waiter wait: the following arguments are required: TASK_ID"),
         (["wait", GOOD, "--price", "x"], "waiter wait: argument --price: not a number above 0: 'x'"),
         (["wait", GOOD, "--max-rps", "0"], "waiter wait: argument --max-rps: not a number above 0: '0'"),
+        (["wait", GOOD, "--interval", "none"], f"waiter wait: argument --interval: not an interval: 'none' {WRITE}"),
+        (["wait", GOOD, "--interval", "0"], f"waiter wait: argument --interval: not an interval: '0' {WRITE}"),
+        (["wait", "a", "--interval=1", "--price=1"], "waiter wait: argument --price: not allowed with argument --interval"),
+        (["history", "a", "b"], "waiter history: one argument too many: b"),
+        (["history", " "], "waiter history: argument TASK_TYPE: not a name: ' '"),
+        (["history", "caf\udcff"], r"waiter history: argument TASK_TYPE: not a name: 'caf\udcff'"),
+        (["history", "--", "a"], "waiter history: only waiter wait and waiter simulate take a command after --"),
         (["simulate", "--speed", "nan"], "waiter simulate: argument --speed: not a number above 0: 'nan'"),
         (["simulate", "--fault-rate", "2"], "waiter simulate: argument --fault-rate: not a number from 0 to 1: '2'"),
         (["wiat", GOOD], "waiter: 'wiat' is no command: did you mean wait?"),

@@ -46,9 +46,9 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         _without_command(own)
     name, *rest = own
     parser = COMMANDS[name]()
-    args = parser.parse(rest, environ)
     if command is not None and name not in {"wait", "simulate"}:
         parser.error("only waiter wait and waiter simulate take a command after --")
+    args = parser.parse(rest, environ)
     if command == []:
         parser.error("a command must follow --")
     args.command, args.argv, args.environ = command, rest, environ

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from waiter.cli.parser import typed, variable
 from waiter.process.log import LEVELS
-from waiter.text import read_duration, read_number, read_share
+from waiter.text import read_duration, read_interval, read_number, read_share
 
 if TYPE_CHECKING:
+    import argparse
+
     from waiter.cli.parser import Parser
 
 OUTPUTS = ("text", "json", "ids", "env", "github")
@@ -18,10 +20,14 @@ LOG_FORMATS = ("none", "console", "json")
 
 
 class Group:
-    """A titled group of options, each with its environment variable in its help."""
+    """A group of options, each with its environment variable in its help."""
 
-    def __init__(self, parser: Parser, title: str) -> None:
-        self._group = parser.add_argument_group(title)
+    def __init__(self, group: argparse._ArgumentGroup) -> None:
+        self._group = group
+
+    def exclusive(self) -> Group:
+        """Give a part of this group, of which only one option can be given."""
+        return Group(self._group.add_mutually_exclusive_group())
 
     def add(self, *flags: str, **how: Any) -> None:  # noqa: ANN401 - what add_argument takes
         """Add an option; ``also`` names environment variables that mean the same."""
@@ -43,7 +49,7 @@ def add_tasks(parser: Parser) -> None:
 
 def add_limits(parser: Parser) -> Group:
     """Add what ends a wait, and give the group."""
-    group = Group(parser, "how long to wait")
+    group = Group(parser.add_argument_group("how long to wait"))
     time: dict[str, Any] = {"type": typed(read_duration), "metavar": "TIME"}
     group.add(
         "--timeout",
@@ -69,16 +75,17 @@ def add_return_when(group: Group) -> None:
 
 def add_pace(parser: Parser) -> None:
     """Add how often to look."""
-    group = Group(parser, "how often to look")
-    group.add("--interval", type=typed(read_duration), metavar="TIME", help="look at a fixed interval instead of the schedule")
-    group.add("--price", type=typed(read_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
+    group = Group(parser.add_argument_group("how often to look"))
+    pace = group.exclusive()
+    pace.add("--interval", type=typed(read_interval), metavar="TIME", help="look at a fixed interval instead of the schedule")
+    pace.add("--price", type=typed(read_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
     group.add("--no-learn", action="store_true", help="do not ask the API how long such tasks took before")
     group.add("--max-rps", type=typed(read_number), metavar="N", help="at most this many requests a second, all tasks together")
 
 
 def add_result(parser: Parser, outputs: tuple[str, ...] = OUTPUTS, *, query: bool = True) -> None:
     """Add what goes to standard output."""
-    group = Group(parser, "result, on standard output")
+    group = Group(parser.add_argument_group("result, on standard output"))
     group.add(
         "-o",
         "--output",
@@ -92,7 +99,7 @@ def add_result(parser: Parser, outputs: tuple[str, ...] = OUTPUTS, *, query: boo
 
 def add_display(parser: Parser) -> None:
     """Add what goes to standard error."""
-    group = Group(parser, "what is told meanwhile, on standard error")
+    group = Group(parser.add_argument_group("what is told meanwhile, on standard error"))
     group.add(
         "--progress",
         choices=PROGRESS,
@@ -107,7 +114,7 @@ def add_display(parser: Parser) -> None:
 
 def add_log(parser: Parser) -> None:
     """Add the log, for commands that tell nothing meanwhile."""
-    _add_log(Group(parser, "log, on standard error"))
+    _add_log(Group(parser.add_argument_group("log, on standard error")))
 
 
 def _add_log(group: Group) -> None:
@@ -127,7 +134,7 @@ def _add_log(group: Group) -> None:
 
 def add_simulation(parser: Parser) -> None:
     """Add how the simulation behaves."""
-    group = Group(parser, "simulation")
+    group = Group(parser.add_argument_group("simulation"))
     group.add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where (default: 127.0.0.1:0, any free port)")
     group.add("--speed", type=typed(read_number), metavar="FACTOR", help="how many times faster than real tasks (default: 1)")
     group.add("--latency", type=typed(read_duration), metavar="TIME", help="how late each answer comes (default: 0)")
@@ -136,7 +143,7 @@ def add_simulation(parser: Parser) -> None:
 
 def add_connection(parser: Parser) -> None:
     """Add where the API is and who asks."""
-    group = Group(parser, "connection (the key itself is read from GCORE_API_KEY)")
+    group = Group(parser.add_argument_group("connection (the key itself is read from GCORE_API_KEY)"))
     group.add("--api-key-file", metavar="FILE", also="GCORE_API_KEY_FILE", help="holds the key; read again after a 401")
     group.add("--base-url", metavar="URL", also="GCORE_BASE_URL", help="where the API is (default: https://api.gcore.com)")
     group.add("--allow-http", action="store_true", help="send the key unencrypted, to a host that is not this machine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn
 
 from waiter.process.exits import Exit
@@ -36,15 +37,17 @@ class Parser(argparse.ArgumentParser):
         """Read the arguments, and what they leave out from ``WAITER_<OPTION>``; a mistake exits with 2."""
         # An option between two IDs is what intermixed parsing allows and the plain one does not.
         if not {"-h", "--help"} & set(argv):
-            self._take_defaults(environ)
+            self._take_defaults(environ, {word.partition("=")[0] for word in argv})
         args, unknown = self.parse_known_intermixed_args(argv)
         if unknown:
             self.refuse(unknown)
         return args
 
     def refuse(self, unknown: Sequence[str]) -> NoReturn:
-        """Say which option is not known, and which one may be meant, and exit with 2."""
+        """Say which option is not known, and which one may be meant, or what is too much, and exit with 2."""
         word = unknown[0].partition("=")[0]
+        if not word.startswith("-"):
+            self.error(f"one argument too many: {safe(unknown[0])}")
         if word == "--api-key":
             self.error(_NO_KEY)
         self.error(f"unknown option {safe(word)}{suggestion(word, self._option_string_actions)}")
@@ -66,14 +69,21 @@ class Parser(argparse.ArgumentParser):
         """Give the titles of the help page's groups, each with its arguments."""
         return [(str(group.title), group._group_actions) for group in self._action_groups]  # noqa: SLF001 - no other way
 
-    def _take_defaults(self, environ: Mapping[str, str]) -> None:
+    def _take_defaults(self, environ: Mapping[str, str], given: AbstractSet[str]) -> None:
         for action in self.options():
             name = variable(action)
-            if environ.get(name):
+            if environ.get(name) and not self._rivals(action) & given:
                 try:
                     action.default = _convert(action, environ[name])
                 except ValueError as error:
                     self.error(f"{name}: {error}")
+
+    def _rivals(self, action: argparse.Action) -> set[str]:
+        """Give the options that exclude this one: those of the command line do so for what the environment says."""
+        groups = (group._group_actions for group in self._mutually_exclusive_groups)  # noqa: SLF001 - no other way
+        return {flag for group in groups if action in group for other in group for flag in other.option_strings} - {
+            *action.option_strings
+        }
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

@@ -29,7 +29,7 @@ def make_parser() -> Parser:
         epilog="SIGTERM and SIGINT end it with exit code 0; its waits go on when it is started again.",
     )
     parser.add_argument("task_ids", nargs="*", metavar="TASK_ID", help="tasks that must be FINISHED before it is ready")
-    _add_service(Group(parser, "service"))
+    _add_service(Group(parser.add_argument_group("service")))
     add_limits(parser)
     add_pace(parser)
     add_log(parser)
