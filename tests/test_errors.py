@@ -95,3 +95,10 @@ def test_several_errors_split_and_keep_what_succeeded() -> None:
     assert isinstance(rest, TasksError)
     assert dict(rest.failed) == {"t-1": failed["t-1"]}
     assert group.created_resources == CreatedResources(instances=("i-1",), volumes=("v-1", "v-2"), ports=("p-1",))
+
+
+@pytest.mark.parametrize(("retry_after", "silence"), [(None, 0.0), (2.0, 2.0), (1e9, 3600.0)])
+def test_a_server_is_left_alone_for_an_hour_at_most(retry_after: float | None, silence: float) -> None:
+    """What it asked for is kept all the same."""
+    error = ApiUnavailableError("away", retry_after=retry_after)
+    assert (error.retry_after, error.silence) == (retry_after, silence)

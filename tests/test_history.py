@@ -116,6 +116,14 @@ def test_a_listing_that_fails_puts_off_no_look(on: Driver, fault: Fault) -> None
     assert (listings(cloud) == 1) is (fault.name != hang().name)
 
 
+def test_a_listing_has_a_second_whatever_the_pace(on: Driver, events: list[Any]) -> None:
+    """Whoever looks many times a second can learn too."""
+    cloud = SimulatedCloud.virtual(latency=0.9, strict=False)
+    cloud.add_past("create_vm", [60.0])
+    on.wait(cloud, cloud.add(finishes(12)), price=0.001, on_event=events.append)
+    assert [event.fields["count"] for event in events if event.name == "history.learned"] == [1]
+
+
 def test_a_refusal_of_the_listing_holds_for_all_requests(on: Driver) -> None:
     """A server that wants to be left alone is left alone, whichever request it said so to."""
     cloud = cloud_with_past(60.0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from waiter.errors import ApiError, ApiUnavailableError
 from waiter.pace import ONE_REFUSAL, NoTurnError, Pacer, Turn
-from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_PAUSE, LONGEST_RETRY_AFTER
+from waiter.plan import INSTANT, LAST_REQUEST_TIMEOUT, LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from waiter.plan import Plan
@@ -46,8 +46,7 @@ class Budget:
             yield
         except ApiError as error:
             if error.status == HTTPStatus.TOO_MANY_REQUESTS or (error.retry_after and not listing):
-                silence = min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
-                self.pacer.refused(self._settings.clock(), self._settings.max_rps, silence)
+                self.pacer.refused(self._settings.clock(), self._settings.max_rps, error.silence)
             raise
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 from waiter.alarm import Alarm, Sleep
 from waiter.errors import ApiError
 from waiter.pace import NoTurnError
-from waiter.plan import INSTANT, LONGEST_RETRY_AFTER
+from waiter.plan import INSTANT
 from waiter.seat import MISSING, Seat
 from waiter.toll import FULL_PAGE, PAGE, cost_of, period_of
 from waiter.trust import StuckError, Trust
@@ -203,7 +203,7 @@ class Crowd:
         try:
             is_whole = await self._read(began)
         except ApiError as error:
-            self._leave_alone(min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
+            self._leave_alone(error.silence)
             return
         except StuckError:
             self._leave_alone()

@@ -25,6 +25,8 @@ from typing import Any, Self
 
 from waiter.task import CreatedResources, Task
 
+LONGEST_SILENCE = 3600.0
+
 
 class WaiterError(Exception):
     """The base of everything that waiter raises on purpose."""
@@ -177,6 +179,11 @@ class ApiError(WaiterError):
         self.request_id = request_id
         self.url = url
         self.retry_after = retry_after
+
+    @property
+    def silence(self) -> float:
+        """For how many seconds to leave the server alone: an hour at most, so that nonsense cannot silence a wait for ever."""
+        return min(self.retry_after or 0.0, LONGEST_SILENCE)
 
 
 class AuthenticationError(ApiError):

@@ -33,8 +33,6 @@ LAST_REQUEST_TIMEOUT = 5.0  # it is made when no time is left, and an answer sti
 SHORTEST_LISTING = 1.0
 # A task that was made an instant ago may not be known everywhere yet.
 NOT_FOUND_GRACE = 10.0
-# An hour is the most that a server can ask for, so that a nonsensical Retry-After cannot silence a wait without a deadline.
-LONGEST_RETRY_AFTER = 3600.0
 LONGEST_PAUSE = 86_400.0  # no clock can sleep for ever
 
 _SURVIVED = (errors.ApiUnavailableError, errors.InvalidResponseError)
@@ -150,7 +148,7 @@ class Plan:
 
     def cannot_learn(self, error: errors.ApiError) -> None:
         """Go on without a past."""
-        self._histories.put_off(cast("Task", self.task), self._now() + min(error.retry_after or 0.0, LONGEST_RETRY_AFTER))
+        self._histories.put_off(cast("Task", self.task), self._now() + error.silence)
         self._tell("history.unavailable", error=str(error))
 
     def held_back(self, queued: float, silent: float) -> None:
@@ -190,7 +188,7 @@ class Plan:
         if isinstance(error, errors.TaskNotFoundError):
             self._missing_since = min(self._missing_since, self._looked_at)
         if error.retry_after:
-            self._left_alone_until = self._now() + min(error.retry_after, LONGEST_RETRY_AFTER)
+            self._left_alone_until = self._now() + error.silence
 
     def pause(self, state: RetryCallState) -> float:
         """Seconds until the next look: never past what ends the wait, nor before the server wants to hear of us."""

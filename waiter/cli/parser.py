@@ -72,18 +72,16 @@ class Parser(argparse.ArgumentParser):
     def _take_defaults(self, environ: Mapping[str, str], given: AbstractSet[str]) -> None:
         for action in self.options():
             name = variable(action)
-            if environ.get(name) and not self._rivals(action) & given:
+            if environ.get(name) and not self._one_of(action) & given:
                 try:
                     action.default = _convert(action, environ[name])
                 except ValueError as error:
                     self.error(f"{name}: {error}")
 
-    def _rivals(self, action: argparse.Action) -> set[str]:
-        """Give the options that exclude this one: those of the command line do so for what the environment says."""
+    def _one_of(self, action: argparse.Action) -> set[str]:
+        """Give the options of which one at most counts, this one among them: that of the command line, if there is one."""
         groups = (group._group_actions for group in self._mutually_exclusive_groups)  # noqa: SLF001 - no other way
-        return {flag for group in groups if action in group for other in group for flag in other.option_strings} - {
-            *action.option_strings
-        }
+        return {flag for group in groups if action in group for other in group for flag in other.option_strings}
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
