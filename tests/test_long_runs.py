@@ -17,7 +17,8 @@ import pytest
 from drivers import Driver
 from tenacity import wait_fixed
 
-from waiter import AsyncWaiter, TaskTimeoutError, Waiter, plan
+from waiter import AsyncWaiter, TaskTimeoutError, Waiter
+from waiter.polling import wait_state as plan
 from waiter.testing import SimulatedCloud, ended, half_body, hang, never_ends, reset, status
 
 DAY = 86_400.0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import waiter
-import waiter.settings
+import waiter.config.settings
 from waiter import (
     ApiError,
     ApiUnavailableError,
@@ -31,10 +31,10 @@ from waiter import (
     WaiterError,
 )
 from waiter.cli import main
-from waiter.law import History
-from waiter.process.exits import exit_code
-from waiter.schedule import Schedule
-from waiter.settings import Options, resolve
+from waiter.config.settings import Options, resolve
+from waiter.console.exit_codes import exit_code
+from waiter.schedule.hazard import History
+from waiter.schedule.schedule import Schedule
 from waiter.testing import SimulatedCloud, ended
 
 pytest_plugins = ["pytester"]
@@ -139,7 +139,7 @@ def test_every_error_is_a_waiter_error_and_what_else_it_says() -> None:
 def test_every_event_that_is_named_is_told() -> None:
     """The list of events names each that is sent, and none that is not."""
     listed = re.findall(r"`((?:task|poll|history)\.\w+)`", README.partition("## Logging")[2])
-    source = (Path(waiter.__file__).parent / "plan.py").read_text()
+    source = (Path(waiter.__file__).parent / "polling" / "wait_state.py").read_text()
     assert set(listed) == set(re.findall(r'"((?:task|poll|history)\.\w+)"', source))
 
 
@@ -157,7 +157,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> SimulatedCloud:
     cloud = SimulatedCloud.virtual(strict=False)
     for task_id in ("26986bc0-748a-4448-b836-0a2aa465eb06", "id-1", "id-2"):
         cloud.add(ended({"instances": ["i-1"]}), task_id=task_id)
-    real = waiter.settings.resolve
+    real = waiter.config.settings.resolve
 
     def resolve(options: Any, *rest: Any) -> Any:
         return real(cloud.options | options, *rest)

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from waiter import aio
     from waiter.aio import AsyncWaiter
+    from waiter.config.settings import Limits, Options
     from waiter.errors import (
         ApiError,
         ApiUnavailableError,
@@ -23,10 +24,9 @@ if TYPE_CHECKING:
         WaiterError,
     )
     from waiter.events import Event
-    from waiter.law import History
     from waiter.outcome import Outcome, ReturnWhen
-    from waiter.schedule import Schedule, TimeLeft
-    from waiter.settings import Limits, Options
+    from waiter.schedule.hazard import History
+    from waiter.schedule.schedule import Schedule, TimeLeft
     from waiter.task import CreatedResources, Task, TaskState
     from waiter.wait import Waiter, wait_for_task, wait_for_tasks
 
@@ -65,5 +65,17 @@ __all__ = [
 if not TYPE_CHECKING:
     # pytest imports this package everywhere for its plugin, and the command for its help: neither needs an HTTP client.
     __getattr__ = loads_lazily(
-        __name__, __all__, ["errors", "task", "outcome", "events", "law", "schedule", "settings", "wait", "aio"]
+        __name__,
+        __all__,
+        [
+            "errors",
+            "task",
+            "outcome",
+            "events",
+            "schedule.hazard",
+            "schedule.schedule",
+            "config.settings",
+            "wait",
+            "aio",
+        ],
     )

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import msgspec
 from tenacity import AsyncRetrying, Retrying
 
-from waiter.base import Base
-from waiter.client import AsyncClient, BorrowedClient, Client
-from waiter.crowd import Crowd
+from waiter.batch.completion import SharedSleep, in_order_of_ending, run_in_thread, run_inline
+from waiter.batch.listing_poller import ListingPoller
+from waiter.batch.subscription import Subscription
+from waiter.config.settings import Limits, Options, resolve
+from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
-from waiter.many import SharedSleep, in_order_of_ending, in_place, in_thread
-from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.paced import PacedClient
-from waiter.plan import Plan
-from waiter.policy import POLICY
-from waiter.pool import runs_under_asyncio
-from waiter.refs import TaskRef, all_task_ids, task_ids
-from waiter.seat import Seat
-from waiter.settings import Limits, Options, resolve
+from waiter.http.client import AsyncClient, Client, ThreadedClient
+from waiter.http.connection_pool import runs_under_asyncio
+from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
+from waiter.polling.tenacity_hooks import HOOKS
+from waiter.polling.wait_state import WaitState
+from waiter.ratelimit.limited_client import RateLimitedClient
+from waiter.session import Base
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-    from waiter.settings import Settings
-    from waiter.task import Sighting, Task
+    from waiter.config.settings import Settings
+    from waiter.task import Task, TaskSnapshot
 
 __all__ = ["AsyncWaiter", "wait_for_task", "wait_for_tasks"]
 
@@ -40,17 +40,17 @@ class _Loop(AsyncRetrying):
     did takes three quarters of a step's time. One object serves all waits, because ten thousand of them weigh 40 MB.
     """
 
-    def __init__(self, sleep: Callable[[float, Seat | None], Awaitable[None]]) -> None:
+    def __init__(self, sleep: Callable[[float, Subscription | None], Awaitable[None]]) -> None:
         # tenacity sleeps at once when iter tells it to, so that the seat is still that of the same wait.
-        super().__init__(sleep=lambda seconds: sleep(seconds, self._seat))
-        self._seat: Seat | None = None
-        self._blocking = Retrying(**POLICY)
+        super().__init__(sleep=lambda seconds: sleep(seconds, self._subscription))
+        self._subscription: Subscription | None = None
+        self._blocking = Retrying(**HOOKS)
 
     def begin(self) -> None:
         self._blocking.begin()
 
     async def iter(self, retry_state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's signature
-        self._seat = retry_state.args[1]
+        self._subscription = retry_state.args[1]
         return self._blocking.iter(retry_state)
 
 
@@ -70,21 +70,21 @@ class AsyncWaiter(Base):
         """Give the client; whoever wants to measure it gives one of his own kind."""
         return AsyncClient(settings)
 
-    def _take_up(self, client: AsyncClient | BorrowedClient) -> None:
-        self._client = PacedClient(client, self._budget, self._settings)
-        self._crowd = Crowd(self._client, self._settings.sleep, self._settings.clock, self._settings.max_rps)
+    def _take_up(self, client: AsyncClient | ThreadedClient) -> None:
+        self._client = RateLimitedClient(client, self._budget, self._settings)
+        self._listing_poller = ListingPoller(self._client, self._settings.sleep, self._settings.clock, self._settings.max_rps)
         self._loop = _Loop(self._rest)
 
     @classmethod
     async def _in_the_place_of(cls, waiter: Base, client: Client, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
         """Wait as a blocking waiter would, were it not for the event loop that it takes."""
-        settings, run = waiter._settings, in_thread  # noqa: SLF001 - its twin
+        settings, run = waiter._settings, run_in_thread  # noqa: SLF001 - its twin
         if settings.sleep:
-            run = in_place
+            run = run_inline
             settings = msgspec.structs.replace(settings, sleep=SharedSleep(settings.sleep, settings.clock))
         twin = cls.__new__(cls)
-        Base.__init__(twin, settings, waiter._histories, waiter._budget.pacer)  # noqa: SLF001
-        twin._take_up(BorrowedClient(client, run) if settings.client else AsyncClient(settings))  # noqa: SLF001
+        Base.__init__(twin, settings, waiter._history_cache, waiter._budget.limiter)  # noqa: SLF001
+        twin._take_up(ThreadedClient(client, run) if settings.client else AsyncClient(settings))  # noqa: SLF001
         async with twin, aclosing(twin._outcomes(ids)) as batches:  # noqa: SLF001
             async for batch in batches:
                 yield batch
@@ -92,34 +92,34 @@ class AsyncWaiter(Base):
     async def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Like Waiter.wait, awaited."""
         with self._plan(task_id, limits) as plan:
-            seat = self._crowd.enter(plan) if runs_under_asyncio() else None
+            subscription = self._listing_poller.enter(plan) if runs_under_asyncio() else None
             try:
-                return plan.conclude(await self._loop(self._look, plan, seat))
+                return plan.conclude(await self._loop(self._look, plan, subscription))
             finally:
-                if seat is not None:
-                    self._crowd.leave(seat)
+                if subscription is not None:
+                    self._listing_poller.leave(subscription)
 
-    def _rest(self, seconds: float, seat: Seat | None) -> Awaitable[None]:
-        return self._client.sleep(seconds) if seat is None else seat.sleep(seconds)
+    def _rest(self, seconds: float, subscription: Subscription | None) -> Awaitable[None]:
+        return self._client.sleep(seconds) if subscription is None else subscription.sleep(seconds)
 
-    async def _look(self, plan: Plan, seat: Seat | None) -> Sighting:
-        sighting = plan.saw(await (self._client.ask(plan) if seat is None else self._crowd.look(seat)))
+    async def _look(self, plan: WaitState, subscription: Subscription | None) -> TaskSnapshot:
+        snapshot = plan.saw(await (self._client.ask(plan) if subscription is None else self._listing_poller.look(subscription)))
         if (task_type := plan.claim_past()) is not None:
             try:
                 plan.learn(await self._client.list_past(task_type, timeout=plan.listing_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
-        return sighting
+        return snapshot
 
     async def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
     ) -> dict[str, Task]:
         """Like Waiter.wait_all, awaited."""
-        tally = Tally(all_task_ids(task_ids), return_when)
-        async with aclosing(self._outcomes(tally.task_ids)) as batches:
-            while not tally.is_over:
-                tally.add(await anext(batches))
-        return tally.result()
+        collector = OutcomeCollector(all_task_ids(task_ids), return_when)
+        async with aclosing(self._outcomes(collector.task_ids)) as batches:
+            while not collector.is_over:
+                collector.add(await anext(batches))
+        return collector.result()
 
     async def as_completed(self, task_ids: Iterable[TaskRef] | TaskRef) -> AsyncGenerator[Outcome, None]:
         """Like Waiter.as_completed, awaited; ``on_event`` is called in the event loop's thread."""
@@ -141,7 +141,7 @@ class AsyncWaiter(Base):
 
     async def close(self) -> None:
         """Like Waiter.close, awaited."""
-        await self._crowd.close()
+        await self._listing_poller.close()
         await self._client.close()
 
     async def __aenter__(self) -> Self:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from waiter.law import History
+from waiter.schedule.hazard import History
 from waiter.task import Task
 
 _LEVELS = {

@@ -39,7 +39,7 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.task
 
 
-class Tally:
+class OutcomeCollector:
     """The outcomes of several waits so far, and whether that is all that was wanted."""
 
     def __init__(self, task_ids: Iterable[str], return_when: str) -> None:

@@ -242,7 +242,7 @@ def decode_task(body: bytes) -> Task:
     return Task.from_mapping(msgspec.json.decode(body))
 
 
-class Sighting(msgspec.Struct, frozen=True, gc=False):
+class TaskSnapshot(msgspec.Struct, frozen=True, gc=False):
     """A task as one look saw it; ``age`` is the seconds since it was created, by the server's clock, or None when unknown."""
 
     task: Task

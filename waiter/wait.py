@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from tenacity import Retrying
 
-from waiter.base import Base
-from waiter.client import Client
+from waiter.config.settings import Limits, Options, resolve
+from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
-from waiter.history import LISTED
-from waiter.outcome import Outcome, ReturnWhen, Tally
-from waiter.plan import REQUEST_TIMEOUT, Plan
-from waiter.policy import POLICY
-from waiter.refs import TaskRef, all_task_ids, task_ids
-from waiter.settings import Limits, Options, resolve
+from waiter.http.client import Client
+from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
+from waiter.polling.history_cache import LISTED
+from waiter.polling.tenacity_hooks import HOOKS
+from waiter.polling.wait_state import REQUEST_TIMEOUT, WaitState
+from waiter.session import Base
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
-    from waiter.task import Sighting, Task
+    from waiter.task import Task, TaskSnapshot
 
 
 class Waiter(Base):
@@ -47,14 +47,14 @@ class Waiter(Base):
         Raises TaskError when it ended in ERROR, TaskTimeoutError, TaskStalledError, or the ApiError that ended the wait.
         """
         with self._plan(task_id, limits) as plan:
-            return plan.conclude(Retrying(**POLICY, sleep=self._sleep)(self._look, plan))
+            return plan.conclude(Retrying(**HOOKS, sleep=self._sleep)(self._look, plan))
 
-    def _look(self, plan: Plan) -> Sighting:
+    def _look(self, plan: WaitState) -> TaskSnapshot:
         with self._budget.queue(plan) as pauses:
             for pause in pauses:
                 self._sleep(pause)
         with self._budget.heeding():
-            sighting = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
+            snapshot = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
         if (task_type := plan.claim_past()) is not None:
             self._budget.jump_the_queue()
             try:
@@ -62,7 +62,7 @@ class Waiter(Base):
                     plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.listing_timeout))
             except ApiError as error:
                 plan.cannot_learn(error)
-        return sighting
+        return snapshot
 
     def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
@@ -74,11 +74,11 @@ class Waiter(Base):
 
         Raises TasksError when a wait ended badly, with all that is known of the others in it.
         """
-        tally = Tally(all_task_ids(task_ids), return_when)
-        with closing(self._outcomes(tally.task_ids)) as batches:
-            while not tally.is_over:
-                tally.add(next(batches))
-        return tally.result()
+        collector = OutcomeCollector(all_task_ids(task_ids), return_when)
+        with closing(self._outcomes(collector.task_ids)) as batches:
+            while not collector.is_over:
+                collector.add(next(batches))
+        return collector.result()
 
     def as_completed(self, task_ids: Iterable[TaskRef] | TaskRef) -> Iterator[Outcome]:
         """Wait for several tasks at once and give the outcome of each as it ends; each ID is awaited once.
@@ -92,7 +92,7 @@ class Waiter(Base):
         if len(ids) > 1:
             # A wait for one task needs no event loop, and asyncio takes long to load.
             from waiter.aio import AsyncWaiter  # noqa: PLC0415
-            from waiter.many import in_background  # noqa: PLC0415
+            from waiter.batch.completion import in_background  # noqa: PLC0415
 
             try:
                 yield from in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
@@ -106,7 +106,7 @@ class Waiter(Base):
             except WaiterError as error:
                 yield [Outcome(task_id, error=error)]
 
-    def past(self, task_type: str) -> list[Sighting]:
+    def past(self, task_type: str) -> list[TaskSnapshot]:
         """List the newest tasks of a type, ended or not, with their ages in seconds. Raises ApiError."""
         return self._client.get_past(task_type, limit=LISTED, timeout=REQUEST_TIMEOUT)
 

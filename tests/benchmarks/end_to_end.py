@@ -21,7 +21,7 @@ from peers import Peer, pay
 from simulation import Costs, Task, synthetic_tasks
 
 from waiter import History, Waiter
-from waiter.schedule import Schedule
+from waiter.schedule.schedule import Schedule
 from waiter.testing import SimulatedCloud, finishes
 
 PRICE = 0.2

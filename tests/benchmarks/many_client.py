@@ -67,7 +67,7 @@ async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[flo
     from tenacity import wait_fixed
 
     from waiter import AsyncWaiter
-    from waiter.client import AsyncClient
+    from waiter.http.client import AsyncClient
 
     class Client(AsyncClient):
         async def get_task(self, task_id: str, *, timeout: float) -> Any:  # noqa: ASYNC109 - as it is there
@@ -85,7 +85,7 @@ async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[flo
     # A quarter more than is due: what starts in one instant is spread over most of a gap, and what was late is made up for.
     async with Counted(**options, max_rps=max(100.0, 1.25 * len(ids) / GAP)) as waiter:
         if not listing:
-            waiter._crowd._trust._lost_until = inf
+            waiter._listing_poller._circuit_breaker._lost_until = inf
 
         if not any(delays):
             await waiter.wait_all(ids)
@@ -120,12 +120,12 @@ async def sdk_64(count: Count, port: int, ids: list[str], _: list[float]) -> Non
 
 async def waiter_64(count: Count, port: int, ids: list[str], _: list[float]) -> None:
     from waiter import AsyncWaiter
-    from waiter.plan import Plan
+    from waiter.polling.wait_state import WaitState
 
     async with AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{port}", max_rps=1e6, learn=False) as waiter:
 
         async def look(task_id: str) -> object:
-            return await waiter._client.ask(Plan(task_id, waiter._settings, waiter._histories))
+            return await waiter._client.ask(WaitState(task_id, waiter._settings, waiter._history_cache))
 
         await flat_out(count, ids, look)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from optimum import POINTS, optimal_looks
 from peers import Peer, pay
 
-from waiter.law import History
-from waiter.schedule import Schedule
+from waiter.schedule.hazard import History
+from waiter.schedule.schedule import Schedule
 
 LONGEST_MEMORY = 100
 Costs = NDArray[np.float64]

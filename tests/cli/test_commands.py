@@ -18,7 +18,7 @@ from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run
 
 from waiter.cli import manual, simulate
 from waiter.cli.commands import COMMANDS
-from waiter.process.signals import Interrupted
+from waiter.console.signals import Interrupted
 
 ROOT = Path(__file__).parents[2]
 

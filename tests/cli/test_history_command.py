@@ -12,7 +12,7 @@ from command_parts import Run
 
 from waiter import Task, TaskState
 from waiter.cli import history
-from waiter.task import Sighting
+from waiter.task import TaskSnapshot
 
 
 def shown(durations: Sequence[float], *, ended: int, running: int = 0, errors: int = 0, columns: int = 80) -> str:
@@ -25,7 +25,7 @@ def shown(durations: Sequence[float], *, ended: int, running: int = 0, errors: i
         *(Task(id="c", state=TaskState.ERROR) for _ in range(ended - len(times))),
         *(Task(id="d", state=TaskState.RUNNING) for _ in range(running)),
     ]
-    return history.as_text(history.summarize("t", [Sighting(task, 1.0) for task in tasks]), "#", columns)
+    return history.as_text(history.summarize("t", [TaskSnapshot(task, 1.0) for task in tasks]), "#", columns)
 
 
 def test_history_in_json(run: Run) -> None:

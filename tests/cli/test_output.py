@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from waiter.cli import output
 from waiter.cli import result as cli_result
 from waiter.cli.output import Ending
+from waiter.console.formatting import safe
+from waiter.console.streams import OutputError
 from waiter.errors import TaskNotFoundError, TaskTimeoutError
-from waiter.process.streams import OutputError
 from waiter.task import CreatedResources
-from waiter.text import safe
 
 HOSTILE = "$(touch pwned)`id`'\"; rm -rf / #\n\x1b]0;x\x07,\u202e"
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from waiter import __version__
 from waiter.cli import commands
 from waiter.cli.parser import Parser, split_command, variable
+from waiter.console.arguments import waiter_options
+from waiter.console.formatting import duration, plain, read_duration, safe
+from waiter.console.stderr import explain
 from waiter.errors import AuthenticationError, ConfigurationError, TaskNotFoundError
-from waiter.process.arguments import waiter_options
-from waiter.process.voice import explain
-from waiter.text import duration, plain, read_duration, safe
 
 WRITE = "(write 5, 0.5, 5s or 1m30s)"
 

@@ -20,12 +20,12 @@ from waiter.cli import display, live
 from waiter.cli.board import Board
 from waiter.cli.live import ASCII, FANCY, Live, block, glyphs_for
 from waiter.cli.progress import Lines, Logged, Progress
+from waiter.console import streams
 from waiter.errors import ApiUnavailableError, TaskError
 from waiter.events import Event
-from waiter.law import History
 from waiter.outcome import Outcome
-from waiter.process import streams
-from waiter.schedule import TimeLeft
+from waiter.schedule.hazard import History
+from waiter.schedule.schedule import TimeLeft
 
 
 class Clock:

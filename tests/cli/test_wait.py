@@ -24,9 +24,9 @@ from waiter.cli import result as cli_result
 from waiter.cli import wait as cli_wait
 from waiter.cli.board import Board
 from waiter.cli.progress import Progress
+from waiter.console import signals, streams
 from waiter.errors import TaskNotFoundError
 from waiter.outcome import Outcome
-from waiter.process import signals, streams
 from waiter.testing import SimulatedCloud, finishes
 
 

@@ -8,7 +8,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from container_parts import CONTAINERS, IMAGE, MANIFESTS, USER, WAITERS, Container, parsed, pods
 
-from waiter.process.exits import Exit
+from waiter.console.exit_codes import Exit
 
 KNOWN = {name: one for name, one in MANIFESTS.items() if one["kind"] != "PodMonitor"}
 SIDECAR = next(one for one in WAITERS if one.spec["args"][0] == "sidecar")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 # Makes sidecar_parts importable: the tests are no package.
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sidecar_parts import House
 
 from waiter.testing import SimulatedCloud

@@ -9,13 +9,14 @@ from typing import Any, NoReturn
 
 from waiter.cli.commands import COMMANDS, reject, top
 from waiter.cli.parser import asked_for, split_command
+from waiter.config.settings import command_environment
+from waiter.console import signals
+from waiter.console import stderr as voice
+from waiter.console.exit_codes import Exit, exit_code
+from waiter.console.formatting import safe
+from waiter.console.stderr import complain, explain, facts
+from waiter.console.streams import OutputError, flush
 from waiter.errors import WaiterError
-from waiter.process import signals, voice
-from waiter.process.exits import Exit, exit_code
-from waiter.process.streams import OutputError, flush
-from waiter.process.voice import complain, explain, facts
-from waiter.settings import command_environment
-from waiter.text import safe
 
 
 def run(argv: Sequence[str]) -> int:

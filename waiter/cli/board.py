@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.cli.output import Ending
+from waiter.console.formatting import duration, plain
 from waiter.errors import TaskError, described
-from waiter.schedule import Schedule
-from waiter.text import duration, plain
+from waiter.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from waiter.events import Event
     from waiter.outcome import Outcome
-    from waiter.schedule import TimeLeft
+    from waiter.schedule.schedule import TimeLeft
     from waiter.task import Task
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from waiter._version import __version__
 from waiter.cli import options
 from waiter.cli.parser import Parser, suggestion, typed
-from waiter.text import read_name
+from waiter.console.formatting import read_name
 
 _CODES: Final = """\
 exit codes:

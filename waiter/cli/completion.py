@@ -7,8 +7,8 @@ import argparse
 import shtab
 
 from waiter.cli.commands import top
-from waiter.process.exits import Exit
-from waiter.process.streams import write
+from waiter.console.exit_codes import Exit
+from waiter.console.streams import write
 
 
 def run(args: argparse.Namespace) -> int:

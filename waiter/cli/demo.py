@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from waiter.process.exits import Exit
-from waiter.process.streams import write
+from waiter.console.exit_codes import Exit
+from waiter.console.streams import write
 from waiter.testing import Phase, Script, SimulatedCloud, status
 
 _GOOD: Final = Script(

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from waiter.cli.progress import Lines, Logged, Progress
-from waiter.process.log import log_form
-from waiter.process.streams import is_terminal
+from waiter.console.log_format import log_form
+from waiter.console.streams import is_terminal
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
+from waiter.console.stderr import explain, facts, line
 from waiter.events import Event
 from waiter.outcome import Outcome
-from waiter.process.voice import explain, facts, line
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from waiter.cli.live import glyphs_for
 from waiter.cli.output import as_json
-from waiter.history import read_history
-from waiter.process.arguments import waiter_options
-from waiter.process.exits import Exit
-from waiter.process.log import start_log
-from waiter.process.streams import is_terminal, say, write
-from waiter.text import duration, safe
+from waiter.console.arguments import waiter_options
+from waiter.console.exit_codes import Exit
+from waiter.console.formatting import duration, safe
+from waiter.console.log_format import start_log
+from waiter.console.streams import is_terminal, say, write
+from waiter.polling.history_cache import read_history
 from waiter.wait import Waiter
 
 if TYPE_CHECKING:
-    from waiter.task import Sighting
+    from waiter.task import TaskSnapshot
 
 BINS = 8
 WIDTH = 40
@@ -41,16 +41,16 @@ def run(args: argparse.Namespace) -> int:
     return Exit.FINISHED
 
 
-def summarize(task_type: str, past: Sequence[Sighting]) -> dict[str, Any]:
+def summarize(task_type: str, past: Sequence[TaskSnapshot]) -> dict[str, Any]:
     """Give what the listing tells of a type; times in seconds, durations newest first."""
     history = read_history(past)
-    ended = sum(sighting.task.ended for sighting in past)
+    ended = sum(snapshot.task.ended for snapshot in past)
     return {
         "task_type": task_type,
         "count": history.count,
         "ended": ended,
         "running": len(past) - ended,
-        "errors": sum(sighting.task.failed for sighting in past),
+        "errors": sum(snapshot.task.failed for snapshot in past),
         "p10": history.p10,
         "median": history.median,
         "p90": history.p90,

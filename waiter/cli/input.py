@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from waiter.api import is_task_id
+from waiter.api.responses import is_task_id
+from waiter.console.formatting import safe
 from waiter.errors import ConfigurationError
-from waiter.text import safe
 
 MOST_PROBLEMS = 5
 LONGEST_WORD = 60

@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waiter.cli.progress import Progress
-from waiter.process.streams import say
-from waiter.text import duration, plain
+from waiter.console.formatting import duration, plain
+from waiter.console.streams import say
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board, Row

@@ -6,7 +6,7 @@ import argparse
 
 from waiter.cli.commands import COMMANDS, top
 from waiter.cli.parser import Parser
-from waiter.process.streams import write
+from waiter.console.streams import write
 
 
 def page() -> str:

@@ -6,10 +6,10 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
+from waiter.console.formatting import safe
+from waiter.console.stderr import complain
+from waiter.console.streams import write
 from waiter.errors import ConfigurationError
-from waiter.process.streams import write
-from waiter.process.voice import complain
-from waiter.text import safe
 
 NOT_EXECUTABLE = 126
 # Windows has no exec: what goes by that name there lets the parent end at once.

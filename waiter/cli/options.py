@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waiter.cli.parser import typed, variable
-from waiter.process.log import LEVELS
-from waiter.text import read_duration, read_interval, read_number, read_share
+from waiter.console.formatting import read_duration, read_interval, read_number, read_share
+from waiter.console.log_format import LEVELS
 
 if TYPE_CHECKING:
     import argparse

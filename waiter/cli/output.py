@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from waiter.console.formatting import duration, safe
+from waiter.console.stderr import explain
 from waiter.errors import ConfigurationError, TaskError, WaiterError
-from waiter.process.voice import explain
 from waiter.task import CreatedResources
-from waiter.text import duration, safe
 
 if TYPE_CHECKING:
     from waiter.task import Task

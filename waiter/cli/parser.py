@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn
 
-from waiter.process.exits import Exit
-from waiter.process.streams import say
-from waiter.process.voice import line
-from waiter.text import safe
+from waiter.console.exit_codes import Exit
+from waiter.console.formatting import safe
+from waiter.console.stderr import line
+from waiter.console.streams import say
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from waiter.process.streams import say
-from waiter.process.voice import inform
-from waiter.text import duration, safe
+from waiter.console.formatting import duration, safe
+from waiter.console.stderr import inform
+from waiter.console.streams import say
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board, Row
@@ -84,7 +84,7 @@ class Logged(Lines):
         """Leave it to the log."""
 
     def _tell(self, text: str) -> None:  # noqa: ARG002 - a log has data instead
-        from waiter import logs  # noqa: PLC0415 - only who logs gets here
+        from waiter.console import structlog_setup as logs  # noqa: PLC0415 - only who logs gets here
 
         self._spoke_at = self._clock()
         tasks = {row.task_id: row.state for row in self._board.open}

@@ -8,11 +8,11 @@ from typing import Any
 
 from waiter.cli import output
 from waiter.cli.output import Ending
+from waiter.console.exit_codes import Exit
+from waiter.console.formatting import safe
+from waiter.console.stderr import complain
+from waiter.console.streams import OutputError, write
 from waiter.errors import ConfigurationError
-from waiter.process.exits import Exit
-from waiter.process.streams import OutputError, write
-from waiter.process.voice import complain
-from waiter.text import safe
 
 
 class QueryError(Exception):

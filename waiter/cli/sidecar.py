@@ -6,9 +6,9 @@ import argparse
 
 from waiter.cli.options import Group, add_connection, add_limits, add_log, add_pace
 from waiter.cli.parser import Parser, typed
+from waiter.console.exit_codes import Exit
+from waiter.console.signals import Interrupted
 from waiter.errors import ConfigurationError
-from waiter.process.exits import Exit
-from waiter.process.signals import Interrupted
 
 _EXTRA = {"prometheus_client", "starlette", "uvicorn"}
 STATE_DIR = "/var/lib/waiter"

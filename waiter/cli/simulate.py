@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from waiter.cli.follow import LONGEST_NAP
 from waiter.cli.next_step import check_command
+from waiter.console import signals
+from waiter.console.arguments import given
+from waiter.console.exit_codes import Exit
+from waiter.console.stderr import inform
+from waiter.console.streams import write
 from waiter.errors import ConfigurationError
-from waiter.process import signals
-from waiter.process.arguments import given
-from waiter.process.exits import Exit
-from waiter.process.streams import write
-from waiter.process.voice import inform
 from waiter.testing import cloud_from_script
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import sys
 from waiter.cli.input import read_ids
 from waiter.cli.output import Ending
 from waiter.cli.result import Result
+from waiter.console.arguments import waiter_options
+from waiter.console.exit_codes import Exit, worst
+from waiter.console.log_format import start_log
+from waiter.console.stderr import complain, explain, facts
+from waiter.console.streams import is_terminal, say
 from waiter.errors import TaskError, WaiterError
-from waiter.process.arguments import waiter_options
-from waiter.process.exits import Exit, worst
-from waiter.process.log import start_log
-from waiter.process.streams import is_terminal, say
-from waiter.process.voice import complain, explain, facts
 from waiter.wait import Waiter
 
 

@@ -17,14 +17,14 @@ from waiter.cli.input import read_ids
 from waiter.cli.next_step import check_command, run_command
 from waiter.cli.progress import NAMED
 from waiter.cli.result import Result
+from waiter.console import signals
+from waiter.console.arguments import waiter_options
+from waiter.console.exit_codes import Exit, goes_on, worst
+from waiter.console.log_format import start_log, tells
+from waiter.console.stderr import line
+from waiter.console.streams import is_terminal, say
 from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
 from waiter.outcome import Outcome
-from waiter.process import signals
-from waiter.process.arguments import waiter_options
-from waiter.process.exits import Exit, goes_on, worst
-from waiter.process.log import start_log, tells
-from waiter.process.streams import is_terminal, say
-from waiter.process.voice import line
 from waiter.wait import Waiter
 
 MANY = 1000

@@ -12,14 +12,14 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from waiter.config.task_ids import task_ids
+from waiter.console.formatting import read_duration
 from waiter.errors import ConfigurationError
-from waiter.refs import task_ids
 from waiter.sidecar.guard import Guard, RefusedError, Slots, Token, read_body, refused
 from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait
 from waiter.sidecar.page import page_routes
 from waiter.sidecar.service import InUseError, TooManyError
-from waiter.text import read_duration
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waiter.process.exits import Exit
-from waiter.process.voice import warn
+from waiter.console.exit_codes import Exit
+from waiter.console.stderr import warn
 from waiter.sidecar.model import Status, Wait
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from waiter.console.stderr import inform, warn
 from waiter.errors import WaiterError
-from waiter.process.voice import inform, warn
 from waiter.sidecar.store import Change, Store, StoredEvent
 
 RETRY_AFTER = 1.0

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Unpack
 
 from waiter.aio import AsyncWaiter
-from waiter.client import AsyncClient
-from waiter.settings import Options, Settings
+from waiter.config.settings import Options, Settings
+from waiter.http.client import AsyncClient
 
 if TYPE_CHECKING:
-    from waiter.api import Answer
+    from waiter.api.responses import Answer
 
 Measure = Callable[[float, int | None], object]
 

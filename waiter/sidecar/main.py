@@ -8,11 +8,11 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from waiter.process.exits import Exit
-from waiter.process.log import start_log
-from waiter.process.streams import say
-from waiter.process.voice import inform, warn
-from waiter.settings import Options
+from waiter.config.settings import Options
+from waiter.console.exit_codes import Exit
+from waiter.console.log_format import start_log
+from waiter.console.stderr import inform, warn
+from waiter.console.streams import say
 from waiter.sidecar.control import Control
 from waiter.sidecar.given import Given
 from waiter.sidecar.journal import Journal

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from waiter import errors
-from waiter.schedule import Schedule
+from waiter.schedule.schedule import Schedule
 from waiter.task import Task
 
 # Texts of a task come from outside; a name of 16 MB would be shown to every client that asks.

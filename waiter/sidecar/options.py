@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from waiter.config.settings import Options, resolve
+from waiter.config.task_ids import task_ids
+from waiter.console.arguments import waiter_options
 from waiter.errors import ConfigurationError
-from waiter.process.arguments import waiter_options
-from waiter.refs import task_ids
-from waiter.settings import Options, resolve
 from waiter.sidecar.address import Address
 from waiter.sidecar.guard import Token
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from waiter.console.stderr import complain
 from waiter.errors import WaiterError
-from waiter.law import History
-from waiter.process.voice import complain
-from waiter.schedule import Schedule
+from waiter.schedule.hazard import History
+from waiter.schedule.schedule import Schedule
 from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait, cut, stamp, status_of
 from waiter.sidecar.store import Change, Happening

@@ -1,0 +1,13 @@
+"""The fixtures that tests of the command share."""
+
+from __future__ import annotations
+
+from command_fixtures import (  # noqa: F401 - fixtures
+    cloud,
+    environ,
+    process,
+    run,
+    start,
+    terminal,
+    url,
+)

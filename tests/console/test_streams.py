@@ -1,0 +1,86 @@
+"""Standard output and standard error, whatever became of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_parts import GOOD, Run
+
+from waiter.console import stderr as voice
+from waiter.console import streams
+
+
+def test_a_reader_that_has_gone(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """A closed pipe is no traceback and changes no exit code, on standard output or on standard error."""
+    for closed in ("stdout", "stderr"):
+        with start("wait", GOOD) as child:
+            getattr(child, closed).close()
+            other = child.stderr if closed == "stdout" else child.stdout
+            assert other is not None
+            assert "Traceback" not in other.read()
+        assert child.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk(process: Run) -> None:
+    """A result that cannot be written is a failure, in one line."""
+    with Path("/dev/full").open("w") as full:
+        ran = process("wait", GOOD, "-q", stdout=full)
+    assert (ran.code, ran.err) == (70, "waiter: cannot write the result: No space left on device\n")
+
+
+class Pipe:
+    """A stream whose other end misbehaves."""
+
+    encoding = "ascii"
+    closed = False
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error = error
+        self.written = ""
+
+    def write(self, text: str) -> None:
+        self.written += text
+
+    def flush(self) -> None:
+        if self.error:
+            raise self.error
+
+    def isatty(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        raise OSError(9, "Bad file descriptor")
+
+
+def test_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams may be missing, closed, narrow, gone or full; only a full one is an error."""
+    out = Pipe()
+    monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": None}))
+    streams.say("nobody hears it")
+    streams.write("caf\xe9")
+    assert out.written == "caf\\xe9"
+    out.error = BrokenPipeError(32, "Broken pipe")
+    streams.write("gone")
+    out.error = OSError(28, "No space left on device")
+    with pytest.raises(streams.OutputError, match="cannot write the result: No space left on device"):
+        streams.write("full")
+    streams.flush()
+    out.closed = True
+    streams.write("closed")
+    assert out.written == "caf\\xe9gonefull"
+    assert [streams.is_terminal(stream) for stream in (None, out, Pipe())] == [False, False, True]  # type: ignore[arg-type]
+
+
+def test_a_pipe_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its reader has not taken is let go, so that nothing is left to fail when the process ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": out}))
+        streams.write("a result")
+        voice.inform("too late")

@@ -1,0 +1,324 @@
+"""Learning from the past: asked for once, shared, and never in the way."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from drivers import Driver
+from hypothesis import given
+from hypothesis import strategies as st
+from tenacity import wait_fixed
+
+from waiter import History, Schedule, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
+from waiter.config.settings import resolve
+from waiter.polling.history_cache import HistoryCache, read_history, shared_history_cache
+from waiter.polling.wait_state import EPSILON, WaitState
+from waiter.task import TaskSnapshot
+from waiter.testing import (
+    Fault,
+    SimulatedCloud,
+    empty,
+    ended,
+    finishes,
+    hang,
+    html,
+    never_ends,
+    reset,
+    status,
+    truncated,
+    wrong_types,
+)
+
+VM = Task(id="a", state=TaskState.FINISHED, task_type="create_vm")
+
+
+def listings(cloud: SimulatedCloud) -> int:
+    return sum("?" in request.path for request in cloud.requests)
+
+
+def cloud_with_past(*durations: float) -> SimulatedCloud:
+    cloud = SimulatedCloud.virtual(strict=False)
+    cloud.add_past("create_k8s_cluster_v2", durations, errors=[0])
+    return cloud
+
+
+def test_the_past_is_asked_for_once_and_pays_for_itself(on: Driver) -> None:
+    """With history a long task costs fewer requests, its listing included, and is noticed no later."""
+    requests, delays = [], []
+    for past in ((), tuple(580 + index for index in range(40))):
+        cloud = cloud_with_past(*past)
+        task_id = cloud.add(finishes(600, task_type="create_k8s_cluster_v2"))
+        on.wait(cloud, task_id)
+        assert listings(cloud) == 1
+        requests.append(len(cloud.requests))
+        delays.append(cloud.elapsed - 600)
+    assert requests[1] < 0.7 * requests[0]
+    assert delays[1] < 6
+
+
+def test_what_was_learned_is_told(on: Driver, events: list[Any]) -> None:
+    """``history.learned`` says how much and what; from then on events tell the time left."""
+    cloud = cloud_with_past(50.0, 60.0, 70.0)
+    task_id = cloud.add(finishes(61, task_type="create_k8s_cluster_v2"))
+    on.wait(cloud, task_id, on_event=events.append)
+    learned = next(event for event in events if event.name == "history.learned")
+    known = {name: learned.fields[name] for name in ("count", "median", "p90")}
+    assert known == {"count": 3, "median": 60.0, "p90": 68.0}
+    assert learned.history is not None
+    assert 20 < learned.fields["time_left"] < learned.fields["time_left_p90"] < 200
+    assert "time_left" not in events[0].fields
+    assert "time_left" not in events[-1].fields
+
+
+def test_quick_tasks_do_not_pay_for_a_listing(on: Driver) -> None:
+    """A task that ends within seconds is not worth a request more."""
+    cloud = cloud_with_past(5.0)
+    on.wait(cloud, cloud.add(finishes(5, task_type="create_k8s_cluster_v2")))
+    assert listings(cloud) == 0
+
+
+@pytest.mark.parametrize("options", [{"learn": False}, {"wait": wait_fixed(5)}], ids=["learn", "wait"])
+def test_nothing_is_asked_when_the_caller_says_no(on: Driver, options: dict[str, Any]) -> None:
+    """``learn=False``, and a strategy of one's own, which could not use it."""
+    cloud = cloud_with_past(60.0)
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), **options)
+    assert listings(cloud) == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [status(403), status(401), status(500), html(), empty(), truncated(), wrong_types()],
+    ids=lambda fault: fault.name,
+)
+def test_a_listing_that_fails_changes_nothing(on: Driver, fault: Fault, events: list[Any]) -> None:
+    """No wait fails, and nobody asks twice."""
+    cloud = cloud_with_past(60.0)
+    cloud.fault(fault, on="listing")
+    task_id = cloud.add(finishes(60, task_type="create_k8s_cluster_v2"))
+    assert on.wait(cloud, task_id, on_event=events.append).ended
+    assert listings(cloud) == 1
+    assert [event.name for event in events if "." in event.name and not event.name.startswith("task.")] == [
+        "history.unavailable"
+    ]
+
+
+@pytest.mark.parametrize("fault", [status(404, 3600), status(503, 3600), hang()], ids=lambda fault: fault.name)
+def test_a_listing_that_fails_puts_off_no_look(on: Driver, fault: Fault) -> None:
+    """What a server says of a listing that it does not have now holds for listings, and one that hangs is given up."""
+    cloud = cloud_with_past(60.0)
+    cloud.fault(fault, on="listing", times=2)
+    on.wait(cloud, cloud.add(finishes(200, task_type="create_k8s_cluster_v2")))
+    looks = [request.at for request in cloud.requests if "?" not in request.path]
+    assert all(there - here < 1.2 * Schedule().gap(here) for here, there in pairwise(looks))
+    assert (listings(cloud) == 1) is (fault.name != hang().name)
+
+
+def test_a_listing_has_a_second_whatever_the_pace(on: Driver, events: list[Any]) -> None:
+    """Whoever looks many times a second can learn too."""
+    cloud = SimulatedCloud.virtual(latency=0.9, strict=False)
+    cloud.add_past("create_vm", [60.0])
+    on.wait(cloud, cloud.add(finishes(12)), price=0.001, on_event=events.append)
+    assert [event.fields["count"] for event in events if event.name == "history.learned"] == [1]
+
+
+def test_a_refusal_of_the_listing_holds_for_all_requests(on: Driver) -> None:
+    """A server that wants to be left alone is left alone, whichever request it said so to."""
+    cloud = cloud_with_past(60.0)
+    cloud.fault(status(429, 30), on="listing")
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
+    listed = next(index for index, request in enumerate(cloud.requests) if "?" in request.path)
+    assert cloud.requests[listed + 1].at - cloud.requests[listed].at >= 29.999
+
+
+def test_the_last_look_asks_for_no_past(on: Driver) -> None:
+    """When the time is up, nothing can be learned in time."""
+    cloud = cloud_with_past(60.0)
+    task_id = cloud.add(finishes(900, age=800, task_type="create_k8s_cluster_v2"))
+    with pytest.raises(TaskTimeoutError):
+        on.wait(cloud, task_id, timeout=0)
+    assert listings(cloud) == 0
+
+
+def test_one_listing_serves_every_wait_of_a_waiter() -> None:
+    """The second wait for the same type begins with what the first learned."""
+    cloud = cloud_with_past(60.0, 61.0, 62.0)
+    with Waiter(**cloud.options) as waiter:
+        for _ in range(3):
+            waiter.wait(cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
+    assert listings(cloud) == 1
+
+
+def test_one_listing_serves_every_wait_of_the_process() -> None:
+    """Scripts that call wait_for_task three times ask once; another account, or another host, asks for itself."""
+    first = shared_history_cache("https://api", "apikey a")
+    assert shared_history_cache("https://api", "apikey a") is first
+    assert shared_history_cache("https://api", "apikey b") is not first
+    assert shared_history_cache("https://other", "apikey a") is not first
+
+
+def test_an_end_that_the_listing_shows_is_confirmed_by_the_task_itself(on: Driver) -> None:
+    """The listing gives a reason to look at once, not a result."""
+    cloud = SimulatedCloud.virtual(latency=9)
+    task_id = cloud.add(finishes(30))
+    on.wait(cloud, task_id, price=8)
+    assert [request.task_id for request in cloud.requests] == [task_id, task_id, None, task_id]
+    assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(9)
+
+
+def test_a_type_is_claimed_once_and_only_when_it_is_worth_it() -> None:
+    """One wait asks for all."""
+    history_cache = HistoryCache()
+    claims = [history_cache.claim("create_vm", age=age, began=0.0, now=9.0) for age in (None, 1.0, 100.0, 100.0)]
+    assert claims == [False, False, True, False]
+
+
+def test_claims_that_nothing_comes_of_expire() -> None:
+    """After a minute, and each one more in a row after twice as long, up to an hour; what was learned ends the row."""
+    history_cache = HistoryCache()
+    granted = [now for now in range(20_000) if history_cache.claim("create_vm", age=9.0, began=0.0, now=now)]
+    assert [later - now for now, later in pairwise(granted)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
+    history_cache.keep(VM, History(), now=20_000.0)
+    again = [now for now in range(23_600, 23_700) if history_cache.claim("create_vm", age=9.0, began=23_600.0, now=now)]
+    assert again == [23_600, 23_660]
+
+
+def test_a_listing_full_of_running_tasks_is_no_answer() -> None:
+    """Whoever starts a hundred tasks at once sees nothing else in it, until some have ended."""
+    history_cache, running = HistoryCache(), [1.0] * 100
+    for history, again in ((History(running=running), True), (History([9.0], running=running), False), (History(), False)):
+        assert history_cache.claim("create_vm", age=9.0, began=0.0, now=0.0)
+        history_cache.keep(VM, history, now=0.0)
+        assert history_cache.claim("create_vm", age=9.0, began=0.0, now=60.0) is again
+        history_cache = HistoryCache()
+
+
+def test_types_are_claimed_each_for_itself() -> None:
+    """What holds for one type says nothing about another."""
+    history_cache = HistoryCache()
+    assert history_cache.claim("create_vm", age=9.0, began=0.0, now=9.0)
+    assert history_cache.claim("delete_vm", age=9.0, began=0.0, now=9.0)
+
+
+def test_only_a_wait_that_began_with_an_old_past_renews_it() -> None:
+    """A wait that began with a fresh past goes on with it, however long it takes."""
+    history_cache = HistoryCache()
+    history_cache.keep(VM, History(), now=0.0)
+    claims = [history_cache.claim("create_vm", age=9.0, began=began, now=9_000.0) for began in (0.0, 3_599.0, 3_600.0, 3_601.0)]
+    assert claims == [False, False, True, False]
+
+
+def test_threads_claim_once() -> None:
+    """However many threads ask at once, one of them is the one that asks."""
+    history_cache = HistoryCache()
+    with ThreadPoolExecutor(8) as pool:
+        claims = pool.map(lambda _: history_cache.claim("create_vm", age=9.0, began=0.0, now=9.0), range(200))
+        assert sum(claims) == 1
+
+
+def test_a_failed_listing_is_asked_for_again(on: Driver, events: list[Any]) -> None:
+    """A minute after the first failure and two after the second; then the wait goes on with what it learned."""
+    cloud = cloud_with_past(500.0, 600.0, 700.0)
+    cloud.fault(status(503), on="listing", times=2)
+    on.wait(cloud, cloud.add(finishes(600, task_type="create_k8s_cluster_v2")), on_event=events.append)
+    asked = [request.at for request in cloud.requests if "?" in request.path]
+    assert [60 <= later - before < 60 + longest for (before, later), longest in zip(pairwise(asked), (8, 80), strict=True)]
+    assert [event.name for event in events if event.name.startswith("history.")] == [
+        "history.unavailable",
+        "history.unavailable",
+        "history.learned",
+    ]
+
+
+def test_an_old_past_is_renewed(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """A process that lives long asks again for what it learned more than an hour ago, and waits go by the new."""
+    shared = HistoryCache()
+    monkeypatch.setattr("waiter.session.HistoryCache", lambda: shared)
+    cloud = cloud_with_past(60.0, 61.0, 62.0)
+    listed = []
+    for pause in (0, 1_000, 3_600):
+        cloud.sleep(pause)
+        on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), on_event=events.append)
+        listed.append(listings(cloud))
+    assert listed == [1, 1, 2]
+    assert [event.fields["count"] for event in events if event.name == "history.learned"] == [3, 5]
+
+
+def test_a_past_that_cannot_be_renewed_is_kept(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """What was learned serves on when the listing fails later."""
+    shared = HistoryCache()
+    monkeypatch.setattr("waiter.session.HistoryCache", lambda: shared)
+    cloud = cloud_with_past(60.0, 61.0, 62.0)
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
+    cloud.sleep(4_000)
+    cloud.fault(status(500), on="listing")
+    on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), on_event=events.append)
+    assert listings(cloud) == 2
+    assert all("time_left" in event.fields for event in events if event.name == "history.unavailable")
+
+
+def test_the_age_counts_not_the_wait(on: Driver) -> None:
+    """A wait for an old task learns at its first look."""
+    cloud = cloud_with_past(600.0, 610.0)
+    on.wait(cloud, cloud.add(finishes(700, age=650, task_type="create_k8s_cluster_v2")))
+    assert ["?" in request.path for request in cloud.requests[:2]] == [False, True]
+
+
+def test_the_past_of_a_type_can_be_listed() -> None:
+    """``Waiter.past`` gives the tasks with their ages, newest first."""
+    cloud = cloud_with_past(60.0, 70.0)
+    with Waiter(**cloud.options) as waiter:
+        past = waiter.past("create_k8s_cluster_v2")
+    took = [one.task.finished_on - one.task.created_on for one in past if one.task.finished_on and one.task.created_on]
+    assert [length.total_seconds() for length in took] == [70, 60]
+
+
+def test_ended_tasks_without_times_teach_nothing() -> None:
+    """What the listing does not say is not guessed; a task that runs counts by its age."""
+    running = TaskSnapshot(Task(id="a", state=TaskState.RUNNING), age=7.0)
+    timeless = TaskSnapshot(Task(id="b", state=TaskState.FINISHED), age=9.0)
+    assert read_history([running, timeless]) == History(durations=(), running=(7.0,))
+
+
+def test_a_finished_task_needs_no_history() -> None:
+    """A task that has ended teaches nothing to itself."""
+    cloud = cloud_with_past(60.0)
+    wait_for_task(cloud.add(ended(task_type="create_k8s_cluster_v2"), watched=False), **cloud.options)
+    assert listings(cloud) == 0
+
+
+def test_who_rests_for_long_hears_of_what_others_learned() -> None:
+    """The gap by now is that of the task's age by now, with the past that another wait has asked for."""
+    now = [0.0]
+    history_cache, settings = HistoryCache(), resolve({"api_key": "k", "learn": True, "clock": lambda: now[0]})
+    plan, task = WaitState("t-1", settings, history_cache), Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm")
+    plan.saw(TaskSnapshot(task, 10.0))
+    now[0] = 20.0
+    history_cache.keep(task, history := History([40.0] * 20), now=now[0])
+    assert plan.gap_by_now(99.0) == pytest.approx(Schedule(history=history).gap(30.0), rel=0.11)
+    assert Schedule(history=history).gap(30.0) > 1.3 * Schedule().gap(30.0)
+
+
+@given(
+    past=st.lists(st.floats(min_value=0, max_value=5000), max_size=20),
+    timeout=st.floats(min_value=0, max_value=3000),
+    price=st.floats(min_value=0.01, max_value=100),
+    latency=st.sampled_from([0.0, 0.05, 3.0]),
+    fault_rate=st.sampled_from([0.0, 0.1]),
+)
+def test_the_last_look_is_at_the_deadline(
+    past: list[float], timeout: float, price: float, latency: float, fault_rate: float
+) -> None:
+    """Whatever was learned, however slow the answers, and whether or not looks fail: no look begins after the deadline."""
+    faults = status(500), html(200), truncated(), reset()  # none that asks for slower looks: the budget comes first
+    cloud = SimulatedCloud.virtual(strict=False, latency=latency, fault_rate=fault_rate, usual_faults=faults)
+    cloud.add_past("create_vm", past)
+    task_id = cloud.add(never_ends(task_type="create_vm"))
+    with pytest.raises(TaskTimeoutError), Waiter(**cloud.options, timeout=timeout, price=price) as waiter:
+        waiter.wait(task_id)
+
+    *earlier, last = (request.at for request in cloud.requests if request.task_id == task_id)
+    assert last == pytest.approx(timeout, abs=EPSILON)
+    assert all(at < timeout for at in earlier)

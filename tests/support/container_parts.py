@@ -1,0 +1,72 @@
+"""The files that are tested, read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from waiter._version import __version__
+from waiter.cli.commands import COMMANDS
+from waiter.cli.parser import split_command
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+IMAGE = f"registry.example.com/waiter:{__version__}"
+USER = 65532
+
+
+def read_all(path: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+MANIFESTS = {
+    f"{path.stem}/{one['kind']}": one for path in sorted((EXAMPLES / "kubernetes").glob("*.yaml")) for one in read_all(path)
+}
+
+
+class Container(NamedTuple):
+    """A container of a manifest, and the pod around it."""
+
+    name: str
+    spec: dict[str, Any]
+    pod: dict[str, Any]
+
+    @property
+    def is_waiter(self) -> bool:
+        return "/waiter:" in self.spec["image"]
+
+    def mount_of(self, path: str) -> dict[str, Any]:
+        """The mount that a path lies in."""
+        (mount,) = [
+            one for one in self.spec["volumeMounts"] if path.startswith(f"{one['mountPath']}/") or path == one["mountPath"]
+        ]
+        return dict(mount)
+
+    def volume_of(self, path: str) -> dict[str, Any]:
+        """The volume that a path lies in."""
+        (volume,) = [one for one in self.pod["volumes"] if one["name"] == self.mount_of(path)["name"]]
+        return dict(volume)
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    return {name: one["spec"]["template"]["spec"] for name, one in MANIFESTS.items() if "template" in one.get("spec", {})}
+
+
+def containers() -> Iterator[Container]:
+    for name, pod in pods().items():
+        for spec in [*pod.get("initContainers", []), *pod["containers"]]:
+            yield Container(f"{name}/{spec['name']}", spec, pod)
+
+
+CONTAINERS = list(containers())
+WAITERS = [one for one in CONTAINERS if one.is_waiter]
+
+
+def parsed(args: Sequence[str]) -> argparse.Namespace:
+    """What the command itself makes of its arguments; a mistake in them is a SystemExit."""
+    (name, *rest), _ = split_command(args)
+    return COMMANDS[name]().parse(rest, {})

@@ -1,0 +1,1 @@
+"""Many waits served by one listing."""

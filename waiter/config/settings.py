@@ -1,0 +1,285 @@
+"""What a wait is given: arguments, then the environment, which no other room reads; all problems are named at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from math import inf, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import msgspec
+
+from waiter.config.api_key import ApiKey, checked_token, read_token
+from waiter.config.endpoint import ProxyUrl, certificates_for, checked_base_url, checked_proxy, is_loopback
+from waiter.errors import ConfigurationError
+from waiter.schedule.schedule import Schedule
+
+if TYPE_CHECKING:
+    import httpx
+    from tenacity.wait import wait_base
+
+    from waiter.events import Event
+
+DEFAULT_BASE_URL = "https://api.gcore.com"
+DEFAULT_TIMEOUT = 7200.0
+DEFAULT_MAX_OUTAGE = 300.0
+# No limit of the API is published; this is what a few hundred waits ask at most when each looks after its task by itself.
+DEFAULT_MAX_RPS = 100.0
+
+_LONGEST_SHOWN = 60
+_CALLABLES = {
+    "wait": "a tenacity wait strategy",
+    "on_event": "a function of an Event",
+    "sleep": "a function of seconds",
+    "clock": "a function that gives seconds",
+}
+
+
+class Limits(TypedDict, total=False):
+    """What may be said anew for one wait of a waiter; times are seconds or a ``timedelta``, None is for ever.
+
+    - ``timeout``: how long to wait in all.
+    - ``max_outage``: how long failed looks may go on in a row.
+    - ``stall_timeout``: how long the task may show no change at all.
+    """
+
+    timeout: float | timedelta | None
+    max_outage: float | timedelta | None
+    stall_timeout: float | timedelta | None
+
+
+class Options(TypedDict, total=False):
+    """The keyword arguments that every door of waiter takes; times are seconds or a ``timedelta``.
+
+    - ``api_key``: the permanent API token, or a ``Path`` to a file that holds it and is read again after a 401. Otherwise
+      ``GCORE_API_KEY`` or ``GCORE_API_KEY_FILE``.
+    - ``base_url``: otherwise ``GCORE_BASE_URL``, otherwise https://api.gcore.com.
+    - ``timeout``: how long to wait in all; None is for ever. Otherwise ``GCORE_POLLING_TIMEOUT_SECONDS``, otherwise 7200.
+    - ``max_outage``: how long failed looks may go on in a row; 300.
+    - ``stall_timeout``: how long a task may show no change at all; None, the default, is for ever.
+    - ``price``: the seconds of delay that one request is worth; 0.2.
+    - ``min_interval``: the least time between two looks of the schedule; 0.2.
+    - ``wait``: a tenacity wait strategy instead of the schedule.
+    - ``max_rps``: the most requests per second, over all waits of the process together; 100. A waiter with a ``client`` or a
+      ``sleep`` of your own has a budget of its own.
+    - ``learn``: whether to ask the API for past durations; True.
+    - ``on_event``: called with each :class:`waiter.Event`.
+    - ``client``: an httpx client of your own, for proxies, transports or mTLS; it is not closed.
+    - ``allow_http``: whether to send the key over plain http to a host that is not this machine; False.
+    - ``sleep``, ``clock``: instead of sleeping and ``time.monotonic``, for tests; an ``AsyncWaiter`` awaits its ``sleep``.
+    """
+
+    api_key: str | Path | None
+    base_url: str | None
+    timeout: float | timedelta | None
+    max_outage: float | timedelta
+    stall_timeout: float | timedelta | None
+    price: float
+    min_interval: float | timedelta
+    wait: wait_base | None
+    max_rps: float
+    learn: bool
+    on_event: Callable[[Event], object] | None
+    client: httpx.Client | httpx.AsyncClient | None
+    allow_http: bool
+    sleep: Callable[[float], Any] | None
+    clock: Callable[[], float] | None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What :class:`Options` come to, checked; all times in seconds, ``inf`` is for ever."""
+
+    api_key: ApiKey
+    base_url: str
+    timeout: float
+    max_outage: float
+    stall_timeout: float
+    wait: Any
+    max_rps: float
+    learn: bool
+    on_event: Any
+    client: Any
+    proxy: ProxyUrl | None
+    certificates: str | None
+    sleep: Any
+    clock: Callable[[], float]
+
+
+def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Settings:
+    """Check the options and fill them from the environment; raises ConfigurationError with every problem in it."""
+    environ = os.environ if environ is None else environ
+    _refuse_unknown(options, Options)
+    problems: list[str] = []
+    client = _client(options, problems)
+    settings: dict[str, Any] = {
+        "api_key": _api_key(options, environ, problems),
+        "base_url": (base_url := _base_url(options, environ, problems)),
+        "timeout": _timeout(options, environ, problems),
+        "max_outage": _seconds("max_outage", options.get("max_outage", DEFAULT_MAX_OUTAGE), problems),
+        "stall_timeout": _seconds("stall_timeout", options.get("stall_timeout"), problems),
+        "wait": _callable("wait", options, problems) or _schedule(options, problems),
+        "max_rps": _max_rps(options, problems),
+        "learn": _switch("learn", options, problems, default=True) and options.get("wait") is None,
+        "on_event": _callable("on_event", options, problems),
+        "client": client,
+        "proxy": _proxy(base_url, problems) if base_url and client is None else None,
+        "certificates": certificates_for(base_url, environ, problems) if base_url and client is None else None,
+        "sleep": _callable("sleep", options, problems),
+        "clock": _callable("clock", options, problems) or _monotonic,
+    }
+    if problems:
+        raise ConfigurationError(*problems)
+    return Settings(**settings)
+
+
+def limited(settings: Settings, limits: Limits) -> Settings:
+    """Give the settings with these limits in place of theirs; raises ConfigurationError with every problem in them."""
+    if not limits:
+        return settings
+    _refuse_unknown(limits, Limits)
+    problems: list[str] = []
+    seconds = {name: _seconds(name, given, problems) for name, given in limits.items()}
+    if problems:
+        raise ConfigurationError(*problems)
+    return msgspec.structs.replace(settings, **seconds)
+
+
+def _refuse_unknown(given: Mapping[str, object], known: type) -> None:
+    if unknown := given.keys() - known.__annotations__.keys():
+        message = f"unexpected keyword argument {', '.join(sorted(map(repr, unknown)))}"
+        raise TypeError(message)
+
+
+def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each is of a type of its own
+    given = options.get(name)
+    if given is not None and (not callable(given) or (name == "wait" and isinstance(given, type))):
+        problems.append(f"{name} must be {_CALLABLES[name]}, not {_shown(given)}")
+    return given
+
+
+def _switch(name: str, options: Options, problems: list[str], *, default: bool) -> bool:
+    given = options.get(name, default)
+    if not isinstance(given, bool):
+        # The text "false" is true.
+        problems.append(f"{name} must be True or False, not {_shown(given)}")
+    return given is True
+
+
+def _client(options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - one of two types
+    client: Any = options.get("client")
+    if client is None:
+        return None
+    import httpx  # noqa: PLC0415 - it takes long to load, and an import may not be followed by a wait
+
+    if not isinstance(client, httpx.Client | httpx.AsyncClient):
+        problems.append(f"client must be an httpx.Client or an httpx.AsyncClient, not {_shown(client)}")
+    return client
+
+
+def _shown(given: object) -> str:
+    """Show what was given, not endlessly, and without a fault: an integer of 5000 digits cannot be written."""
+    try:
+        shown = repr(given)
+    except Exception:  # noqa: BLE001 - it is the user's, and may do anything
+        return f"a value of {type(given).__name__}"
+    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
+
+
+def _monotonic() -> float:
+    # Looked up at each call, so that a clock which is frozen later stands still here too.
+    return time.monotonic()
+
+
+def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) -> ApiKey | None:
+    given = options.get("api_key")
+    if not isinstance(given, str | Path | None):
+        problems.append(f"api_key must be a string, or a Path to a file that holds it, not {type(given).__name__}")
+        return None
+    file = given if isinstance(given, Path) else None
+    if given is None and not (given := environ.get("GCORE_API_KEY")) and environ.get("GCORE_API_KEY_FILE"):
+        file = Path(environ["GCORE_API_KEY_FILE"])
+    token = read_token(file, problems) if file else checked_token(given, "the API key", problems)
+    return ApiKey(token, file) if token else None
+
+
+def _base_url(options: Options, environ: Mapping[str, str], problems: list[str]) -> str | None:
+    given: Any = options.get("base_url") or environ.get("GCORE_BASE_URL") or DEFAULT_BASE_URL
+    allow_http = _switch("allow_http", options, problems, default=False)
+    if isinstance(given, str):
+        return checked_base_url(given, problems, allow_http=allow_http)
+    problems.append(f"base_url must be a string, not {type(given).__name__}")
+    return None
+
+
+def _proxy(base_url: str, problems: list[str]) -> ProxyUrl | None:
+    parts = urlsplit(base_url)
+    if not parts.hostname or is_loopback(parts.hostname) or proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return checked_proxy(proxy, problems) if proxy else None
+
+
+def _timeout(options: Options, environ: Mapping[str, str], problems: list[str]) -> float:
+    if "timeout" in options:
+        return _seconds("timeout", options["timeout"], problems)
+    name = "GCORE_POLLING_TIMEOUT_SECONDS"
+    text = environ.get(name) or str(DEFAULT_TIMEOUT)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = nan
+    if seconds >= 0:
+        return seconds
+    problems.append(f"{name} must be a number of seconds, 0 or more, such as 1800, not {_shown(text)}")
+    return inf
+
+
+def _seconds(name: str, given: object, problems: list[str]) -> float:
+    if given is None:
+        return inf
+    seconds = _number(given.total_seconds() if isinstance(given, timedelta) else given)
+    if seconds >= 0:
+        return seconds
+    problems.append(f"{name} must be seconds, 0 or more, or a timedelta, not {_shown(given)}")
+    return inf
+
+
+def _number(given: object) -> float:
+    """Give it as a float; what is no number, or too large for one, is NaN."""
+    try:
+        return float(given) if isinstance(given, int | float) and not isinstance(given, bool) else nan
+    except OverflowError:
+        return nan
+
+
+def _max_rps(options: Options, problems: list[str]) -> float:
+    given = options.get("max_rps", DEFAULT_MAX_RPS)
+    most = _number(given)
+    if most > 0:
+        return most
+    problems.append(f"max_rps must be requests per second, more than 0, not {_shown(given)}")
+    return DEFAULT_MAX_RPS
+
+
+def _schedule(options: Options, problems: list[str]) -> Schedule | None:
+    given = {name: value for name, value in options.items() if name in {"price", "min_interval"}}
+    before = len(problems)
+    pace: dict[str, Any] = {name: _seconds(name, value, problems) for name, value in given.items()}
+    if len(problems) > before:
+        return None
+    try:
+        return Schedule(**pace)
+    except ValueError as error:
+        problems.append(str(error))
+        return None
+
+
+def command_environment() -> dict[str, str]:
+    """Give the environment to the command: ``WAITER_<OPTION>`` for each option, and what tells about its surroundings."""
+    return dict(os.environ)

@@ -1,0 +1,1 @@
+"""HTTP exchanges with the API: the only core package that opens sockets."""

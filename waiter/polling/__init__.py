@@ -1,0 +1,1 @@
+"""One wait: its state, its limits and its events."""

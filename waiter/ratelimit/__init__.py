@@ -1,0 +1,1 @@
+"""The request budget that all waits of an account share."""

@@ -1,0 +1,1 @@
+"""When to poll next: mathematics without I/O."""
