@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from waiter.cli import output
 from waiter.cli import result as cli_result
 from waiter.cli.output import Ending
-from waiter.console.formatting import safe
+from waiter.console.formatting import printable
 from waiter.console.streams import OutputError
 from waiter.errors import TaskNotFoundError, TaskTimeoutError
 from waiter.task import CreatedResources
@@ -170,7 +170,7 @@ def test_kinds_with_odd_names_are_not_lost() -> None:
 def test_no_id_forges_a_line(ids: list[str]) -> None:
     """For any IDs there is one line each, one assignment that a shell reads back, and one output."""
     resources = CreatedResources.from_mapping({"instances": ids})
-    shown = [safe(one) for one in dict.fromkeys(ids)]
+    shown = [printable(one) for one in dict.fromkeys(ids)]
     assert output.as_ids(resources).splitlines() == shown
     assert shlex.split(output.as_env(resources)) == [f"INSTANCES={','.join(shown)}"]
     assert read_github(output.as_github(resources)) == {"instances": ",".join(shown)}
@@ -260,7 +260,7 @@ def test_how_the_task_ended_outweighs_a_full_disk(
         message = "cannot write the result: No space left on device"
         raise OutputError(message)
 
-    monkeypatch.setattr(cli_result, "write", fail)
+    monkeypatch.setattr(cli_result, "write_result", fail)
     ran = run("wait", *argv, "-q")
     assert (ran.code, ran.out) == (code, "")
     assert "waiter: cannot write the result: No space left on device\n" in ran.err

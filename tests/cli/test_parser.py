@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from waiter import __version__
 from waiter.cli import commands
 from waiter.cli.parser import Parser, split_command, variable
+from waiter.console import stderr
 from waiter.console.arguments import waiter_options
-from waiter.console.formatting import duration, plain, read_duration, safe
-from waiter.console.stderr import explain
+from waiter.console.formatting import ascii_printable, format_duration, parse_duration, printable
 from waiter.errors import AuthenticationError, ConfigurationError, TaskNotFoundError
 
 WRITE = "(write 5, 0.5, 5s or 1m30s)"
@@ -26,48 +26,48 @@ WRITE = "(write 5, 0.5, 5s or 1m30s)"
 )
 def test_durations(text: str, seconds: float) -> None:
     """Times are written as people write them, in seconds when there is no unit."""
-    assert read_duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 def test_for_ever() -> None:
     """``none`` is no limit at all."""
-    assert read_duration("none") == float("inf")
+    assert parse_duration("none") == float("inf")
 
 
 @pytest.mark.parametrize("text", ["", "3 parsecs", "-1", "1s1h", "h", "m30", "1e3", "\x1b[2J"])
 def test_no_duration(text: str) -> None:
     """What cannot be read is refused, with what can be."""
     with pytest.raises(ValueError, match=r"not a duration: .* \(write 90, 90s, 30m, 1h30m or none\)"):
-        read_duration(text)
+        parse_duration(text)
 
 
 @given(st.integers(min_value=0, max_value=10_000_000))
 def test_what_is_written_can_be_read(seconds: int) -> None:
     """A duration that waiter writes is one that it reads, to within the unit that it leaves out."""
-    assert abs(read_duration(duration(seconds)) - seconds) <= (60 if seconds >= 3600 else 0)
+    assert abs(parse_duration(format_duration(seconds)) - seconds) <= (60 if seconds >= 3600 else 0)
 
 
 @given(st.text())
 def test_foreign_text_is_harmless(text: str) -> None:
     """Whatever the API says is one line of printable characters, and of plain ones where columns count."""
-    assert safe(text).isprintable()
-    assert plain(text).isascii()
-    assert plain(text).isprintable()
+    assert printable(text).isprintable()
+    assert ascii_printable(text).isascii()
+    assert ascii_printable(text).isprintable()
 
 
 def test_errors_speak_the_language_of_the_command() -> None:
     """The library names its arguments; the command its options. Notes are part of what is said."""
     error = ConfigurationError("no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or pass api_key")
-    assert explain(error) == "no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or use --api-key-file"
+    assert stderr.describe(error) == "no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or use --api-key-file"
     noted = TaskNotFoundError("no such task (404)")
     noted.add_note("it may belong to another account")
-    assert explain(noted) == "no such task (404); it may belong to another account"
+    assert stderr.describe(noted) == "no such task (404); it may belong to another account"
 
 
 def test_a_refused_key_comes_with_the_usual_reason() -> None:
     """A shell eats half of a key that does not stand in single quotes."""
-    assert explain(AuthenticationError("the API key is not accepted (401)")) == (
-        "the API key is not accepted (401); a key with a $ in it must stand in single quotes, or the shell eats part of it"
+    assert stderr.describe(AuthenticationError("the API key is not accepted (401)")) == (
+        "the API key is not accepted (401); a key with a $ in it must stand in single quotes, or the shell expands part of it"
     )
 
 

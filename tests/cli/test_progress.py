@@ -297,7 +297,7 @@ def test_nothing_stays_when_the_result_is_shown_anyway(clock: Clock, screen: Scr
 def test_colors(clock: Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     """States are coloured, unless NO_COLOR is set."""
     written: list[str] = []
-    monkeypatch.setattr(live, "say", written.append)
+    monkeypatch.setattr(live, "write_stderr", written.append)
     board = Board(["a"], clock())
     board.rows["a"].note(seen(a_task("a", "ERROR")), clock())
     for environ in ({}, {"NO_COLOR": "1"}):

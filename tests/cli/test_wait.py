@@ -162,8 +162,8 @@ def test_the_last_words_come_last(process: Run, run: Run, monkeypatch: pytest.Mo
     if interrupt:
         interrupted(monkeypatch, seen(a_task(ENDLESS)))
         order: list[str] = []
-        monkeypatch.setattr(cli_result, "write", lambda _: order.append("result"))
-        monkeypatch.setattr(cli_wait, "say", lambda text: order.append(text.split()[1]))
+        monkeypatch.setattr(cli_result, "write_result", lambda _: order.append("result"))
+        monkeypatch.setattr(cli_wait, "write_stderr", lambda text: order.append(text.split()[1]))
         run("wait", ENDLESS, "-q")
         assert order == ["result", "interrupted", "to"]
     else:
@@ -178,7 +178,7 @@ def test_interrupted_again_while_the_result_is_written(run: Run, monkeypatch: py
         raise signals.Interrupted(signal.SIGINT)
 
     interrupted(monkeypatch, seen(a_task(ENDLESS)))
-    monkeypatch.setattr(cli_result, "write", hang)
+    monkeypatch.setattr(cli_result, "write_result", hang)
     ran = run("wait", ENDLESS, "-q")
     assert ran.code == 130
     assert f"to go on waiting: waiter wait -q {ENDLESS}" in ran.err

@@ -13,7 +13,7 @@ import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Terminal
 
 from waiter import errors
-from waiter.console.exit_codes import exit_code, goes_on, worst
+from waiter.console.exit_codes import combined_exit_code, exit_code, is_still_running
 
 ROWS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
     "a task ended in ERROR": (1, ["wait", BROKEN], {}, f"create_vm failed: No valid host was found ({BROKEN})"),
@@ -116,12 +116,12 @@ def test_the_worst_of_several() -> None:
     refused, missing = errors.PermissionDeniedError("no"), errors.TaskNotFoundError("no")
     away = errors.ApiUnavailableError("no")
     late = errors.TaskTimeoutError("x", waited=1, last_task=None, last_error=None)
-    assert worst([]) == 0
-    assert worst([None, None]) == 0
-    assert worst([None, late]) == 124
-    assert worst([late, away]) == 5
-    assert worst([missing, away]) == 4
-    assert worst([missing, refused, late]) == 3
+    assert combined_exit_code([]) == 0
+    assert combined_exit_code([None, None]) == 0
+    assert combined_exit_code([None, late]) == 124
+    assert combined_exit_code([late, away]) == 5
+    assert combined_exit_code([missing, away]) == 4
+    assert combined_exit_code([missing, refused, late]) == 3
 
 
 def test_errors_beyond_the_table() -> None:
@@ -135,6 +135,6 @@ def test_errors_beyond_the_table() -> None:
 
 def test_what_goes_on() -> None:
     """A task goes on after a time-out and an outage, not after a refusal."""
-    assert goes_on(errors.ApiUnavailableError("no"))
-    assert not goes_on(errors.TaskNotFoundError("no"))
-    assert not goes_on(None)
+    assert is_still_running(errors.ApiUnavailableError("no"))
+    assert not is_still_running(errors.TaskNotFoundError("no"))
+    assert not is_still_running(None)

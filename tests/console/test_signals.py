@@ -163,7 +163,7 @@ def test_ignored_from_the_start_is_ignored(environ: dict[str, str]) -> None:
 def test_signals_are_raised() -> None:
     """SIGTERM becomes an exception with its name and its exit code, and its handler of before comes back."""
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(signals.Interrupted) as caught, signals.raised():
+    with pytest.raises(signals.Interrupted) as caught, signals.raise_on_signals():
         signal.raise_signal(signal.SIGTERM)
     assert (caught.value.name, caught.value.exit_code) == ("SIGTERM", 143)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -174,7 +174,7 @@ def test_signals_outside_the_main_thread() -> None:
     ran: list[int] = []
 
     def elsewhere() -> None:
-        with signals.raised():
+        with signals.raise_on_signals():
             ran.append(1)
 
     thread = threading.Thread(target=elsewhere)

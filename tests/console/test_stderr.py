@@ -16,9 +16,8 @@ from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run, Terminal, a_task,
 
 from waiter.cli import app, follow, progress
 from waiter.cli.board import Board
-from waiter.console import signals, streams
-from waiter.console import stderr as voice
-from waiter.console import structlog_setup as logs
+from waiter.console import log_format as logs
+from waiter.console import signals, stderr, streams
 
 
 def objects(err: str) -> list[dict[str, Any]]:
@@ -161,7 +160,7 @@ def test_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What they warn of is in the log, in its form, and not beside it."""
     monkeypatch.setattr(logging, "lastResort", logging.lastResort)
     lines: list[str] = []
-    logs.configure("json", "info", logs.Handing(lines.append))
+    logs.configure("json", "info", logs.LineWriter(lines.append))
     heard = logging.lastResort
     assert heard is not None
     heard.handle(logging.makeLogRecord({"name": "uvicorn", "levelno": 40, "msg": "no %s", "args": ("luck",), "exc_info": None}))
@@ -224,7 +223,7 @@ def test_console_log(run: Run) -> None:
 def test_a_log_is_harmless() -> None:
     """What the API says cannot act on the terminal that shows the log."""
     lines: list[str] = []
-    logs.configure("console", "info", logs.Handing(lines.append))
+    logs.configure("console", "info", logs.LineWriter(lines.append))
     structlog.get_logger().info("task.failed", error="\x1b[2J\nforged", elapsed=1.0)
     structlog.reset_defaults()
     assert len(lines) == 1
@@ -234,10 +233,10 @@ def test_a_log_is_harmless() -> None:
 def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is woken by errors is not woken by how things are."""
     said: list[str] = []
-    monkeypatch.setattr(voice, "say", said.append)
-    monkeypatch.setattr(voice._Voice, "in_json", True)
-    voice.inform("control on http://127.0.0.1:8080")
-    voice.warn("the result cannot be written")
+    monkeypatch.setattr(stderr, "write_stderr", said.append)
+    monkeypatch.setattr(stderr._Format, "json", True)
+    stderr.info("control on http://127.0.0.1:8080")
+    stderr.warn("the result cannot be written")
     told = [(line["event"], line["level"], line["message"]) for line in map(json.loads, said)]
     assert told == [
         ("waiter.told", "info", "control on http://127.0.0.1:8080"),

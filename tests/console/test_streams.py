@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from command_parts import GOOD, Run
 
-from waiter.console import stderr as voice
-from waiter.console import streams
+from waiter.console import stderr, streams
 
 
 def test_a_reader_that_has_gone(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -61,17 +60,17 @@ def test_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams may be missing, closed, narrow, gone or full; only a full one is an error."""
     out = Pipe()
     monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": None}))
-    streams.say("nobody hears it")
-    streams.write("caf\xe9")
+    streams.write_stderr("nobody hears it")
+    streams.write_result("caf\xe9")
     assert out.written == "caf\\xe9"
     out.error = BrokenPipeError(32, "Broken pipe")
-    streams.write("gone")
+    streams.write_result("gone")
     out.error = OSError(28, "No space left on device")
     with pytest.raises(streams.OutputError, match="cannot write the result: No space left on device"):
-        streams.write("full")
-    streams.flush()
+        streams.write_result("full")
+    streams.flush_stdout()
     out.closed = True
-    streams.write("closed")
+    streams.write_result("closed")
     assert out.written == "caf\\xe9gonefull"
     assert [streams.is_terminal(stream) for stream in (None, out, Pipe())] == [False, False, True]  # type: ignore[arg-type]
 
@@ -82,5 +81,5 @@ def test_a_pipe_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(reader)
     with os.fdopen(writer, "w") as out:
         monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": out}))
-        streams.write("a result")
-        voice.inform("too late")
+        streams.write_result("a result")
+        stderr.info("too late")

@@ -8,7 +8,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 from container_parts import CONTAINERS, IMAGE, MANIFESTS, USER, WAITERS, Container, parsed, pods
 
-from waiter.console.exit_codes import Exit
+from waiter.console.exit_codes import ExitCode
 
 KNOWN = {name: one for name, one in MANIFESTS.items() if one["kind"] != "PodMonitor"}
 SIDECAR = next(one for one in WAITERS if one.spec["args"][0] == "sidecar")
@@ -146,7 +146,13 @@ def test_what_a_job_does_not_repeat() -> None:
     """A job ends with a code that a second attempt cannot change, and takes up the wait after any other."""
     rule = MANIFESTS["job/Job"]["spec"]["podFailurePolicy"]["rules"][0]
     assert rule["action"] == "FailJob"
-    assert rule["onExitCodes"]["values"] == [Exit.FAILED, Exit.USAGE, Exit.REFUSED, Exit.NOT_FOUND, Exit.FAULT]
+    assert rule["onExitCodes"]["values"] == [
+        ExitCode.FAILED,
+        ExitCode.USAGE,
+        ExitCode.REFUSED,
+        ExitCode.NOT_FOUND,
+        ExitCode.FAULT,
+    ]
     assert rule["onExitCodes"]["containerName"] == pods()["job/Job"]["containers"][0]["name"]
 
 

@@ -10,19 +10,17 @@ from typing import Any, NoReturn
 from waiter.cli.commands import COMMANDS, reject, top
 from waiter.cli.parser import asked_for, split_command
 from waiter.config.settings import command_environment
-from waiter.console import signals
-from waiter.console import stderr as voice
-from waiter.console.exit_codes import Exit, exit_code
-from waiter.console.formatting import safe
-from waiter.console.stderr import complain, explain, facts
-from waiter.console.streams import OutputError, flush
+from waiter.console import signals, stderr
+from waiter.console.exit_codes import ExitCode, exit_code
+from waiter.console.formatting import printable
+from waiter.console.streams import OutputError, flush_stdout
 from waiter.errors import WaiterError
 
 
 def run(argv: Sequence[str]) -> int:
     """Run the command that the arguments name and give its exit code."""
     environ = command_environment()
-    voice.speak(in_json=asked_for("--log-format", argv, environ) == "json")
+    stderr.use_json(asked_for("--log-format", argv, environ) == "json")
     try:
         return _run(argv, environ)
     except SystemExit as leaving:
@@ -36,9 +34,9 @@ def run(argv: Sequence[str]) -> int:
         if interruption_behind := signals.interruption_behind(fault):
             return _obey(interruption_behind)
         _own_up(fault, debug=asked_for("--log-level", argv, environ) == "debug")
-        return Exit.FAULT
+        return ExitCode.FAULT
     finally:
-        flush()
+        flush_stdout()
 
 
 def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -55,7 +53,7 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     args.command, args.argv, args.environ = command, rest, environ
     module: Any = import_module(f"waiter.cli.{name}")
     gc.enable()
-    with signals.raised():
+    with signals.raise_on_signals():
         return module.run(args)  # type: ignore[no-any-return]
 
 
@@ -63,7 +61,7 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
     parser = top()
     if not argv:
         parser.refuse_with(parser.format_help(), "there is no command")
-    word = safe(argv[0])
+    word = printable(argv[0])
     if not word.startswith("-"):
         parser.error(reject(word))
     if word in {"-h", "--help", "--version"}:
@@ -72,25 +70,25 @@ def _without_command(argv: Sequence[str]) -> NoReturn:
 
 
 def _obey(interruption: signals.Interrupted) -> int:
-    complain("interrupted", "wait.interrupted", level="warning", signal=interruption.name)
+    stderr.error("interrupted", "wait.interrupted", level="warning", signal=interruption.name)
     return interruption.exit_code
 
 
 def _refuse(error: WaiterError) -> int:
-    complain(explain(error), "waiter.failed", **facts(error))
+    stderr.error(stderr.describe(error), "waiter.failed", **stderr.error_fields(error))
     return exit_code(error)
 
 
 def _own_up(fault: Exception, *, debug: bool) -> None:
     if isinstance(fault, OutputError):
-        complain(str(fault), "result.not_written")
+        stderr.error(str(fault), "result.not_written")
         return
-    error = f"{type(fault).__name__}: {safe(' '.join(str(fault).split()))}"
+    error = f"{type(fault).__name__}: {printable(' '.join(str(fault).split()))}"
     said = f"a fault in waiter itself: {error}"
     if not debug:
-        complain(f"{said}; WAITER_LOG_LEVEL=debug tells where", "waiter.fault", error=error)
+        stderr.error(f"{said}; WAITER_LOG_LEVEL=debug tells where", "waiter.fault", error=error)
         return
     import traceback  # noqa: PLC0415 - for faults only
 
     where = "".join(traceback.format_exception(fault))
-    complain(f"{said}\n{where}", "waiter.fault", error=error, exception=where)
+    stderr.error(f"{said}\n{where}", "waiter.fault", error=error, exception=where)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.cli.output import Ending
-from waiter.console.formatting import duration, plain
+from waiter.console.formatting import ascii_printable, format_duration
 from waiter.errors import TaskError, described
 from waiter.schedule.schedule import Schedule
 
@@ -58,12 +58,12 @@ class Row:
     @property
     def state(self) -> str:
         """The state in full, such as ``RUNNING/NETWORK``."""
-        return plain(described(self.task)) if self.task else "not seen yet"
+        return ascii_printable(described(self.task)) if self.task else "not seen yet"
 
     @property
     def name(self) -> str:
         """The type of the task and its ID."""
-        return f"{plain(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
+        return f"{ascii_printable(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
 
     def age(self, now: float) -> float | None:
         """How old the task is, and how old it grew when it has ended."""
@@ -82,8 +82,8 @@ class Row:
         """Say how old it is and how long is left: ``19s old, about 12s left (90%: 40s)``; empty when nothing is known."""
         age, left = self.age(now), self.time_left(now)
         ended = self.task is not None and self.task.ended
-        old = None if age is None else f"took {duration(age)}" if ended else f"{duration(age)} old"
-        estimate = f"about {duration(left.median)} left (90%: {duration(left.p90)})" if left else None
+        old = None if age is None else f"took {format_duration(age)}" if ended else f"{format_duration(age)} old"
+        estimate = f"about {format_duration(left.median)} left (90%: {format_duration(left.p90)})" if left else None
         return ", ".join(filter(None, [old, estimate]))
 
 

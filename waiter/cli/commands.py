@@ -9,7 +9,7 @@ from typing import Final
 from waiter._version import __version__
 from waiter.cli import options
 from waiter.cli.parser import Parser, suggestion, typed
-from waiter.console.formatting import read_name
+from waiter.console.formatting import parse_name
 
 _CODES: Final = """\
 exit codes:
@@ -74,7 +74,7 @@ def history() -> Parser:
         summary="Show how long the last tasks of a type took, as the API remembers it, in one request.",
         examples="waiter history create_vm",
     )
-    parser.add_argument("task_type", type=typed(read_name), metavar="TASK_TYPE", help="such as create_vm")
+    parser.add_argument("task_type", type=typed(parse_name), metavar="TASK_TYPE", help="such as create_vm")
     options.add_result(parser, outputs=("text", "json"), query=False)
     options.add_log(parser)
     options.add_connection(parser)

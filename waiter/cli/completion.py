@@ -7,11 +7,11 @@ import argparse
 import shtab
 
 from waiter.cli.commands import top
-from waiter.console.exit_codes import Exit
-from waiter.console.streams import write
+from waiter.console.exit_codes import ExitCode
+from waiter.console.streams import write_result
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the script."""
-    write(shtab.complete(top(), shell=args.shell) + "\n")
-    return Exit.FINISHED
+    write_result(shtab.complete(top(), shell=args.shell) + "\n")
+    return ExitCode.FINISHED

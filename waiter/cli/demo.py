@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from waiter.console.exit_codes import Exit
-from waiter.console.streams import write
+from waiter.console.exit_codes import ExitCode
+from waiter.console.streams import write_result
 from waiter.testing import Phase, Script, SimulatedCloud, status
 
 _GOOD: Final = Script(
@@ -36,16 +36,16 @@ def run(args: argparse.Namespace) -> int:
     with cloud.serve() as url:
         quiet = {name: value for name, value in args.environ.items() if not name.startswith(("WAITER_", "GCORE_"))}
         environ = quiet | {"GCORE_BASE_URL": url, "GCORE_API_KEY": cloud.api_key}
-        write(f"A simulated Gcore Cloud listens on {url}.\nThree tasks of different fates:\n")
+        write_result(f"A simulated Gcore Cloud listens on {url}.\nThree tasks of different fates:\n")
         codes = [
             _show("1. It finishes, though the API is away for a moment", _let_down(cloud), [], environ),
             _show("2. It fails, and leaves something behind", cloud.add(_BROKEN), [], environ),
             _show("3. It takes longer than anybody wants to wait", cloud.add(_SLOW), ["--timeout", "2s"], environ),
         ]
-    as_it_should = codes == [Exit.FINISHED, Exit.FAILED, Exit.TIMED_OUT]
-    write(_GOODBYE if as_it_should else f"\nThis is not what should have happened: exit codes {codes}.\n")
-    write(f"That took {time.monotonic() - began:.0f} s.\n")
-    return Exit.FINISHED if as_it_should else Exit.FAULT
+    as_it_should = codes == [ExitCode.FINISHED, ExitCode.FAILED, ExitCode.TIMED_OUT]
+    write_result(_GOODBYE if as_it_should else f"\nThis is not what should have happened: exit codes {codes}.\n")
+    write_result(f"That took {time.monotonic() - began:.0f} s.\n")
+    return ExitCode.FINISHED if as_it_should else ExitCode.FAULT
 
 
 _GOODBYE: Final = """
@@ -65,7 +65,7 @@ def _let_down(cloud: SimulatedCloud) -> str:
 
 def _show(title: str, task_id: str, options: Sequence[str], environ: Mapping[str, str]) -> int:
     words = ["wait", task_id, *options]
-    write(f"\n{title}:\n\n$ {shlex.join(['waiter', *words])}\n")
+    write_result(f"\n{title}:\n\n$ {shlex.join(['waiter', *words])}\n")
     code = subprocess.run([sys.executable, "-m", "waiter", *words], env=environ, check=False).returncode  # noqa: S603 - itself
-    write(f"[exit code {code}]\n")
+    write_result(f"[exit code {code}]\n")
     return code

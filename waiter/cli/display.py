@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from waiter.cli.progress import Lines, Logged, Progress
-from waiter.console.log_format import log_form
+from waiter.console.log_format import log_format
 from waiter.console.streams import is_terminal
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def choose(args: argparse.Namespace, board: Board) -> Progress:
     """Give the progress that was asked for, or that fits: live on a terminal, lines in CI, heartbeats in a log."""
-    how, form = "none" if args.quiet else args.progress, log_form(args)
+    how, form = "none" if args.quiet else args.progress, log_format(args)
     if how == "none":
         return Progress(board)
     # A log has what lines would say, and nothing can be drawn between objects.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
-from waiter.console.stderr import explain, facts, line
+from waiter.console import stderr
 from waiter.events import Event
 from waiter.outcome import Outcome
 
@@ -78,7 +78,9 @@ def follow(
             case Outcome():
                 board.rows[said.task_id].end(said, clock())
                 if said.error and tells(said):
-                    text = f"waiter: {explain(said.error)}"
-                    progress.say(line("wait.failed", text, task_id=said.task_id, **facts(said.error)))
+                    text = f"waiter: {stderr.describe(said.error)}"
+                    progress.say(
+                        stderr.format_message("wait.failed", text, task_id=said.task_id, **stderr.error_fields(said.error))
+                    )
             case _:
                 raise said

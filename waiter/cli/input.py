@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from waiter.api.responses import is_task_id
-from waiter.console.formatting import safe
+from waiter.console.formatting import printable
 from waiter.errors import ConfigurationError
 
 MOST_PROBLEMS = 5
@@ -87,7 +87,7 @@ def _said(answer: dict[str, Any]) -> str:
     # What the API answers to a request that it refuses; curl without --fail-with-body hands it on as if all were well.
     said = [str(answer[name]) for name in ("exception_class", "message") if answer.get(name)]
     if said:
-        return f"the API answered {safe(' '.join(said))}"
+        return f"the API answered {printable(' '.join(said))}"
     names = [*map(_cut, list(answer)[:MOST_PROBLEMS])] or ["nothing"]
     more = f", and {len(answer) - MOST_PROBLEMS} more" if len(answer) > MOST_PROBLEMS else ""
-    return f"it has {safe(', '.join(names))}{more}"
+    return f"it has {printable(', '.join(names))}{more}"

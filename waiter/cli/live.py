@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waiter.cli.progress import Progress
-from waiter.console.formatting import duration, plain
-from waiter.console.streams import say
+from waiter.console.formatting import ascii_printable, format_duration
+from waiter.console.streams import write_stderr
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board, Row
@@ -77,7 +77,7 @@ class Live(Progress):
     def say(self, text: str) -> None:
         """Write above the block."""
         self._draw([])
-        say(text)
+        write_stderr(text)
         self._due_at = self._clock()
 
     def close(self, *, keep: bool) -> None:
@@ -95,7 +95,7 @@ class Live(Progress):
         painted = "".join(f"{self._painted(line)}\x1b[K\n" for line in lines)
         self._drawn = lines
         if up or painted:
-            say(f"\r{up}{painted}\x1b[J")
+            write_stderr(f"\r{up}{painted}\x1b[J")
 
     def _painted(self, line: str) -> str:
         color = next((code for state, code in _COLORS.items() if state in line), None)
@@ -129,7 +129,7 @@ def block(board: Board, now: float, frame: int, size: os.terminal_size, glyphs: 
 
 
 def _summary(rows: list[Row], shown: int, glyphs: Glyphs) -> str:
-    counts = Counter(plain(row.task.state) if row.task else "not seen yet" for row in rows)
+    counts = Counter(ascii_printable(row.task.state) if row.task else "not seen yet" for row in rows)
     states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     return f"{glyphs.more} and {len(rows) - shown} more; {len(rows)} tasks: {states}"
 
@@ -145,13 +145,13 @@ class Table(NamedTuple):
     def line(self, row: Row, now: float, frame: int) -> str:
         """Draw a task in one line; what matters least gives way when there is not room for all."""
         age, left = row.age(now), row.time_left(now)
-        old = "" if age is None else duration(age)
+        old = "" if age is None else format_duration(age)
         head = f"{_mark(row, frame, self.glyphs)} {row.state:<{self.state_width}}  {old:>6}"
         kind, task_id, short = f"{_kind(row):<{self.kind_width}}", row.task_id, row.task_id[:8]
         bar = _bar(age, left.median, self.glyphs) if left and age is not None else ""
-        until = f"{duration(left.median)} left" if left else ""
-        about, trouble = f"about {until}" if left else "", plain(row.trouble or "")
-        most = f"{about} (90%: {duration(left.p90)})" if left else ""
+        until = f"{format_duration(left.median)} left" if left else ""
+        about, trouble = f"about {until}" if left else "", ascii_printable(row.trouble or "")
+        most = f"{about} (90%: {format_duration(left.p90)})" if left else ""
         for middle in (
             [kind, task_id, bar, most], [kind, task_id, bar, about], [kind, short, bar, most], [kind, short, bar, about],
             [kind, short, about], [short, about],
@@ -167,7 +167,7 @@ class Table(NamedTuple):
 
 
 def _kind(row: Row) -> str:
-    return plain(row.task.task_type) if row.task and row.task.task_type else ""
+    return ascii_printable(row.task.task_type) if row.task and row.task.task_type else ""
 
 
 def _mark(row: Row, frame: int, glyphs: Glyphs) -> str:

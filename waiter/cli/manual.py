@@ -6,7 +6,7 @@ import argparse
 
 from waiter.cli.commands import COMMANDS, top
 from waiter.cli.parser import Parser
-from waiter.console.streams import write
+from waiter.console.streams import write_result
 
 
 def page() -> str:
@@ -61,7 +61,7 @@ def _escaped(text: str) -> str:
 
 def main() -> None:
     """Print the page."""
-    write(page())
+    write_result(page())
 
 
 if __name__ == "__main__":  # pragma: no cover - by hand

@@ -6,9 +6,9 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 
-from waiter.console.formatting import safe
-from waiter.console.stderr import complain
-from waiter.console.streams import write
+from waiter.console import stderr
+from waiter.console.formatting import printable
+from waiter.console.streams import write_result
 from waiter.errors import ConfigurationError
 
 NOT_EXECUTABLE = 126
@@ -23,13 +23,13 @@ def check_command(command: Sequence[str] | None, environ: Mapping[str, str]) -> 
     import shutil  # noqa: PLC0415 - for commands only
 
     if shutil.which(command[0], path=environ.get("PATH")) is None:
-        message = f"the command after -- is not found: {safe(command[0])}"
+        message = f"the command after -- is not found: {printable(command[0])}"
         raise ConfigurationError(message)
 
 
 def run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
     """Become the command, so that its exit code and every signal are its own; where that cannot be, give its exit code."""
-    write("")
+    write_result("")
     try:
         if not CAN_BECOME:
             import subprocess  # noqa: PLC0415 - as above
@@ -38,7 +38,7 @@ def run_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
         _heed_pipes()
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - it is what the user wants
     except OSError as error:
-        complain(f"cannot run {safe(command[0])}: {error.strerror}", "command.not_run")
+        stderr.error(f"cannot run {printable(command[0])}: {error.strerror}", "command.not_run")
         return NOT_EXECUTABLE
 
 

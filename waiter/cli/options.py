@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waiter.cli.parser import typed, variable
-from waiter.console.formatting import read_duration, read_interval, read_number, read_share
+from waiter.console.formatting import parse_duration, parse_interval, parse_number, parse_share
 from waiter.console.log_format import LEVELS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_tasks(parser: Parser) -> None:
 def add_limits(parser: Parser) -> Group:
     """Add what ends a wait, and give the group."""
     group = Group(parser.add_argument_group("how long to wait"))
-    time: dict[str, Any] = {"type": typed(read_duration), "metavar": "TIME"}
+    time: dict[str, Any] = {"type": typed(parse_duration), "metavar": "TIME"}
     group.add(
         "--timeout",
         **time,
@@ -74,13 +74,15 @@ def add_return_when(group: Group) -> None:
 
 
 def add_pace(parser: Parser) -> None:
-    """Add how often to look."""
-    group = Group(parser.add_argument_group("how often to look"))
+    """Add how often to poll."""
+    group = Group(parser.add_argument_group("how often to poll"))
     pace = group.exclusive()
-    pace.add("--interval", type=typed(read_interval), metavar="TIME", help="look at a fixed interval instead of the schedule")
-    pace.add("--price", type=typed(read_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
+    pace.add("--interval", type=typed(parse_interval), metavar="TIME", help="poll at a fixed interval instead of the schedule")
+    pace.add("--price", type=typed(parse_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)")
     group.add("--no-learn", action="store_true", help="do not ask the API how long such tasks took before")
-    group.add("--max-rps", type=typed(read_number), metavar="N", help="at most this many requests a second, all tasks together")
+    group.add(
+        "--max-rps", type=typed(parse_number), metavar="N", help="at most this many requests a second, all tasks together"
+    )
 
 
 def add_result(parser: Parser, outputs: tuple[str, ...] = OUTPUTS, *, query: bool = True) -> None:
@@ -136,9 +138,9 @@ def add_simulation(parser: Parser) -> None:
     """Add how the simulation behaves."""
     group = Group(parser.add_argument_group("simulation"))
     group.add("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="where (default: 127.0.0.1:0, any free port)")
-    group.add("--speed", type=typed(read_number), metavar="FACTOR", help="how many times faster than real tasks (default: 1)")
-    group.add("--latency", type=typed(read_duration), metavar="TIME", help="how late each answer comes (default: 0)")
-    group.add("--fault-rate", type=typed(read_share), metavar="SHARE", help="the share of requests that go wrong (default: 0)")
+    group.add("--speed", type=typed(parse_number), metavar="FACTOR", help="how many times faster than real tasks (default: 1)")
+    group.add("--latency", type=typed(parse_duration), metavar="TIME", help="how late each answer comes (default: 0)")
+    group.add("--fault-rate", type=typed(parse_share), metavar="SHARE", help="the share of requests that go wrong (default: 0)")
 
 
 def add_connection(parser: Parser) -> None:

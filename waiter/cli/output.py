@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waiter.console.formatting import duration, safe
-from waiter.console.stderr import explain
+from waiter.console import stderr
+from waiter.console.formatting import format_duration, printable
 from waiter.errors import ConfigurationError, TaskError, WaiterError
 from waiter.task import CreatedResources
 
@@ -38,7 +38,7 @@ class Ending(NamedTuple):
         """The error's text: the API's own when the task failed, otherwise why the wait for it ended."""
         if self.task is not None and self.task.error:
             return self.task.error
-        return explain(self.error) if self.error and not isinstance(self.error, TaskError) else None
+        return stderr.describe(self.error) if self.error and not isinstance(self.error, TaskError) else None
 
 
 def created(endings: Iterable[Ending]) -> CreatedResources:
@@ -80,24 +80,24 @@ def as_text(endings: Iterable[Ending]) -> str:
 def _block(ending: Ending) -> str:
     task = ending.task
     took = _took(task) if task else None
-    head = [f"{safe(task.state):<8}" if task else "UNKNOWN ", safe(task.task_type) if task and task.task_type else ""]
+    head = [f"{printable(task.state):<8}" if task else "UNKNOWN ", printable(task.task_type) if task and task.task_type else ""]
     lines = ["  ".join(filter(None, [*head, ending.task_id, took]))]
     if ending.why:
-        lines.append(f"  error: {safe(ending.why)}")
+        lines.append(f"  error: {printable(ending.why)}")
     made = task.created_resources.as_dict() if task else {}
-    lines += [f"  {safe(kind)}: {', '.join(map(safe, ids))}" for kind, ids in made.items()]
+    lines += [f"  {printable(kind)}: {', '.join(map(printable, ids))}" for kind, ids in made.items()]
     return "\n".join(lines) + "\n"
 
 
 def _took(task: Task) -> str | None:
     if task.created_on is None or task.finished_on is None:
         return None
-    return duration((task.finished_on - task.created_on).total_seconds())
+    return format_duration((task.finished_on - task.created_on).total_seconds())
 
 
 def as_ids(resources: CreatedResources) -> str:
     """Write one ID a line."""
-    return "".join(f"{safe(one)}\n" for ids in resources.as_dict().values() for one in ids)
+    return "".join(f"{printable(one)}\n" for ids in resources.as_dict().values() for one in ids)
 
 
 def variables(resources: CreatedResources) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _output(kind: str) -> str:
 def _named(resources: CreatedResources, name: Callable[[str], str]) -> dict[str, str]:
     named: dict[str, list[str]] = {}
     for kind, ids in resources.as_dict().items():
-        named.setdefault(name(kind), []).extend(map(safe, ids))
+        named.setdefault(name(kind), []).extend(map(printable, ids))
     return {name: ",".join(ids) for name, ids in named.items()}
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn
 
-from waiter.console.exit_codes import Exit
-from waiter.console.formatting import safe
-from waiter.console.stderr import line
-from waiter.console.streams import say
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
+from waiter.console.formatting import printable
+from waiter.console.streams import write_stderr
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
@@ -47,10 +47,10 @@ class Parser(argparse.ArgumentParser):
         """Say which option is not known, and which one may be meant, or what is too much, and exit with 2."""
         word = unknown[0].partition("=")[0]
         if not word.startswith("-"):
-            self.error(f"one argument too many: {safe(unknown[0])}")
+            self.error(f"one argument too many: {printable(unknown[0])}")
         if word == "--api-key":
             self.error(_NO_KEY)
-        self.error(f"unknown option {safe(word)}{suggestion(word, self._option_string_actions)}")
+        self.error(f"unknown option {printable(word)}{suggestion(word, self._option_string_actions)}")
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and exit with 2."""
@@ -58,8 +58,16 @@ class Parser(argparse.ArgumentParser):
 
     def refuse_with(self, page: str, error: str) -> NoReturn:
         """Show a page, or to programs only what is wrong, and exit with 2."""
-        say(line("waiter.misused", page.removesuffix("\n"), error=error, help=f"{self.prog} --help", exit_code=int(Exit.USAGE)))
-        raise SystemExit(Exit.USAGE)
+        write_stderr(
+            stderr.format_message(
+                "waiter.misused",
+                page.removesuffix("\n"),
+                error=error,
+                help=f"{self.prog} --help",
+                exit_code=int(ExitCode.USAGE),
+            )
+        )
+        raise SystemExit(ExitCode.USAGE)
 
     def options(self) -> list[argparse.Action]:
         """Give the options that have an environment variable."""

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING
 
-from waiter.console.formatting import duration, safe
-from waiter.console.stderr import inform
-from waiter.console.streams import say
+from waiter.console import stderr
+from waiter.console.formatting import format_duration, printable
+from waiter.console.streams import write_stderr
 
 if TYPE_CHECKING:
     from waiter.cli.board import Board, Row
@@ -35,7 +35,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Write a line that is no progress."""
-        say(text)
+        write_stderr(text)
 
     def close(self, *, keep: bool) -> None:
         """Leave the screen as it shall stay, with the last state of things if ``keep``."""
@@ -57,9 +57,9 @@ class Lines(Progress):
             case "history.learned" if row.time_left(self._clock()):
                 self._tell(f"{row.name} is {row.times(self._clock())}")
             case "poll.failed" if event.fields["attempt"] == 1:
-                self._tell(f"{row.name}: {safe(row.trouble)}; looking again")
+                self._tell(f"{row.name}: {printable(row.trouble)}; looking again")
             case "poll.recovered":
-                self._tell(f"{row.name}: the API answers again after {duration(event.fields['outage'])}")
+                self._tell(f"{row.name}: the API answers again after {format_duration(event.fields['outage'])}")
 
     def pause(self) -> float:
         """Write the heartbeat when it is due."""
@@ -74,7 +74,7 @@ class Lines(Progress):
 
     def _tell(self, text: str) -> None:
         self._spoke_at = self._clock()
-        inform(text)
+        stderr.info(text)
 
 
 class Logged(Lines):
@@ -84,7 +84,7 @@ class Logged(Lines):
         """Leave it to the log."""
 
     def _tell(self, text: str) -> None:  # noqa: ARG002 - a log has data instead
-        from waiter.console import structlog_setup as logs  # noqa: PLC0415 - only who logs gets here
+        from waiter.console import log_format as logs  # noqa: PLC0415 - only who logs gets here
 
         self._spoke_at = self._clock()
         tasks = {row.task_id: row.state for row in self._board.open}
@@ -94,7 +94,7 @@ class Logged(Lines):
             "time_left": {task_id: round(one.median, 1) for task_id, one in left.items()},
             "time_left_p90": {task_id: round(one.p90, 1) for task_id, one in left.items()},
         }
-        logs.unfiltered().info("wait.goes_on", tasks=tasks, waited=waited, **(estimate if left else {}))
+        logs.unfiltered_logger().info("wait.goes_on", tasks=tasks, waited=waited, **(estimate if left else {}))
 
 
 def heartbeat(board: Board, now: float) -> str:
@@ -103,11 +103,11 @@ def heartbeat(board: Board, now: float) -> str:
     named = "; ".join(_condition(row, now) for row in awaited[:NAMED])
     more = f"; and {len(awaited) - NAMED} more" if len(awaited) > NAMED else ""
     of = f" for {len(awaited)} of {len(board.rows)} tasks" if len(board.rows) > 1 else ""
-    return f"still waiting after {duration(now - board.started_at)}{of}: {named}{more}"
+    return f"still waiting after {format_duration(now - board.started_at)}{of}: {named}{more}"
 
 
 def _condition(row: Row, now: float) -> str:
-    trouble = f", but {safe(row.trouble)}" if row.trouble else ""
+    trouble = f", but {printable(row.trouble)}" if row.trouble else ""
     return f"{row.name} is {row.state}{_within(row.times(now))}{trouble}"
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from waiter.cli import output
 from waiter.cli.output import Ending
-from waiter.console.exit_codes import Exit
-from waiter.console.formatting import safe
-from waiter.console.stderr import complain
-from waiter.console.streams import OutputError, write
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
+from waiter.console.formatting import printable
+from waiter.console.streams import OutputError, write_result
 from waiter.errors import ConfigurationError
 
 
@@ -34,27 +34,27 @@ class Result:
         try:
             return self._give_or_all(endings, code)
         except OutputError as error:
-            complain(str(error), "result.not_written")
-            return code or Exit.FAULT
+            stderr.error(str(error), "result.not_written")
+            return code or ExitCode.FAULT
 
     def _give_or_all(self, endings: Sequence[Ending], code: int) -> int:
         try:
-            self._give(endings, success=code == Exit.FINISHED)
+            self._give(endings, success=code == ExitCode.FINISHED)
         except QueryError as error:
-            complain(f"--query: {error}; so here is the whole result", "result.not_found", query_error=str(error))
-            write(output.as_json(output.as_data(endings)))
-            return code or Exit.USAGE
+            stderr.error(f"--query: {error}; so here is the whole result", "result.not_found", query_error=str(error))
+            write_result(output.as_json(output.as_data(endings)))
+            return code or ExitCode.USAGE
         return code
 
     def _give(self, endings: Sequence[Ending], *, success: bool) -> None:
         if self._silent:
             return
         if self._query:
-            write(self._answer(self._query, output.as_data(endings)))
+            write_result(self._answer(self._query, output.as_data(endings)))
         elif self.form == "json":
-            write(output.as_json(output.as_data(endings)))
+            write_result(output.as_json(output.as_data(endings)))
         elif self.form == "text":
-            write(output.as_text(endings))
+            write_result(output.as_text(endings))
         elif success:
             self._give_whole(endings)
 
@@ -68,7 +68,7 @@ class Result:
                 message = f"cannot write to GITHUB_OUTPUT: {error.strerror}"
                 raise OutputError(message) from error
         else:
-            write(output.as_ids(resources) if self.form == "ids" else output.as_env(resources))
+            write_result(output.as_ids(resources) if self.form == "ids" else output.as_env(resources))
 
     def _answer(self, query: Callable[[object], Any], data: object) -> str:
         try:
@@ -77,7 +77,7 @@ class Result:
                 return output.as_json(found)
             return "".join(f"{_bare(one)}\n" for one in (found if isinstance(found, list) else [found]) if one is not None)
         except Exception as error:  # whatever jmespath makes of it, how the tasks ended must not be lost
-            raise QueryError(safe(_one_line(error))) from error
+            raise QueryError(printable(_one_line(error))) from error
 
 
 def _compile(expression: str, form: str) -> Callable[[object], Any]:
@@ -90,10 +90,10 @@ def _compile(expression: str, form: str) -> Callable[[object], Any]:
         compiled = jmespath.compile(expression)
         unknown = set(_functions(compiled.parsed)) - jmespath.functions.Functions.FUNCTION_TABLE.keys()
     except (jmespath.exceptions.JMESPathError, ValueError, RecursionError) as error:
-        message = f"--query: {safe(_one_line(error))}"
+        message = f"--query: {printable(_one_line(error))}"
         raise ConfigurationError(message) from None
     if unknown:
-        message = f"--query: Unknown function: {safe(', '.join(f'{name}()' for name in sorted(unknown)))}"
+        message = f"--query: Unknown function: {printable(', '.join(f'{name}()' for name in sorted(unknown)))}"
         raise ConfigurationError(message)
     return compiled.search
 
@@ -113,4 +113,4 @@ def _one_line(error: Exception) -> str:
 def _bare(value: object) -> str:
     import json  # noqa: PLC0415 - for queries only
 
-    return safe(value) if isinstance(value, str) else json.dumps(value)
+    return printable(value) if isinstance(value, str) else json.dumps(value)

@@ -6,7 +6,7 @@ import argparse
 
 from waiter.cli.options import Group, add_connection, add_limits, add_log, add_pace
 from waiter.cli.parser import Parser, typed
-from waiter.console.exit_codes import Exit
+from waiter.console.exit_codes import ExitCode
 from waiter.console.signals import Interrupted
 from waiter.errors import ConfigurationError
 
@@ -71,4 +71,4 @@ def run(args: argparse.Namespace) -> int:
         message = f"waiter sidecar needs {error.name}: pip install 'gcore-waiter[sidecar]'"
         raise ConfigurationError(message) from error
     except Interrupted:
-        return Exit.FINISHED
+        return ExitCode.FINISHED

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from waiter.cli.follow import LONGEST_NAP
 from waiter.cli.next_step import check_command
-from waiter.console import signals
-from waiter.console.arguments import given
-from waiter.console.exit_codes import Exit
-from waiter.console.stderr import inform
-from waiter.console.streams import write
+from waiter.console import signals, stderr
+from waiter.console.arguments import given_options
+from waiter.console.exit_codes import ExitCode
+from waiter.console.streams import write_result
 from waiter.errors import ConfigurationError
 from waiter.testing import cloud_from_script
 
@@ -55,13 +54,13 @@ def run(args: argparse.Namespace) -> int:
     """Serve until a signal comes, or until the command has ended, and give the exit code."""
     check_command(args.command, args.environ)
     script = _read_script(Path(args.script)) if args.script else _USUAL
-    cloud = _make_cloud(script, given(args, "speed", "latency", "fault_rate"))
+    cloud = _make_cloud(script, given_options(args, "speed", "latency", "fault_rate"))
     server = _listen(cloud, args.listen)
     try:
         connection = {"GCORE_BASE_URL": server.url, "GCORE_API_KEY": cloud.api_key}
         if args.command:
             return run_beside(args.command, args.environ | connection)
-        write(_introduction(connection, script))
+        write_result(_introduction(connection, script))
         return _until_stopped()
     finally:
         server.unplug()
@@ -110,13 +109,13 @@ def _introduction(connection: Mapping[str, str], script: Mapping[str, Any]) -> s
 
 
 def _until_stopped() -> int:
-    inform("simulating; Ctrl-C ends it")
+    stderr.info("simulating; Ctrl-C ends it")
     try:
         while True:
             threading.Event().wait(LONGEST_NAP)
     except signals.Interrupted:
         pass
-    return Exit.FINISHED
+    return ExitCode.FINISHED
 
 
 def run_beside(command: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -17,12 +17,11 @@ from waiter.cli.input import read_ids
 from waiter.cli.next_step import check_command, run_command
 from waiter.cli.progress import NAMED
 from waiter.cli.result import Result
-from waiter.console import signals
+from waiter.console import signals, stderr
 from waiter.console.arguments import waiter_options
-from waiter.console.exit_codes import Exit, goes_on, worst
-from waiter.console.log_format import start_log, tells
-from waiter.console.stderr import line
-from waiter.console.streams import is_terminal, say
+from waiter.console.exit_codes import ExitCode, combined_exit_code, is_still_running
+from waiter.console.log_format import is_logged, start_log
+from waiter.console.streams import is_terminal, write_stderr
 from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
@@ -45,14 +44,14 @@ def run(args: argparse.Namespace) -> int:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
     board = Board(ids, time.monotonic())
-    code, last_words = _wait(args, waiter, board, inbox) if waiter else (int(Exit.FINISHED), [])
+    code, last_words = _wait(args, waiter, board, inbox) if waiter else (int(ExitCode.FINISHED), [])
     endings = board.endings()
     try:
         code = int(result.give(endings, code=code))
     finally:
         for words in last_words:
-            say(words)
-    if code == Exit.FINISHED and args.command:
+            write_stderr(words)
+    if code == ExitCode.FINISHED and args.command:
         return run_command(args.command, output.environment(args.environ, output.created(endings)))
     return code
 
@@ -88,8 +87,8 @@ def _wait(args: argparse.Namespace, waiter: Waiter, board: Board, inbox: follow.
 
 def _has_to_be_told(args: argparse.Namespace, board: Board, outcome: Outcome, *, summary: bool) -> bool:
     """Whether a bad end is told by neither the log nor the result, or by a result that may be long in coming."""
-    is_logged = outcome.error is not None and tells(args, outcome.error)
-    return not is_logged and (summary or _is_urgent(args, board, outcome))
+    logged = outcome.error is not None and is_logged(args, outcome.error)
+    return not logged and (summary or _is_urgent(args, board, outcome))
 
 
 def _is_urgent(args: argparse.Namespace, board: Board, outcome: Outcome) -> bool:
@@ -99,8 +98,8 @@ def _is_urgent(args: argparse.Namespace, board: Board, outcome: Outcome) -> bool
 
 def _conclude(args: argparse.Namespace, board: Board) -> tuple[int, list[str]]:
     outcomes = [row.outcome for row in board.rows.values() if row.outcome]
-    unfinished = [row for row in board.rows.values() if row.outcome is None or goes_on(row.outcome.error)]
-    return worst(outcome.error for outcome in outcomes), _way_on(args, unfinished)
+    unfinished = [row for row in board.rows.values() if row.outcome is None or is_still_running(row.outcome.error)]
+    return combined_exit_code(outcome.error for outcome in outcomes), _way_on(args, unfinished)
 
 
 def _take_leave(args: argparse.Namespace, board: Board, interruption: signals.Interrupted) -> list[str]:
@@ -110,7 +109,10 @@ def _take_leave(args: argparse.Namespace, board: Board, interruption: signals.In
     go_on = "this task goes on" if len(unfinished) == 1 else "these tasks go on"
     what = f"; {go_on}: {named}{more}" if unfinished else ""
     text = f"waiter: interrupted by {interruption.name}{what}"
-    return [line("wait.interrupted", text, level="warning", signal=interruption.name), *_way_on(args, unfinished)]
+    return [
+        stderr.format_message("wait.interrupted", text, level="warning", signal=interruption.name),
+        *_way_on(args, unfinished),
+    ]
 
 
 def _way_on(args: argparse.Namespace, unfinished: list[Row]) -> list[str]:
@@ -118,7 +120,11 @@ def _way_on(args: argparse.Namespace, unfinished: list[Row]) -> list[str]:
         return []
     command = resumption(args, [row.task_id for row in unfinished])
     tasks = {row.task_id: row.state for row in unfinished}
-    return [line("wait.unfinished", f"waiter: to go on waiting: {command}", level="info", tasks=tasks, command=command)]
+    return [
+        stderr.format_message(
+            "wait.unfinished", f"waiter: to go on waiting: {command}", level="info", tasks=tasks, command=command
+        )
+    ]
 
 
 def resumption(args: argparse.Namespace, task_ids: list[str]) -> str:

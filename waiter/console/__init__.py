@@ -1,1 +1,1 @@
-"""What every command is made of, the sidecar included: its arguments, streams, voice, log, signals and exit codes."""
+"""What the command and the sidecar share: arguments, streams, log, signals and exit codes."""

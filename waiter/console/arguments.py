@@ -1,4 +1,4 @@
-"""The arguments of a command as those of the library."""
+"""Translate the arguments of the command into those of the library."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 
-def given(args: argparse.Namespace, *names: str) -> dict[str, object]:
-    """Give those of the options that have a value."""
+def given_options(args: argparse.Namespace, *names: str) -> dict[str, object]:
+    """Return those of the named options that have a value."""
     options = vars(args)
     return {name: options[name] for name in names if options.get(name) is not None and options[name] is not False}
 
 
 def waiter_options(args: argparse.Namespace) -> dict[str, Any]:
-    """Give the arguments of the library that these arguments of the command mean."""
+    """Return the keyword arguments of :class:`waiter.Waiter` that correspond to the parsed arguments."""
     limits = ("timeout", "max_outage", "stall_timeout")
-    options: dict[str, Any] = given(args, "base_url", "allow_http", *limits, "price", "max_rps")
+    options: dict[str, Any] = given_options(args, "base_url", "allow_http", *limits, "price", "max_rps")
     if args.api_key_file:
         options["api_key"] = Path(args.api_key_file)
     if getattr(args, "no_learn", False):
         options["learn"] = False
     if getattr(args, "interval", None) is not None:
-        from tenacity import wait_fixed  # noqa: PLC0415 - for those who want it
+        from tenacity import wait_fixed  # noqa: PLC0415 - only needed with --interval
 
         options["wait"] = wait_fixed(args.interval)
     return options

@@ -1,57 +1,74 @@
-"""What the exit codes mean; scripts of others rely on them."""
+"""The exit codes of the command, with their meanings; scripts of users rely on them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Self
 
 from waiter import errors
 
 
-class Exit(IntEnum):
-    """The exit codes of every command."""
+class ExitCode(IntEnum):
+    """An exit code; ``.meaning`` is its text in the help, the manual page and the README."""
 
-    FINISHED = 0
-    FAILED = 1
-    USAGE = 2
-    REFUSED = 3
-    NOT_FOUND = 4
-    UNAVAILABLE = 5
-    STALLED = 6
-    FAULT = 70
-    TIMED_OUT = 124
-    INTERRUPTED = 130
-    TERMINATED = 143
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Create the member with this code."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    FINISHED = 0, "every task FINISHED"
+    FAILED = 1, "a task ended in ERROR"
+    USAGE = 2, "wrong usage or configuration"
+    REFUSED = 3, "refused: key or permission (401, 403)"
+    NOT_FOUND = 4, "no such task (404)"
+    UNAVAILABLE = 5, "the API gave no usable answer for --max-outage"
+    STALLED = 6, "stalled (--stall-timeout)"
+    FAULT = 70, "a fault in waiter itself"
+    TIMED_OUT = 124, "timed out; the task is still running"
+    NOT_EXECUTABLE = 126, "the COMMAND after -- cannot be executed"
+    INTERRUPTED = 130, "SIGINT; the tasks are still running"
+    TERMINATED = 143, "SIGTERM; the tasks are still running"
 
 
-_CODES: tuple[tuple[type[errors.WaiterError], Exit], ...] = (
-    (errors.TaskError, Exit.FAILED),
-    (errors.TaskTimeoutError, Exit.TIMED_OUT),
-    (errors.TaskStalledError, Exit.STALLED),
-    (errors.AuthenticationError, Exit.REFUSED),
-    (errors.PermissionDeniedError, Exit.REFUSED),
-    (errors.TaskNotFoundError, Exit.NOT_FOUND),
-    (errors.ApiError, Exit.UNAVAILABLE),
+_BY_ERROR: tuple[tuple[type[errors.WaiterError], ExitCode], ...] = (
+    (errors.TaskError, ExitCode.FAILED),
+    (errors.TaskTimeoutError, ExitCode.TIMED_OUT),
+    (errors.TaskStalledError, ExitCode.STALLED),
+    (errors.AuthenticationError, ExitCode.REFUSED),
+    (errors.PermissionDeniedError, ExitCode.REFUSED),
+    (errors.TaskNotFoundError, ExitCode.NOT_FOUND),
+    (errors.ApiError, ExitCode.UNAVAILABLE),
 )
 
 
-def exit_code(error: errors.WaiterError | None) -> int:
-    """Give the exit code of a wait that ended with this error, or well."""
+def exit_code(error: errors.WaiterError | None) -> ExitCode:
+    """Return the exit code of a wait that ended with this error, or with none."""
     if error is None:
-        return Exit.FINISHED
+        return ExitCode.FINISHED
     if isinstance(error, errors.TasksError):
-        return worst(error.failed.values())
-    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.USAGE)
+        return combined_exit_code(error.failed.values())
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ExitCode.USAGE)
 
 
-def worst(found: Iterable[errors.WaiterError | None]) -> int:
-    """Give the exit code of several waits together: the lowest of those that are not 0.
+def combined_exit_code(found: Iterable[errors.WaiterError | None]) -> ExitCode:
+    """Return the exit code of several waits: the lowest one other than 0.
 
-    So a task that failed outweighs everything, and a wait that can simply be taken up again (124) nothing but success.
+    A failed task outweighs everything else, and a time-out, after which the wait can be resumed, only success.
     """
-    return min(filter(None, map(exit_code, found)), default=Exit.FINISHED)
+    return min(filter(None, map(exit_code, found)), default=ExitCode.FINISHED)
 
 
-def goes_on(error: errors.WaiterError | None) -> bool:
-    """Whether the task goes on although the wait for it ended with this error."""
+def is_still_running(error: errors.WaiterError | None) -> bool:
+    """Return whether the task may still be running although the wait for it ended with this error."""
     return isinstance(error, errors.TaskTimeoutError | errors.TaskStalledError | errors.ApiUnavailableError)
+
+
+def exit_code_table() -> str:
+    """Return the lines of the help that list all exit codes."""
+    rows = "".join(f"  {code.value:<4} {code.meaning}\n" for code in ExitCode)
+    return f"exit codes:\n{rows}"

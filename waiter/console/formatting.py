@@ -1,4 +1,4 @@
-"""Text that is fit to be shown: foreign text made harmless, times and numbers read and written as people write them."""
+"""Escape foreign text for display; parse and format durations and numbers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
 
-def safe(text: object) -> str:
-    r"""Show foreign text without letting it act on a terminal or break a line: ``\x1b`` becomes four characters."""
+def printable(text: object) -> str:
+    r"""Return foreign text with control characters escaped, so that it cannot act on a terminal: ``\x1b`` is 4 characters."""
     return "".join(char if char.isprintable() else _escaped(char) for char in str(text))
 
 
@@ -18,55 +18,55 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def plain(text: object) -> str:
-    """Show foreign text in characters that are one column wide on every terminal."""
-    return safe(text).encode("ascii", "backslashreplace").decode()
+def ascii_printable(text: object) -> str:
+    """Return foreign text in ASCII characters, which are one column wide on every terminal."""
+    return printable(text).encode("ascii", "backslashreplace").decode()
 
 
-def read_duration(text: str) -> float:
-    """Read ``90``, ``90s``, ``30m`` or ``1h30m`` as seconds, and ``none`` as for ever; raises ValueError."""
+def parse_duration(text: str) -> float:
+    """Return the seconds in ``90``, ``90s``, ``30m`` or ``1h30m``, infinity for ``none``; raises ValueError."""
     if text == "none":
         return float("inf")
     found = _DURATION.fullmatch(text)
     if not text or not found:
-        message = f"not a duration: {safe(text)!r} (write 90, 90s, 30m, 1h30m or none)"
+        message = f"not a duration: {printable(text)!r} (write 90, 90s, 30m, 1h30m or none)"
         raise ValueError(message)
     parts = zip(found.groups(), _UNITS.values(), strict=True)
     return sum(float(part) * unit for part, unit in parts if part)
 
 
-def read_interval(text: str) -> float:
-    """Read a duration above 0 and not for ever, as seconds; raises ValueError."""
-    seconds = read_duration(text) if text != "none" else nan
+def parse_interval(text: str) -> float:
+    """Return the seconds in a duration that is positive and finite; raises ValueError."""
+    seconds = parse_duration(text) if text != "none" else nan
     if 0 < seconds < inf:
         return seconds
     message = f"not an interval: {text!r} (write 5, 0.5, 5s or 1m30s)"
     raise ValueError(message)
 
 
-def read_name(text: str) -> str:
-    """Read what is neither empty nor unreadable; raises ValueError."""
+def parse_name(text: str) -> str:
+    """Return a name, which is ASCII and not blank; raises ValueError."""
     if text.strip() and text.isascii():
         return text
     message = f"not a name: {text!r}"
     raise ValueError(message)
 
 
-def read_number(text: str) -> float:
-    """Read a number above 0, such as ``0.5``; raises ValueError."""
+def parse_number(text: str) -> float:
+    """Return a positive number, such as ``0.5``; raises ValueError."""
     number = _number(text)
     if number > 0:
         return number
-    message = f"not a number above 0: {safe(text)!r}"
+    message = f"not a number above 0: {printable(text)!r}"
     raise ValueError(message)
 
 
-def read_share(text: str) -> float:
-    """Read a number from 0 to 1; raises ValueError."""
+def parse_share(text: str) -> float:
+    """Return a number from 0 to 1; raises ValueError."""
     number = _number(text)
     if 0 <= number <= 1:
         return number
-    message = f"not a number from 0 to 1: {safe(text)!r}"
+    message = f"not a number from 0 to 1: {printable(text)!r}"
     raise ValueError(message)
 
 
@@ -78,10 +78,10 @@ def _number(text: str) -> float:
     return number if isfinite(number) else nan
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as people do: ``8s``, ``2m05s``, ``1h05m``.
+def format_duration(seconds: float) -> str:
+    """Format seconds as ``8s``, ``2m05s`` or ``1h05m``.
 
-    >>> duration(125), duration(3900)
+    >>> format_duration(125), format_duration(3900)
     ('2m05s', '1h05m')
     """
     whole = round(seconds)

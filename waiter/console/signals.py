@@ -12,7 +12,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived; ``.name`` is its name, ``.exit_code`` 130 or 143."""
+    """SIGINT or SIGTERM arrived; ``.name`` is the signal's name, ``.exit_code`` 130 or 143."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -21,18 +21,18 @@ class Interrupted(KeyboardInterrupt):
 
 
 def interruption_behind(fault: BaseException) -> Interrupted | None:
-    """Give the signal behind a fault: Python 3.11 wraps whatever is raised while it makes a class of members."""
+    """Return the signal that caused a fault: Python 3.11 wraps exceptions raised while it creates an enum or slots class."""
     return fault.__cause__ if isinstance(fault.__cause__, Interrupted) else None
 
 
 @contextmanager
-def raised() -> Iterator[None]:
-    """Raise Interrupted for the signals that end a command; one that was ignored from the start stays so (nohup)."""
+def raise_on_signals() -> Iterator[None]:
+    """Raise Interrupted for the signals that end a command; a signal ignored from the start (nohup) stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heeded = [signum for signum in _ENDING if signal.getsignal(signum) is not signal.SIG_IGN]
-    before = {signum: signal.signal(signum, _raise) for signum in heeded}
+    handled = [signum for signum in _ENDING if signal.getsignal(signum) is not signal.SIG_IGN]
+    before = {signum: signal.signal(signum, _raise) for signum in handled}
     try:
         yield
     finally:

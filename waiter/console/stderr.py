@@ -1,18 +1,18 @@
-"""What is said on standard error: lines for people or, beside a log in JSON, one object a line for programs."""
+"""Messages on standard error: lines of text or, with ``--log-format json``, one JSON object a line."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from waiter.console.exit_codes import exit_code
-from waiter.console.formatting import safe
-from waiter.console.streams import say
+from waiter.console.formatting import printable
+from waiter.console.streams import write_stderr
 from waiter.errors import ApiError, AuthenticationError, ConfigurationError, WaiterError
 
-# Seen in the wild: the API says "Bad permanent token" of one half of a token.
-_EATEN = "a key with a $ in it must stand in single quotes, or the shell eats part of it"
-# The library's messages name what its callers write; who uses the command writes something else.
-_OPTIONS = {
+# Observed: the API answers "Bad permanent token" to the part of a token that the shell left.
+_DOLLAR_HINT = "a key with a $ in it must stand in single quotes, or the shell expands part of it"
+# The library's messages name its arguments; the command has options.
+_OPTION_NAMES = {
     "or pass api_key": "or use --api-key-file",
     "allow_http=True": "--allow-http",
     "pass an httpx client of your own": "name one of those in HTTPS_PROXY",
@@ -20,56 +20,56 @@ _OPTIONS = {
 }
 
 
-class _Voice:
-    in_json = False
+class _Format:
+    json = False
 
 
-def speak(*, in_json: bool) -> None:
-    """Say all that follows as JSON, or as lines for people."""
-    _Voice.in_json = in_json
+def use_json(enabled: bool) -> None:
+    """Write all later messages as JSON objects, or as lines of text."""
+    _Format.json = enabled
 
 
-def line(event: str, text: str, *, level: str = "error", **data: object) -> str:
-    """Give what is to be said of an event: the text for people, or the data, which is the text when there is none."""
-    if not _Voice.in_json:
+def format_message(event: str, text: str, *, level: str = "error", **data: object) -> str:
+    """Return the line to write: the text, or a JSON object with the data; without data the object has the text."""
+    if not _Format.json:
         return f"{text}\n"
-    import json  # noqa: PLC0415 - for machines only
-    from datetime import UTC, datetime  # noqa: PLC0415
+    import json  # noqa: PLC0415 - only needed for JSON
+    from datetime import UTC, datetime  # noqa: PLC0415 - as above
 
-    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    said = data or {"message": text.removeprefix("waiter: ")}
-    return json.dumps({**said, "event": event, "level": level, "timestamp": at}) + "\n"
+    timestamp = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    content = data or {"message": text.removeprefix("waiter: ")}
+    return json.dumps({**content, "event": event, "level": level, "timestamp": timestamp}) + "\n"
 
 
-def complain(text: str, event: str, **data: Any) -> None:  # noqa: ANN401 - what line() takes
-    """Say one line under the name of the command."""
-    say(line(event, f"waiter: {text}", **data))
+def error(text: str, event: str, **data: Any) -> None:  # noqa: ANN401 - passed to format_message()
+    """Write an error message, prefixed with the name of the command."""
+    write_stderr(format_message(event, f"waiter: {text}", **data))
 
 
 def warn(text: str) -> None:
-    """Say what somebody ought to know."""
-    complain(text, "waiter.warned", level="warning")
+    """Write a warning."""
+    error(text, "waiter.warned", level="warning")
 
 
-def inform(text: str) -> None:
-    """Say how things are."""
-    complain(text, "waiter.told", level="info")
+def info(text: str) -> None:
+    """Write an informational message."""
+    error(text, "waiter.told", level="info")
 
 
-def explain(error: WaiterError) -> str:
-    """Say in the words of the command what went wrong, with the notes that the error carries."""
-    said = "; ".join(error.problems) if isinstance(error, ConfigurationError) else str(error)
-    for theirs, ours in _OPTIONS.items():
-        said = said.replace(theirs, ours)
-    hints = [_EATEN] if isinstance(error, AuthenticationError) else []
-    return safe("; ".join([said, *hints, *getattr(error, "__notes__", [])]))
+def describe(fault: WaiterError) -> str:
+    """Return the message of an error in the terms of the command, with the notes that the error carries."""
+    text = "; ".join(fault.problems) if isinstance(fault, ConfigurationError) else str(fault)
+    for argument, option in _OPTION_NAMES.items():
+        text = text.replace(argument, option)
+    hints = [_DOLLAR_HINT] if isinstance(fault, AuthenticationError) else []
+    return printable("; ".join([text, *hints, *getattr(fault, "__notes__", [])]))
 
 
-def facts(error: WaiterError) -> dict[str, Any]:
-    """Give the data of an error: why, the exit code, and what Gcore's support will ask for."""
-    if isinstance(error, ConfigurationError):
-        why: dict[str, Any] = {"problems": [explain(ConfigurationError(problem)) for problem in error.problems]}
+def error_fields(fault: WaiterError) -> dict[str, Any]:
+    """Return an error as data: its message, the exit code, and the request ID that Gcore's support asks for."""
+    if isinstance(fault, ConfigurationError):
+        message: dict[str, Any] = {"problems": [describe(ConfigurationError(problem)) for problem in fault.problems]}
     else:
-        why = {"error": explain(error)}
-    asked = {"status": error.status, "request_id": error.request_id} if isinstance(error, ApiError) else {}
-    return {**why, "exit_code": int(exit_code(error)), **asked}
+        message = {"error": describe(fault)}
+    response = {"status": fault.status, "request_id": fault.request_id} if isinstance(fault, ApiError) else {}
+    return {**message, "exit_code": int(exit_code(fault)), **response}

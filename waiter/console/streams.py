@@ -1,4 +1,4 @@
-"""Writing to standard output and standard error, whatever became of them."""
+"""Writing to standard output and standard error, which may be closed, gone or full."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TextIO
 
 
 class OutputError(Exception):
-    """Standard output does not take the result, for a reason such as a full disk."""
+    """The result could not be written to standard output, for example because the disk is full."""
 
 
-def write(text: str) -> None:
-    """Write a result to standard output; one that is closed, or whose reader has gone, takes nothing and is no fault.
+def write_result(text: str) -> None:
+    """Write to standard output; do nothing if it is closed or its reader has exited.
 
-    Raises OutputError when something else is wrong with it.
+    Raises OutputError for every other failure.
     """
     try:
         _write(sys.stdout, text)
@@ -24,20 +24,20 @@ def write(text: str) -> None:
         raise OutputError(message) from error
 
 
-def say(text: str) -> None:
-    """Write to standard error what is for people; nothing that happens to it harms the wait."""
+def write_stderr(text: str) -> None:
+    """Write to standard error and ignore failures: a message that cannot be written must not end the wait."""
     with suppress(OSError):
         _write(sys.stderr, text)
 
 
-def flush() -> None:
+def flush_stdout() -> None:
     """Write what argparse has left in the buffer of standard output."""
     with suppress(OutputError):
-        write("")
+        write_result("")
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether people watch this stream."""
+    """Return whether the stream is a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
@@ -49,15 +49,15 @@ def _write(stream: TextIO | None, text: str) -> None:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except BrokenPipeError:
-        _give_up(stream)
+        _redirect_to_devnull(stream)
     except OSError:
-        _give_up(stream)
+        _redirect_to_devnull(stream)
         raise
 
 
-def _give_up(stream: TextIO) -> None:
-    # What could not be written is still buffered, and the interpreter would fail once more when it flushes at its end.
+def _redirect_to_devnull(stream: TextIO) -> None:
+    # The interpreter flushes at exit what is still buffered, and would fail again.
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)

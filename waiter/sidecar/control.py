@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from waiter.config.task_ids import task_ids
-from waiter.console.formatting import read_duration
+from waiter.console.formatting import parse_duration
 from waiter.errors import ConfigurationError
 from waiter.sidecar.guard import Guard, RefusedError, Slots, Token, read_body, refused
 from waiter.sidecar.journal import StorageError
@@ -109,7 +109,7 @@ class Control:
         if given is None:
             return
         try:
-            seconds = min(read_duration(given), LONGEST_POLL)
+            seconds = min(parse_duration(given), LONGEST_POLL)
         except ValueError as error:
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"wait is {error}") from None
         with self._polls.one():

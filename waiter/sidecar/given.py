@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from waiter.console.exit_codes import Exit
-from waiter.console.stderr import warn
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
 from waiter.sidecar.model import Status, Wait
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 WRITE_AGAIN_AFTER = 5.0
 _SHOWN = ("id", "task_type", "state", "error", "created_on", "finished_on")
 _CODES = {
-    Status.FINISHED: Exit.FINISHED,
-    Status.FAILED: Exit.FAILED,
-    Status.REFUSED: Exit.REFUSED,
-    Status.NOT_FOUND: Exit.NOT_FOUND,
-    Status.UNAVAILABLE: Exit.UNAVAILABLE,
-    Status.STALLED: Exit.STALLED,
-    Status.TIMED_OUT: Exit.TIMED_OUT,
+    Status.FINISHED: ExitCode.FINISHED,
+    Status.FAILED: ExitCode.FAILED,
+    Status.REFUSED: ExitCode.REFUSED,
+    Status.NOT_FOUND: ExitCode.NOT_FOUND,
+    Status.UNAVAILABLE: ExitCode.UNAVAILABLE,
+    Status.STALLED: ExitCode.STALLED,
+    Status.TIMED_OUT: ExitCode.TIMED_OUT,
 }
 
 
@@ -41,7 +41,7 @@ class Given:
 
     def is_ready(self) -> bool:
         """Whether an application may start."""
-        return self._delivered == Exit.FINISHED
+        return self._delivered == ExitCode.FINISHED
 
     async def see_through(self, stream: Stream) -> int:
         """Wait for the end of all of them, write the file, and give the exit code that they come to."""
@@ -61,18 +61,18 @@ class Given:
                 self._delivered = code
                 return code
             await stream.until(lambda: False, WRITE_AGAIN_AFTER)
-        return Exit.FINISHED
+        return ExitCode.FINISHED
 
     def _code(self) -> int:
-        codes = [_CODES.get(wait.status, Exit.FAULT) for wait in self._service.of_command_line()]
-        return min(filter(None, codes), default=Exit.FINISHED)
+        codes = [_CODES.get(wait.status, ExitCode.FAULT) for wait in self._service.of_command_line()]
+        return min(filter(None, codes), default=ExitCode.FINISHED)
 
     def _write(self) -> bool:
         try:
             if self._file is not None:
                 write_whole(self._file, msgspec.json.encode(result_of(self._service.of_command_line())) + b"\n")
         except OSError as error:
-            warn(f"cannot write the result to {self._file}: {error.strerror}; trying again")
+            stderr.warn(f"cannot write the result to {self._file}: {error.strerror}; trying again")
             return False
         return True
 

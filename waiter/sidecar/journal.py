@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from waiter.console.stderr import inform, warn
+from waiter.console import stderr
 from waiter.errors import WaiterError
 from waiter.sidecar.store import Change, Store, StoredEvent
 
@@ -109,7 +109,7 @@ class Journal:
             self._failed(batch, error)
             return
         if self._failing:
-            inform("the state directory takes writes again")
+            stderr.info("the state directory takes writes again")
         self._failing = False
         for entry, events in zip(batch, written, strict=True):
             entry.settle()
@@ -117,7 +117,7 @@ class Journal:
 
     def _failed(self, batch: Sequence[_Entry], error: sqlite3.Error) -> None:
         if not self._failing:
-            warn(f"cannot write to the state directory: {error}; what happens is kept in memory meanwhile")
+            stderr.warn(f"cannot write to the state directory: {error}; what happens is kept in memory meanwhile")
         kept = [entry for entry in batch if not entry.may_fail]
         self._failing = bool(kept)
         self._queue[:0] = kept

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from waiter.config.settings import Options
-from waiter.console.exit_codes import Exit
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
 from waiter.console.log_format import start_log
-from waiter.console.stderr import inform, warn
-from waiter.console.streams import say
+from waiter.console.streams import write_stderr
 from waiter.sidecar.control import Control
 from waiter.sidecar.given import Given
 from waiter.sidecar.journal import Journal
@@ -29,8 +29,8 @@ from waiter.sidecar.stream import Stream
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT, and give the exit code; raises ConfigurationError for what cannot work."""
     options = read_options(args)
-    start_log(args, say)
-    return asyncio.run(serve(options, announce=inform))
+    start_log(args, write_stderr)
+    return asyncio.run(serve(options, announce=stderr.info))
 
 
 async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -> int:
@@ -39,7 +39,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
         control, probes = (stack.enter_context(address.bind()) for address in (options.listen, options.probe_listen))
         store = Store(options.state_dir)
         if store.damage:
-            warn(store.damage)
+            stderr.warn(store.damage)
         stream = Stream(store.bounds()[1])
         waits = {wait.id: wait for wait in store.waits()}
         metrics = Metrics(waits.values)
@@ -82,7 +82,7 @@ async def _watch(given: Given, stream: Stream, stop: asyncio.Event, *, exits_on_
         return code
     await given.see_mended(stream)
     await stop.wait()
-    return Exit.FINISHED
+    return ExitCode.FINISHED
 
 
 @contextmanager

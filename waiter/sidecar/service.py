@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from waiter.console.stderr import complain
+from waiter.console import stderr
 from waiter.errors import WaiterError
 from waiter.schedule.hazard import History
 from waiter.schedule.schedule import Schedule
@@ -191,7 +191,7 @@ class Service:
             await self._end(wait_id, status_of(error), str(error))
         except Exception as error:  # noqa: BLE001 - whoever asked for the wait is told, and the others go on
             text = f"a fault in waiter ended the wait for task {wait_id}: {error!r}"
-            complain(text, "waiter.fault", task_id=wait_id, error=repr(error))
+            stderr.error(text, "waiter.fault", task_id=wait_id, error=repr(error))
             await self._end(wait_id, Status.UNAVAILABLE, f"a fault in waiter: {error!r}")
         else:
             self._take_in(wait_id, task, None)
