@@ -33,7 +33,7 @@ from waiter import (
 from waiter.cli import main
 from waiter.config.settings import Options, resolve
 from waiter.console.exit_codes import exit_code
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
 from waiter.testing import SimulatedCloud, ended
 
@@ -147,8 +147,8 @@ def test_the_longest_first_gap() -> None:
     """However wrong the history, the next look at a new task comes in the time that is named."""
     (seconds,) = re.findall(r"at most (\d+) s, [^.]*for a new task at the default price", " ".join(README.split()))
     never = History([86_400.0] * 100)
-    assert 0.9 * int(seconds) < Schedule(history=never).gap(0.0) < int(seconds) + 0.5
-    assert Schedule(price=0.2 * 100).gap(0.0) == pytest.approx(Schedule(history=never).gap(0.0))
+    assert 0.9 * int(seconds) < Schedule(history=never).interval(0.0) < int(seconds) + 0.5
+    assert Schedule(price=0.2 * 100).interval(0.0) == pytest.approx(Schedule(history=never).interval(0.0))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from waiter.events import Event
     from waiter.outcome import Outcome, ReturnWhen
-    from waiter.schedule.hazard import History
+    from waiter.schedule.history import History
     from waiter.schedule.schedule import Schedule, TimeLeft
     from waiter.task import CreatedResources, Task, TaskState
     from waiter.wait import Waiter, wait_for_task, wait_for_tasks
@@ -72,7 +72,7 @@ if not TYPE_CHECKING:
             "task",
             "outcome",
             "events",
-            "schedule.hazard",
+            "schedule.history",
             "schedule.schedule",
             "config.settings",
             "wait",

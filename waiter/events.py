@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.task import Task
 
 _LEVELS = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from optimum import POINTS, optimal_looks
 from peers import Peer, pay
 
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
 
 LONGEST_MEMORY = 100

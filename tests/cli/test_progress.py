@@ -24,7 +24,7 @@ from waiter.console import streams
 from waiter.errors import ApiUnavailableError, TaskError
 from waiter.events import Event
 from waiter.outcome import Outcome
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.schedule.schedule import TimeLeft
 
 

@@ -112,7 +112,7 @@ def test_a_listing_that_fails_puts_off_no_look(on: Driver, fault: Fault) -> None
     cloud.fault(fault, on="listing", times=2)
     on.wait(cloud, cloud.add(finishes(200, task_type="create_k8s_cluster_v2")))
     looks = [request.at for request in cloud.requests if "?" not in request.path]
-    assert all(there - here < 1.2 * Schedule().gap(here) for here, there in pairwise(looks))
+    assert all(there - here < 1.2 * Schedule().interval(here) for here, there in pairwise(looks))
     assert (listings(cloud) == 1) is (fault.name != hang().name)
 
 
@@ -297,8 +297,8 @@ def test_who_rests_for_long_hears_of_what_others_learned() -> None:
     plan.saw(TaskSnapshot(task, 10.0))
     now[0] = 20.0
     history_cache.keep(task, history := History([40.0] * 20), now=now[0])
-    assert plan.gap_by_now(99.0) == pytest.approx(Schedule(history=history).gap(30.0), rel=0.11)
-    assert Schedule(history=history).gap(30.0) > 1.3 * Schedule().gap(30.0)
+    assert plan.gap_by_now(99.0) == pytest.approx(Schedule(history=history).interval(30.0), rel=0.11)
+    assert Schedule(history=history).interval(30.0) > 1.3 * Schedule().interval(30.0)
 
 
 @given(

@@ -1,7 +1,6 @@
-"""When to look next: the mathematics, its bounds for any history, and its manners in tenacity's loop."""
+"""When to poll next: intervals, their bounds for any history, the time left, and use in tenacity's loop."""
 
 import math
-import random
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -11,152 +10,153 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tenacity import Future, RetryCallState, Retrying, retry_if_result, wait_fixed
 
-from waiter.schedule.hazard import MAX_AGE, History
-from waiter.schedule.schedule import MAX_INTERVAL_FACTOR, MIN_INTERVAL_FACTOR, Schedule, backoff
+from waiter.schedule.hazard import MAX_AGE
+from waiter.schedule.history import History
+from waiter.schedule.schedule import MAX_INTERVAL_FACTOR, MIN_INTERVAL_FACTOR, Schedule
 
 VM = History([21.0, 19.5, 24.0, 18.0, 20.5, 22.0, 35.0, 19.0, 20.0, 23.5])
 
-absurd = st.floats(allow_nan=True, allow_infinity=True)
-plausible = st.floats(min_value=0, max_value=5_000)
-one_alike = st.tuples(plausible, st.integers(1, 1_000)).map(lambda pair: [pair[0]] * pair[1])
+any_floats = st.floats(allow_nan=True, allow_infinity=True)
+durations = st.floats(min_value=0, max_value=5_000)
+equal_durations = st.tuples(durations, st.integers(1, 1_000)).map(lambda pair: [pair[0]] * pair[1])
 values: st.SearchStrategy[list[float]] = st.one_of(
-    st.just([]), st.just([0.0]), one_alike, st.lists(st.one_of(absurd, plausible), max_size=120)
+    st.just([]), st.just([0.0]), equal_durations, st.lists(st.one_of(any_floats, durations), max_size=120)
 )
-history_cache = st.builds(History, durations=values, running=values)
+histories = st.builds(History, durations=values, running=values)
 ages = st.floats(min_value=0, max_value=2 * MAX_AGE)
 prices = st.floats(min_value=0.001, max_value=100)
 
 
-def looked(result: Any = None, *, error: Exception | None = None, seconds: float | None = 0.0) -> RetryCallState:
-    """What tenacity knows after a look that took place so many seconds after the start."""
+def retry_state(result: Any = None, *, error: Exception | None = None, seconds: float | None = 0.0) -> RetryCallState:
+    """Return what tenacity knows after a poll that ended so many seconds after the start."""
     state = RetryCallState(Retrying(), None, (), {})
     state.outcome = Future.construct(1, error or result, has_exception=error is not None)
     state.outcome_timestamp = None if seconds is None else state.start_time + seconds
     return state
 
 
-def path(schedule: Schedule, until: float) -> list[float]:
-    """The ages of the looks, without jitter."""
-    looks = [0.0]
-    while looks[-1] < until:
-        looks.append(looks[-1] + schedule.gap(looks[-1]))
-    return looks
+def poll_ages(schedule: Schedule, until: float) -> list[float]:
+    """Return the ages at the polls, without jitter."""
+    polls = [0.0]
+    while polls[-1] < until:
+        polls.append(polls[-1] + schedule.interval(polls[-1]))
+    return polls
 
 
-# The gap
+# Intervals
 
 
-@pytest.mark.parametrize(("age", "gap"), [(0, 1.51), (10, 2.55), (60, 5.20), (600, 15.66), (1_800, 26.97)])
-def test_gap_without_history(age: float, gap: float) -> None:
-    """Without history the gap is √(2λ(5 + age)) + λ/2."""
-    assert gap == pytest.approx(Schedule().gap(age), abs=0.005)
+@pytest.mark.parametrize(("age", "interval"), [(0, 1.51), (10, 2.55), (60, 5.20), (600, 15.66), (1_800, 26.97)])
+def test_interval_without_history(age: float, interval: float) -> None:
+    """Without history the interval is √(2λ(5 + age)) + λ/2."""
+    assert interval == pytest.approx(Schedule().interval(age), abs=0.005)
 
 
 @given(age=st.floats(min_value=0, max_value=MAX_AGE), price=prices)
-def test_gap_closed_form(age: float, price: float) -> None:
+def test_interval_has_a_closed_form_without_history(age: float, price: float) -> None:
     """The closed form holds at any age and price."""
     expected = math.sqrt(2 * price * (5 + age)) + price / 2
 
-    assert expected == pytest.approx(Schedule(price=price, min_interval=0).gap(age), rel=1e-6)
+    assert expected == pytest.approx(Schedule(price=price, min_interval=0).interval(age), rel=1e-6)
 
 
-@given(history=history_cache, age=ages, price=prices)
-def test_gap_guard(history: History, age: float, price: float) -> None:
-    """Whatever the history, the gap is positive and keeps to those without history at a thirtieth and hundredfold price."""
-    shortest = Schedule(price=price / MIN_INTERVAL_FACTOR, min_interval=0).gap(age)
+@given(history=histories, age=ages, price=prices)
+def test_interval_is_bounded_for_any_history(history: History, age: float, price: float) -> None:
+    """Every interval is positive and keeps to those without history at a thirtieth and at a hundred times the price."""
+    shortest = Schedule(price=price / MIN_INTERVAL_FACTOR, min_interval=0).interval(age)
     longest = math.sqrt(2 * MAX_INTERVAL_FACTOR * price * (5 + min(age, MAX_AGE))) + MAX_INTERVAL_FACTOR * price / 2
-    gap = Schedule(price=price, min_interval=0, history=history).gap(age)
+    interval = Schedule(price=price, min_interval=0, history=history).interval(age)
 
-    assert 0 < gap < math.inf
-    assert shortest * (1 - 1e-6) <= gap <= longest * (1 + 1e-6)
+    assert 0 < interval < math.inf
+    assert shortest * (1 - 1e-6) <= interval <= longest * (1 + 1e-6)
 
 
-@given(history=history_cache, age=st.floats(min_value=0, max_value=20_000), price=prices)
+@given(history=histories, age=st.floats(min_value=0, max_value=20_000), price=prices)
 @example(history=History([1.0] * 20 + [200.0] * 20), age=0.0, price=100.0)
-def test_gap_continuous(history: History, age: float, price: float) -> None:
-    """The gap never jumps, steep as it may be: of a minute, halved again and again where it changes more, little remains."""
+def test_interval_is_continuous_in_age(history: History, age: float, price: float) -> None:
+    """The interval never jumps: when a minute is halved again and again where it changes most, little change remains."""
     schedule = Schedule(price=price, history=history)
     young, old = age, age + 60
     while old - young > 1e-9:
         middle = (young + old) / 2
-        if abs(schedule.gap(middle) - schedule.gap(young)) > abs(schedule.gap(old) - schedule.gap(middle)):
+        if abs(schedule.interval(middle) - schedule.interval(young)) > abs(schedule.interval(old) - schedule.interval(middle)):
             old = middle
         else:
             young = middle
 
-    assert schedule.gap(young) == pytest.approx(schedule.gap(old), abs=0.05)
+    assert schedule.interval(young) == pytest.approx(schedule.interval(old), abs=0.05)
 
 
-@given(history=history_cache, age=ages, price=prices, factor=st.floats(min_value=1, max_value=50))
+@given(history=histories, age=ages, price=prices, factor=st.floats(min_value=1, max_value=50))
 @example(history=History([0.0], running=[162.0] * 30), age=1.0, price=8.0, factor=7.0)
-def test_gap_price(history: History, age: float, price: float, factor: float) -> None:
-    """The dearer a request, the longer the gap."""
-    cheap = Schedule(price=price, history=history).gap(age)
-    dear = Schedule(price=price * factor, history=history).gap(age)
+def test_interval_grows_with_the_price(history: History, age: float, price: float, factor: float) -> None:
+    """A higher price never shortens an interval."""
+    cheap = Schedule(price=price, history=history).interval(age)
+    dear = Schedule(price=price * factor, history=history).interval(age)
 
     assert cheap <= dear * (1 + 1e-9)
 
 
-@given(history=history_cache, age=ages, min_interval=st.floats(min_value=0, max_value=100))
-def test_gap_min_interval(history: History, age: float, min_interval: float) -> None:
-    """No gap, jittered or not, is shorter than the user allows."""
+@given(history=histories, age=ages, min_interval=st.floats(min_value=0, max_value=100))
+def test_interval_is_at_least_min_interval(history: History, age: float, min_interval: float) -> None:
+    """No interval, jittered or not, is shorter than the user allows."""
     schedule = Schedule(min_interval=min_interval, history=history)
 
-    assert min_interval <= schedule.gap(age)
-    assert min_interval <= schedule(looked(SimpleNamespace(age=age)))
+    assert min_interval <= schedule.interval(age)
+    assert min_interval <= schedule(retry_state(SimpleNamespace(age=age)))
 
 
-@pytest.mark.parametrize(("absurd_age", "age"), [(-5.0, 0.0), (math.nan, 0.0), (-math.inf, 0.0), (math.inf, MAX_AGE)])
-def test_gap_absurd_age(absurd_age: float, age: float) -> None:
+@pytest.mark.parametrize(("impossible", "age"), [(-5.0, 0.0), (math.nan, 0.0), (-math.inf, 0.0), (math.inf, MAX_AGE)])
+def test_impossible_age_counts_as_the_nearest(impossible: float, age: float) -> None:
     """An impossible age counts as the nearest possible one."""
     schedule = Schedule(history=VM)
 
-    assert schedule.gap(age) == schedule.gap(absurd_age)
-    assert schedule.time_left(age) == schedule.time_left(absurd_age)
+    assert schedule.interval(age) == schedule.interval(impossible)
+    assert schedule.time_left(age) == schedule.time_left(impossible)
 
 
 @pytest.mark.parametrize("price", [0.0, -1.0, math.nan, math.inf])
-def test_price_refused(price: float) -> None:
+def test_price_that_is_not_positive_is_refused(price: float) -> None:
     """A price has to be a positive number."""
     with pytest.raises(ValueError, match=r"^price: not above 0 and within a day, in seconds \("):
         Schedule(price=price)
 
 
 @pytest.mark.parametrize("min_interval", [-1.0, math.nan, math.inf])
-def test_min_interval_refused(min_interval: float) -> None:
+def test_min_interval_that_is_negative_is_refused(min_interval: float) -> None:
     """A least interval has to be a number, and not negative."""
     with pytest.raises(ValueError, match=r"^min_interval: not within a day, in seconds \("):
         Schedule(min_interval=min_interval)
 
 
-# What history is for
+# With history
 
 
-def test_history_looks_where_tasks_end() -> None:
-    """With history there are fewer looks while nothing ends, and closer ones where tasks do."""
-    known, unknown = path(Schedule(history=VM), 60), path(Schedule(), 60)
+def test_polls_are_dense_where_tasks_end() -> None:
+    """With history there are fewer polls while no task ends, and shorter intervals where tasks do."""
+    known, unknown = poll_ages(Schedule(history=VM), 60), poll_ages(Schedule(), 60)
 
-    assert sum(look < 15 for look in known) < sum(look < 15 for look in unknown)
+    assert sum(age < 15 for age in known) < sum(age < 15 for age in unknown)
     assert max(b - a for a, b in pairwise(known) if 18 < a < 22) < min(b - a for a, b in pairwise(unknown) if a > 10)
 
 
-def test_history_of_two_kinds() -> None:
-    """Of tasks that are either quick or slow, the ends of both are expected, and little between."""
+def test_polls_are_sparse_between_two_kinds() -> None:
+    """Of tasks that are either quick or slow, polls are denser where either ends than without history, and sparser between."""
     both = History([18.0, 78.0, 19.0, 82.0, 20.0, 21.0, 80.0, 22.0, 19.5, 79.0, 20.5, 81.0])
-    quick, between, slow = (Schedule(history=both).gap(age) / Schedule().gap(age) for age in (20, 50, 80))
+    quick, between, slow = (Schedule(history=both).interval(age) / Schedule().interval(age) for age in (20, 50, 80))
 
-    assert quick < 0.7
-    assert between > 1.5
-    assert slow < 0.5
-
-
-def test_history_fades() -> None:
-    """A task far older than any before it is looked at as if nothing were known."""
-    assert Schedule().gap(600) == pytest.approx(Schedule(history=VM).gap(600), rel=0.01)
+    assert quick < 0.9
+    assert between > 1
+    assert slow < 0.7
 
 
-def test_learned_is_a_copy() -> None:
-    """What is learned goes into a copy with the same price and least interval."""
+def test_history_does_not_affect_much_older_tasks() -> None:
+    """A task far older than all of its history is polled as if there were none."""
+    assert Schedule().interval(600) == pytest.approx(Schedule(history=VM).interval(600), rel=0.02)
+
+
+def test_learned_returns_a_copy() -> None:
+    """A learned history goes into a copy with the same price and least interval."""
     before = Schedule(price=0.5, min_interval=1.0)
     after = before.learned(VM)
 
@@ -164,43 +164,16 @@ def test_learned_is_a_copy() -> None:
     assert History() == before.history
 
 
-def test_running_tasks_outlive() -> None:
-    """Tasks that still run beyond all durations make the time left longer."""
-    running = History(VM.durations, running=[50.0] * 5)
-    known, doubted = Schedule(history=VM).time_left(10), Schedule(history=running).time_left(10)
-
-    assert known is not None
-    assert doubted is not None
-    assert known.p90 < doubted.p90
-
-
-def test_running_tasks_count_as_longer() -> None:
-    """A task that runs lends its weight to the durations above its age, as Efron's redistribution has it."""
-    censored = History([10.0, 14.0, 20.0, 25.0, 36.0, 44.0], running=[30.0, 30.0])
-    shared_out = History([10.0, 14.0, 20.0, 25.0, 35.5, 36.5, 43.5, 44.5])
-    here, there = Schedule(history=censored).time_left(0), Schedule(history=shared_out).time_left(0)
-
-    assert here is not None
-    assert there is not None
-    assert there.median == pytest.approx(here.median, rel=0.1)
-    assert there.p90 == pytest.approx(here.p90, rel=0.1)
-
-
-def test_running_young_tasks_say_nothing() -> None:
-    """Tasks that have only just begun change nothing."""
-    assert Schedule(history=VM).gap(10) == pytest.approx(Schedule(history=History(VM.durations, [0.0])).gap(10), rel=0.01)
-
-
 # Time left
 
 
-def test_time_left_without_history() -> None:
-    """Without history there is no honest answer."""
+def test_time_left_is_unknown_without_history() -> None:
+    """Without durations there is no estimate."""
     assert Schedule().time_left(10) is None
     assert Schedule(history=History(running=[5.0])).time_left(10) is None
 
 
-def test_time_left() -> None:
+def test_time_left_is_near_past_durations() -> None:
     """The time left of a young task is near what such tasks took."""
     left = Schedule(history=History([60.0 + i for i in range(-10, 11)])).time_left(0)
 
@@ -208,8 +181,8 @@ def test_time_left() -> None:
     assert pytest.approx((left.median, left.p90), abs=5) == (60, 72)
 
 
-@given(history=history_cache, age=ages)
-def test_time_left_orders(history: History, age: float) -> None:
+@given(history=histories, age=ages)
+def test_time_left_is_ordered(history: History, age: float) -> None:
     """Half of the tasks have ended before nine in ten have, and both after now."""
     left = Schedule(history=history).time_left(age)
 
@@ -217,101 +190,49 @@ def test_time_left_orders(history: History, age: float) -> None:
     assert left is None or 0 < left.median < left.p90 < math.inf
 
 
-# History
-
-
-def test_history_drops_nonsense() -> None:
-    """Negative, infinite and undefined durations are dropped, zeros and whole numbers are kept as they are."""
-    history = History([3, -1.0, math.nan, 0.0, math.inf, 10**400, 2.5], running=[-math.inf, 7])
-
-    assert history.durations == (3.0, 0.0, 2.5)
-    assert history.running == (7.0,)
-
-
-def test_history_keeps_the_newest() -> None:
-    """Of a thousand durations the newest hundred count."""
-    history = History([float(i) for i in range(1_000)])
-
-    assert history.count == 100
-    assert tuple(float(i) for i in range(100)) == history.durations
-
-
-def test_history_quantiles() -> None:
-    """Quantiles are interpolated."""
-    history = History([40.0, 10.0, 20.0, 30.0, 50.0])
-
-    assert pytest.approx((history.p10, history.median, history.p90)) == (14.0, 30.0, 46.0)
-    assert (history.quantile(0), history.quantile(1)) == (10.0, 50.0)
-
-
-def test_history_empty() -> None:
-    """An empty history has no quantiles."""
-    history = History()
-
-    assert (history.count, history.p10, history.median, history.p90) == (0, None, None, None)
-
-
 # In tenacity's loop
 
 
-def gap_of(pause: float, gap: float) -> bool:
-    return 0.9 * gap <= pause <= 1.1 * gap
+def is_jittered(delay: float, interval: float) -> bool:
+    return 0.9 * interval <= delay <= 1.1 * interval
 
 
 @pytest.mark.parametrize("result", [SimpleNamespace(age=60.0), SimpleNamespace(age=60)])
-def test_call_goes_by_the_age(result: SimpleNamespace) -> None:
-    """The pause is the gap at the task's age, whenever the wait began."""
-    assert gap_of(Schedule()(looked(result, seconds=600.0)), Schedule().gap(60))
+def test_delay_follows_the_age_of_the_task(result: SimpleNamespace) -> None:
+    """The delay is the interval at the task's age, whenever the wait began."""
+    assert is_jittered(Schedule()(retry_state(result, seconds=600.0)), Schedule().interval(60))
 
 
-@pytest.mark.parametrize("state", [looked(None, seconds=60), looked(SimpleNamespace(age=None), seconds=60)])
-def test_call_without_age(state: RetryCallState) -> None:
+@pytest.mark.parametrize("state", [retry_state(None, seconds=60), retry_state(SimpleNamespace(age=None), seconds=60)])
+def test_delay_without_an_age_counts_from_the_start_of_the_wait(state: RetryCallState) -> None:
     """A result without an age counts from the start of the wait."""
-    assert gap_of(Schedule()(state), Schedule().gap(60))
+    assert is_jittered(Schedule()(state), Schedule().interval(60))
 
 
-def test_call_after_failure() -> None:
-    """So does a look that failed."""
-    assert gap_of(Schedule()(looked(error=OSError(), seconds=60)), Schedule().gap(60))
+def test_delay_after_a_failure_counts_from_the_start_of_the_wait() -> None:
+    """A poll that failed has no age either."""
+    assert is_jittered(Schedule()(retry_state(error=OSError(), seconds=60)), Schedule().interval(60))
 
 
-def test_call_before_any_outcome() -> None:
+def test_delay_before_any_outcome_is_that_of_a_new_task() -> None:
     """Before the first outcome the age is zero."""
-    assert gap_of(Schedule()(RetryCallState(Retrying(), None, (), {})), Schedule().gap(0))
+    assert is_jittered(Schedule()(RetryCallState(Retrying(), None, (), {})), Schedule().interval(0))
 
 
-def test_call_jitter() -> None:
-    """Waits in the same place drift apart, and not far."""
-    state = looked(SimpleNamespace(age=60.0))
-    pauses = {Schedule()(state) for _ in range(200)}
+def test_delays_are_jittered() -> None:
+    """Waits for tasks of the same age drift apart by up to a tenth."""
+    state = retry_state(SimpleNamespace(age=60.0))
+    delays = {Schedule()(state) for _ in range(200)}
 
-    assert len(pauses) == 200
-    assert all(gap_of(pause, Schedule().gap(60)) for pause in pauses)
-
-
-def test_schedule_in_retrying() -> None:
-    """It serves any Retrying, also added to another strategy."""
-    pauses: list[float] = []
-    sights = iter([SimpleNamespace(age=0.0), SimpleNamespace(age=60.0), None])
-    loop = Retrying(wait=Schedule() + wait_fixed(100), sleep=pauses.append, retry=retry_if_result(bool))
-
-    assert loop(lambda: next(sights)) is None
-    assert [gap_of(pause - 100, Schedule().gap(age)) for pause, age in zip(pauses, (0, 60), strict=True)] == [True, True]
+    assert len(delays) == 200
+    assert all(is_jittered(delay, Schedule().interval(60)) for delay in delays)
 
 
-# After failures
+def test_schedule_serves_any_retrying() -> None:
+    """A schedule can be added to another strategy in any ``Retrying``."""
+    delays: list[float] = []
+    results = iter([SimpleNamespace(age=0.0), SimpleNamespace(age=60.0), None])
+    loop = Retrying(wait=Schedule() + wait_fixed(100), sleep=delays.append, retry=retry_if_result(bool))
 
-
-@pytest.mark.parametrize(("failures", "pause"), [(0, 0.5), (1, 0.5), (2, 1), (3, 2), (5, 8), (6, 15), (10**9, 15)])
-def test_backoff(failures: int, pause: float) -> None:
-    """Failed looks in a row are followed by pauses that double up to 15 s, each jittered by up to a quarter."""
-    pauses = [backoff(failures) for _ in range(200)]
-
-    assert 0.75 * pause <= min(pauses) < max(pauses) <= 1.25 * pause
-
-
-def test_backoff_jitter_at_the_cap() -> None:
-    """At the cap the waits still drift apart."""
-    random.seed(4)
-
-    assert len({backoff(20) for _ in range(100)}) == 100
+    assert loop(lambda: next(results)) is None
+    assert all(is_jittered(delay - 100, Schedule().interval(age)) for delay, age in zip(delays, (0, 60), strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sidecar_parts import AT, NEW, TOLD, House, changed, make_task, run, shown, told
 
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.sidecar.model import MOST_TRANSITIONS
 
 

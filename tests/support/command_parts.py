@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pyte
 
 from waiter.events import Event
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.task import CreatedResources, Task, TaskState
 
 GOOD = "11111111-1111-4111-8111-111111111111"

@@ -7,7 +7,7 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 
 if TYPE_CHECKING:
     from waiter.task import Task, TaskSnapshot

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from waiter import errors
 from waiter.events import Reporter
 from waiter.polling.history_cache import read_history
-from waiter.schedule.hazard import History
-from waiter.schedule.schedule import Schedule, TimeLeft, backoff, seconds
+from waiter.schedule.backoff import backoff, strategy_delay
+from waiter.schedule.history import History
+from waiter.schedule.schedule import Schedule, TimeLeft
 from waiter.task import TaskSnapshot
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class WaitState:
     @property
     def listing_timeout(self) -> float:
         """How long the past of the task's type may take: until the next look is due, so that it keeps nobody from looking."""
-        gap: float = self._schedule.gap(self._age)
+        gap: float = self._schedule.interval(self._age)
         return min(self.request_timeout, max(gap, SHORTEST_LISTING))
 
     @property
@@ -122,7 +123,7 @@ class WaitState:
         self._take_history()
         if self._age is None or not isinstance(self._schedule, Schedule):
             return gap
-        return self._schedule.pause(self._age + self._now() - self._saw_at)
+        return self._schedule.jittered_interval(self._age + self._now() - self._saw_at)
 
     def saw(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Take note of an answer, tell what is new in it, and give it as it is kept."""
@@ -218,7 +219,7 @@ class WaitState:
         self._take_history()
         confirm, self._confirm = self._confirm, False
         # What came after the look, such as a listing, does not put off the next.
-        return 0.0 if confirm else seconds(self._schedule(state)) - (self._now() - self._saw_at)
+        return 0.0 if confirm else strategy_delay(self._schedule(state)) - (self._now() - self._saw_at)
 
     def is_over(self, state: RetryCallState) -> bool:
         """Whether that was the last look."""

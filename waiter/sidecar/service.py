@@ -11,7 +11,7 @@ import msgspec
 
 from waiter.console import stderr
 from waiter.errors import WaiterError
-from waiter.schedule.hazard import History
+from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
 from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait, cut, stamp, status_of

@@ -1,0 +1,62 @@
+"""The hazard that a history suggests: tasks that are still running, and the ages at which a share has ended."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waiter.schedule.hazard import MAX_AGE, CumulativeHazard, estimate, interpolate
+from waiter.schedule.history import History
+
+VM = (21.0, 19.5, 24.0, 18.0, 20.5, 22.0, 35.0, 19.0, 20.0, 23.5)
+
+
+def ages_when_ended(*durations: float, running: tuple[float, ...] = ()) -> list[float]:
+    """Return the ages at which half and nine in ten have ended."""
+    hazard = estimate(History(durations, running))
+    return [hazard.age_when_ended(0, share) for share in (0.5, 0.9)]
+
+
+def test_running_tasks_older_than_all_durations_raise_the_estimate() -> None:
+    """Tasks that are still running beyond all durations make longer ones more likely."""
+    assert ages_when_ended(*VM)[1] < ages_when_ended(*VM, running=(50.0,) * 5)[1]
+
+
+def test_running_task_counts_as_one_of_those_that_took_longer() -> None:
+    """The weight of a running task is divided among the durations above its age (Efron's redistribution)."""
+    censored = ages_when_ended(10.0, 14.0, 20.0, 25.0, 36.0, 44.0, running=(30.0, 30.0))
+    divided = ages_when_ended(10.0, 14.0, 20.0, 25.0, 35.5, 36.5, 43.5, 44.5)
+
+    assert censored == pytest.approx(divided, rel=0.1)
+
+
+def test_running_task_that_has_just_begun_changes_nothing() -> None:
+    """The age 0 says nothing about the duration."""
+    assert ages_when_ended(*VM) == pytest.approx(ages_when_ended(*VM, running=(0.0,)), rel=0.01)
+
+
+def test_age_when_ended_of_a_constant_hazard() -> None:
+    """With a hazard of 1 per unit of log-age, half have ended when 5 s + age has doubled."""
+    hazard = CumulativeHazard([math.log(5), math.log(50)], [1.0, 1.0])
+
+    assert hazard.age_when_ended(10, 0.5) == pytest.approx(25)
+    assert hazard.age_when_ended(1_000, 0.5) == pytest.approx(2_005)
+
+
+@given(
+    durations=st.lists(st.floats(min_value=0, max_value=1e9), min_size=1, max_size=120),
+    age=st.floats(min_value=0, max_value=MAX_AGE),
+)
+def test_more_tasks_have_ended_at_a_higher_age(durations: list[float], age: float) -> None:
+    """The age at which a share has ended grows with the share, and is above the age now."""
+    hazard = estimate(History(durations))
+    ended = [hazard.age_when_ended(age, share) for share in (0.1, 0.5, 0.9, 0.99)]
+
+    assert age < ended[0]
+    assert ended == sorted(ended)
+
+
+def test_interpolate_extends_the_outer_lines() -> None:
+    """Beyond the points the first or the last line continues."""
+    assert [interpolate(x, [0, 1, 3], [0, 2, 2.5]) for x in (-1, 0.5, 2, 5)] == [-2, 1, 2.25, 3]
