@@ -1,11 +1,10 @@
-"""What the README promises is so."""
+"""The README: its commands, its tables, and the figures of the schedule page agree with the code."""
 
 from __future__ import annotations
 
 import builtins
 import inspect
 import re
-from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 import waiter
-import waiter.config.settings
 from waiter import (
     ApiError,
     ApiUnavailableError,
@@ -30,19 +28,13 @@ from waiter import (
     TaskTimeoutError,
     WaiterError,
 )
-from waiter.cli import main
 from waiter.config.settings import Options, resolve
 from waiter.console.exit_codes import exit_code
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
-from waiter.testing import SimulatedCloud, ended
 
-pytest_plugins = ["pytester"]
-README = (Path(__file__).parent.parent / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def table_after(heading: str) -> list[list[str]]:
@@ -55,18 +47,23 @@ def errors_of(row: list[str]) -> list[str]:
     return [name for name in re.findall(r"`(\w+Error)`", row[0]) if hasattr(waiter, name)]
 
 
-def test_the_first_screen_says_what_it_does_for_whom() -> None:
-    """One sentence, for whom, and the two commands, before anybody scrolls."""
+def test_first_screen_has_purpose_audience_and_commands() -> None:
+    """One sentence on the purpose, the users, and the two commands stand in the first 22 lines."""
     first = "\n".join(README.splitlines()[:22])
     assert "tells you the moment a Gcore Cloud task ends" in first
-    assert "a deploy script, a step of a pipeline, a container beside your application" in first
+    assert "in a deploy script, a step of a pipeline, a container beside your application" in first
     assert "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/waiter demo" in first
     assert ".venv/bin/pip install '.[test]' && .venv/bin/pytest" in first
 
 
-def test_the_table_of_errors_is_whole() -> None:
-    """Every error stands in it, with what it carries."""
-    named = {name for row in table_after("Errors") for name in errors_of(row)}
+def test_readme_is_one_page() -> None:
+    """Everything longer is a page under examples/."""
+    assert len(README.splitlines()) <= 130
+
+
+def test_table_of_errors_is_complete() -> None:
+    """Each exported error has a row."""
+    named = {name for row in table_after("Errors and exit codes") for name in errors_of(row)}
     exported = {name for name in waiter.__all__ if name.endswith("Error")} - {"WaiterError"}
     assert named == exported
 
@@ -87,112 +84,69 @@ ENDS: dict[str, WaiterError] = {
 }
 
 
-@pytest.mark.parametrize("row", table_after("Errors"), ids=lambda row: row[0].partition("`, ")[0].strip("`"))
-def test_each_error_carries_what_the_table_says_and_has_its_exit_code(row: list[str]) -> None:
-    """The attributes are there, and the command ends with that code."""
+@pytest.mark.parametrize("row", table_after("Errors and exit codes"), ids=lambda row: row[0].partition("`, ")[0].strip("`"))
+def test_error_has_the_attributes_and_exit_code_of_its_row(row: list[str]) -> None:
+    """The attributes exist, and the command ends with that code."""
     for name in errors_of(row):
         error = ENDS[name]
         assert [one for one in re.findall(r"`\.(\w+)`", row[2]) if not hasattr(error, one)] == []
         assert exit_code(error) == (int(row[3]) if row[3].isdigit() else 1)
 
 
-def test_the_table_of_arguments_is_whole() -> None:
-    """Every argument stands in it, once; those for tests stand in their docstring."""
+def test_table_of_arguments_is_complete() -> None:
+    """Each argument has one row, except those for tests, which the docstring of Options describes."""
     named = [re.findall(r"`(\w+)`", row[0])[0] for row in table_after("Arguments")]
     assert sorted([*named, "allow_http", "sleep", "clock"]) == sorted(Options.__annotations__)
 
 
-def test_the_defaults_of_the_arguments_are_those_of_the_table() -> None:
-    """What is said to hold when nothing is given holds."""
-    said = {re.findall(r"`(\w+)`", row[0])[0]: row[1].rpartition("else ")[2] for row in table_after("Arguments")}
+def test_defaults_of_arguments_are_those_of_the_table() -> None:
+    """Without arguments and environment, the settings have the values of the table."""
+    documented = {re.findall(r"`(\w+)`", row[0])[0]: row[1].rpartition("else ")[2] for row in table_after("Arguments")}
     settings = resolve(Options(api_key="k"), {})
     schedule = settings.wait
     assert isinstance(schedule, Schedule)
-    held = {name: getattr(settings, name) for name in ("base_url", "timeout", "max_outage", "learn", "max_rps")}
-    held |= {
+    actual = {name: getattr(settings, name) for name in ("base_url", "timeout", "max_outage", "learn", "max_rps")}
+    actual |= {
         "price": schedule.price,
         "min_interval": schedule.min_interval,
         "wait": "the schedule",
         "on_event": settings.on_event,
     }
-    assert {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in held.items()} == {
-        name: said[name] for name in held
+    assert {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in actual.items()} == {
+        name: documented[name] for name in actual
     }
-    assert (said["stall_timeout"], settings.stall_timeout) == ("None", inf)
+    assert (documented["stall_timeout"], settings.stall_timeout) == ("None", inf)
 
 
-def test_all_doors_take_the_same_arguments() -> None:
-    """Blocking or awaited, one task or many."""
-    doors: list[Any] = [waiter.wait_for_task, waiter.wait_for_tasks, waiter.Waiter.__init__, waiter.AsyncWaiter.__init__]
-    doors += [waiter.aio.wait_for_task, waiter.aio.wait_for_tasks]
-    assert {inspect.signature(door).parameters["options"].annotation for door in doors} == {"Unpack[Options]"}
+def test_all_interfaces_take_the_same_arguments() -> None:
+    """Blocking or awaited, for one task or for several."""
+    callables: list[Any] = [waiter.wait_for_task, waiter.wait_for_tasks, waiter.Waiter.__init__, waiter.AsyncWaiter.__init__]
+    callables += [waiter.aio.wait_for_task, waiter.aio.wait_for_tasks]
+    assert {inspect.signature(one).parameters["options"].annotation for one in callables} == {"Unpack[Options]"}
 
 
-def test_every_error_is_a_waiter_error_and_what_else_it_says() -> None:
-    """Whoever expects a standard error gets one."""
-    for row in table_after("Errors"):
+def test_every_error_is_a_waiter_error_and_the_standard_error_of_its_row() -> None:
+    """A ConfigurationError is also a ValueError, for example."""
+    for row in table_after("Errors and exit codes"):
         also = re.findall(r"also an? `(\w+)`", row[0])
         kinds = (WaiterError, *(getattr(builtins, name) for name in also))
         assert [name for name in errors_of(row) if not all(isinstance(ENDS[name], kind) for kind in kinds)] == []
 
 
-def test_every_event_that_is_named_is_told() -> None:
-    """The list of events names each that is sent, and none that is not."""
-    listed = re.findall(r"`((?:task|poll|history)\.\w+)`", README.partition("## Logging")[2])
-    source = (Path(waiter.__file__).parent / "polling" / "wait_state.py").read_text()
-    assert set(listed) == set(re.findall(r'"((?:task|poll|history)\.\w+)"', source))
+def test_list_of_events_is_complete() -> None:
+    """The Python page names each event that the code reports, and no other."""
+    page = (ROOT / "examples" / "python" / "README.md").read_text(encoding="utf-8")
+    pattern = r"(?:task|poll|history|wait)\.[a-z_]+"
+    listed = set(re.findall(rf"`({pattern})`", page.partition("## Events and logs")[2]))
+    package = Path(waiter.__file__).parent
+    sources = [package / "events.py", *package.glob("polling/*.py")]
+    assert listed == {name for file in sources for name in re.findall(rf'"({pattern})"', file.read_text(encoding="utf-8"))}
 
 
-def test_the_longest_first_gap() -> None:
-    """However wrong the history, the next look at a new task comes in the time that is named."""
-    (seconds,) = re.findall(r"at most (\d+) s, [^.]*for a new task at the default price", " ".join(README.split()))
+def test_longest_first_interval_is_the_documented_one() -> None:
+    """With a history that is wrong by any factor, the second poll of a new task comes within the time on the page."""
+    page = (ROOT / "examples" / "schedule" / "README.md").read_text(encoding="utf-8")
+    (seconds,) = re.findall(r"at most (\d+) s, [^.]*for a new task at the default price", " ".join(page.split()))
     never = History([86_400.0] * 100)
     assert 0.9 * int(seconds) < Schedule(history=never).interval(0.0) < int(seconds) + 0.5
     assert Schedule(price=0.2 * 100).interval(0.0) == pytest.approx(Schedule(history=never).interval(0.0))
-
-
-@pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> SimulatedCloud:
-    """Leads the README's code, as it stands, into the simulation."""
-    cloud = SimulatedCloud.virtual(strict=False)
-    for task_id in ("26986bc0-748a-4448-b836-0a2aa465eb06", "id-1", "id-2"):
-        cloud.add(ended({"instances": ["i-1"]}), task_id=task_id)
-    real = waiter.config.settings.resolve
-
-    def resolve(options: Any, *rest: Any) -> Any:
-        return real(cloud.options | options, *rest)
-
-    monkeypatch.setattr("waiter.wait.resolve", resolve)
-    return cloud
-
-
-@pytest.mark.parametrize("code", [code for code in blocks("python") if "def test_" not in code])
-def test_the_python_of_the_readme_runs(code: str, cloud: SimulatedCloud, capsys: pytest.CaptureFixture[str]) -> None:
-    """As it stands, against the simulation."""
-    exec(compile(code, "README.md", "exec"), {})
-    capsys.readouterr()
-    assert len(cloud.requests) >= 1
-
-
-def test_the_readmes_test_passes(pytester: pytest.Pytester) -> None:
-    """A user's suite that begins like this works."""
-    pytester.makepyfile(next(code for code in blocks("python") if "def test_" in code))
-    pytester.runpytest_inprocess("-q").assert_outcomes(passed=1)
-
-
-def test_every_option_of_the_readmes_commands_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    """No command of the README names an option that the command's help does not."""
-    used = {found for block in blocks("console") for found in re.findall(r"waiter (\w+)[^|\n]*? (--[a-z-]{2,})", block)}
-    assert used
-    for command, option in used:
-        with suppress(SystemExit):
-            main([command, "--help"])
-        assert option in capsys.readouterr().out, (command, option)
-
-
-def test_pictures_and_folders_that_are_named_are_there() -> None:
-    """No dead link."""
-    root = Path(__file__).parent.parent
-    named = [*re.findall(r"!\[[^]]*\]\(([^)]+)\)", README), "examples/kubernetes", "tests/benchmarks/startup.py"]
-    named += [f"examples/{name}" for name in ("github-actions.yml", "gitlab-ci.yml", "Makefile", "deploy.sh", "main.tf")]
-    assert [name for name in named if not (root / name).exists()] == []

@@ -1,5 +1,5 @@
-# Terraform starts work through the API itself, and waits for it with waiter, which must be installed beside it.
-# The key comes from the environment (GCORE_API_KEY); Terraform's state never sees it.
+# Terraform creates an instance through the API in a provisioner, and waiter, which must be installed, waits for it.
+# The key comes from the environment (GCORE_API_KEY) and never enters the state of Terraform.
 
 terraform {
   required_version = ">= 1.4"
@@ -7,7 +7,7 @@ terraform {
 
 variable "instances_url" {
   type        = string
-  description = "Such as https://api.gcore.com/cloud/v2/instances/PROJECT_ID/REGION_ID"
+  description = "For example https://api.gcore.com/cloud/v2/instances/PROJECT_ID/REGION_ID"
 }
 
 resource "terraform_data" "instance" {

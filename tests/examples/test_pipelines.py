@@ -1,4 +1,4 @@
-"""The examples for pipelines, run as they stand against the simulation."""
+"""The examples for pipelines and for Python, run unchanged against the simulation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from msgspec.structs import replace
 from waiter.testing import Script, SimulatedCloud, fails, finishes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PIPELINES = EXAMPLES / "pipelines"
 INSTANCES = "/cloud/v2/instances/1/2"
 FINISHES = finishes(0.1, {"instances": ["vm-1"]})
 CURL = """\
 #!/bin/sh
-# Leads what is meant for the API to the simulation.
+# Sends the requests for the API to the simulation.
 for word; do
     shift
     case $word in https://api.gcore.com/*) word=$GCORE_BASE_URL${word#https://api.gcore.com} ;; esac
@@ -33,31 +34,36 @@ exec REAL "$@"
 
 
 class Step(NamedTuple):
-    """Something of a pipeline that a shell runs."""
+    """One shell script of a pipeline."""
 
     shell: list[str]
     script: str
     env: Mapping[str, str]
 
 
-def github_steps() -> list[Step]:
-    """Give the steps of the workflow, with its secrets and variables in their places."""
-    job = yaml.safe_load((EXAMPLES / "github-actions.yml").read_text())["jobs"]["deploy"]
-    # What the runner makes of "run": https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
-    return [Step(["bash", "-e", "-c"], step["run"], step.get("env", {})) for step in job["steps"]]
+def github_steps() -> list[dict[str, Any]]:
+    """Return the steps of the workflow as the file has them."""
+    steps: list[dict[str, Any]] = yaml.safe_load((PIPELINES / "github-actions.yml").read_text())["jobs"]["deploy"]["steps"]
+    return steps
+
+
+def github_scripts() -> list[Step]:
+    """Return the steps of the workflow that run a script."""
+    # How the runner starts "run": https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
+    return [Step(["bash", "-e", "-c"], step["run"], step.get("env", {})) for step in github_steps() if "run" in step]
 
 
 def gitlab_steps() -> list[Step]:
-    """Give the jobs of the pipeline, each in a shell of its own."""
-    pipeline = yaml.safe_load((EXAMPLES / "gitlab-ci.yml").read_text())
+    """Return the script of each job of the pipeline."""
+    pipeline = yaml.safe_load((PIPELINES / "gitlab-ci.yml").read_text())
     jobs = [job for name, job in pipeline.items() if name != "stages"]
     scripts = ["\n".join([*job.get("before_script", []), *job["script"]]) for job in jobs]
     return [Step(["sh", "-e", "-c"], script, {}) for script in scripts]
 
 
 def terraform_step() -> Step:
-    """Give the command of the provisioner with its interpreter and its environment."""
-    text = (EXAMPLES / "main.tf").read_text()
+    """Return the command of the provisioner, with its interpreter and its environment."""
+    text = (PIPELINES / "main.tf").read_text()
     interpreter = re.findall(r'"([^"]+)"', re.findall(r"interpreter = \[(.*)\]", text)[0])
     command = textwrap.dedent(re.findall(r"command = <<-EOT\n(.*?)\n *EOT", text, re.DOTALL)[0])
     names = re.findall(r"(\w+) = var\.instances_url", text)
@@ -65,18 +71,19 @@ def terraform_step() -> Step:
 
 
 class Pipeline:
-    """An account, a folder with the examples in it, and a shell that finds ``waiter`` and is led to the simulation."""
+    """A simulated account, a folder with the examples, and an environment whose programs use the simulation."""
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], fate: Script) -> None:
+    def __init__(self, folder: Path, environ: Mapping[str, str], script: Script) -> None:
         self.folder = folder
         self.account = SimulatedCloud(strict=False)
-        self.account.on_request("POST", INSTANCES, fate)
+        self.account.on_request("POST", INSTANCES, script)
         self.serving = self.account.serve()
         url = self.serving.__enter__()
-        shutil.copytree(EXAMPLES, folder, dirs_exist_ok=True)
+        for topic in ("pipelines", "python"):
+            shutil.copytree(EXAMPLES / topic, folder, dirs_exist_ok=True)
         self._add_programs(folder / "bin")
         self.env = {**environ, "GCORE_BASE_URL": url, "GCORE_API_KEY": self.account.api_key, "INSTANCES_URL": url + INSTANCES}
-        self.env |= {"PATH": f"{folder / 'bin'}:{environ['PATH']}", "PATIENCE": "1s", "PROJECT_ID": "1", "REGION_ID": "2"}
+        self.env |= {"PATH": f"{folder / 'bin'}:{environ['PATH']}", "WAIT_TIMEOUT": "1s", "PROJECT_ID": "1", "REGION_ID": "2"}
 
     def _add_programs(self, folder: Path) -> None:
         programs = {"waiter": f'#!/bin/sh\nexec {sys.executable} -m waiter "$@"\n', "curl": CURL.replace("REAL", real("curl"))}
@@ -87,12 +94,12 @@ class Pipeline:
             (folder / name).chmod(0o755)
 
     def start(self, *argv: str, **env: str) -> subprocess.Popen[str]:
-        """Start something in the folder."""
+        """Start a program in the folder."""
         pipe = subprocess.PIPE
         return subprocess.Popen(argv, cwd=self.folder, env=self.env | env, text=True, stdout=pipe, stderr=pipe)
 
     def run(self, step: Step, **env: str) -> str:
-        """Run a step that goes well, and give what it printed."""
+        """Run a step that must succeed, and return its standard output."""
         with self.start(*step.shell, step.script, **env) as child:
             out, err = child.communicate(timeout=30)
         assert (child.returncode, "Traceback" in err) == (0, False), err
@@ -113,24 +120,24 @@ def expected(code: int, out: str = "", err: str = "") -> tuple[int, str, str]:
 RUNS: dict[str, tuple[list[str], Script, tuple[int, str, str]]] = {
     "make": (["make", "--silent", "deploy"], FINISHES, expected(0, "The new instance is vm-1\n")),
     "shell, finished": (["./deploy.sh"], FINISHES, expected(0, "The new instance is vm-1\n")),
-    "shell, failed": (["./deploy.sh"], fails(0.0), expected(1, "", "waiter has said what is left to clean up.\n")),
-    "shell, timed out": (["./deploy.sh"], finishes(60), expected(124, "", "run the command that waiter has printed.\n")),
+    "shell, failed": (["./deploy.sh"], fails(0.0), expected(1, "", "the lines above name what to clean up.\n")),
+    "shell, timed out": (["./deploy.sh"], finishes(60), expected(124, "", "resume with the command printed above.\n")),
     "Python, finished": ([sys.executable, "deploy.py"], FINISHES, expected(0, "The new instance is vm-1\n")),
     "Python, failed": (
         [sys.executable, "deploy.py"],
         fails(0.0, "No valid host", {"volumes": ["disk"]}),
-        expected(1, "", "It failed: No valid host; to clean up: {'volumes': ['disk']}\n"),
+        expected(1, "", "; it leaves volumes disk\n"),
     ),
 }
 
 
 @pytest.fixture(scope="module")
 def environment(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Make pipelines, each in a folder of its own."""
+    """Make pipelines, each in a new folder."""
     made: list[Pipeline] = []
 
-    def make(fate: Script = FINISHES) -> Pipeline:
-        made.append(Pipeline(tmp_path_factory.mktemp("pipeline"), environ, fate))
+    def make(script: Script = FINISHES) -> Pipeline:
+        made.append(Pipeline(tmp_path_factory.mktemp("pipeline"), environ, script))
         return made[-1]
 
     yield make
@@ -139,9 +146,9 @@ def environment(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def begun(environment: Any) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """All programs, running beside each other."""
-    children = {name: environment(fate).start(*argv) for name, (argv, fate, _) in RUNS.items()}
+def programs(environment: Any) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All programs, started together."""
+    children = {name: environment(script).start(*argv) for name, (argv, script, _) in RUNS.items()}
     pipeline = environment()
     late = pipeline.account.add(replace(finishes(0.3, {"instances": ["vm-2"]}), starts_when_seen=True))
     soon = pipeline.account.add(finishes(0.0, {"instances": ["vm-1"]}))
@@ -152,47 +159,52 @@ def begun(environment: Any) -> Iterator[dict[str, subprocess.Popen[str]]]:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_programs(begun: dict[str, subprocess.Popen[str]], name: str) -> None:
-    """Each way to end has its own answer."""
+def test_each_program_handles_each_outcome(programs: dict[str, subprocess.Popen[str]], name: str) -> None:
+    """Success, failure and time-out have different exit codes and messages."""
     code, out, err = RUNS[name][2]
-    said = begun[name].communicate(timeout=30)
-    assert (begun[name].returncode, said[0]) == (code, out)
-    assert said[1].endswith(err)
+    printed = programs[name].communicate(timeout=30)
+    assert (programs[name].returncode, printed[0]) == (code, out)
+    assert printed[1].endswith(err)
 
 
-def test_asynchronous_python(begun: dict[str, subprocess.Popen[str]]) -> None:
-    """Several tasks are told of as they end."""
-    out, err = begun["asynchronous Python"].communicate(timeout=30)
-    assert (begun["asynchronous Python"].returncode, err) == (0, "")
+def test_asynchronous_example_prints_tasks_in_the_order_of_their_end(programs: dict[str, subprocess.Popen[str]]) -> None:
+    """The task that ends first is printed first, whatever the order of the arguments."""
+    out, err = programs["asynchronous Python"].communicate(timeout=30)
+    assert (programs["asynchronous Python"].returncode, err) == (0, "")
     assert [line.partition(": ")[2] for line in out.splitlines()] == ["{'instances': ['vm-1']}", "{'instances': ['vm-2']}"]
 
 
-def test_github_actions(environment: Any) -> None:
-    """The steps run one after the other, and the output of one is what the last uses."""
+def test_github_workflow_checks_out_before_it_reads_a_file() -> None:
+    """The first step is a checkout, pinned to a commit: without it instance.json does not exist on the runner."""
+    assert re.fullmatch(r"actions/checkout@[0-9a-f]{40}", github_steps()[0]["uses"])
+
+
+def test_github_workflow_passes_the_id_to_the_last_step(environment: Any) -> None:
+    """The scripts run in order, and the last one uses the output of the one that waits."""
     pipeline: Pipeline = environment()
     outputs = pipeline.folder / "outputs"
-    said = ""
-    for step in github_steps():
+    printed = ""
+    for step in github_scripts():
         written = outputs.read_text() if outputs.exists() else ""
         found = dict(re.findall(r"(\w+)<<(?:\w+)\n(.*)\n", written))
-        env = {name: filled(str(value), pipeline.env, found) for name, value in step.env.items()}
-        said = pipeline.run(step, GITHUB_OUTPUT=str(outputs), GITHUB_ACTIONS="true", CI="true", **env)
-    assert said == "The new instance is vm-1\n"
+        env = {name: expand(str(value), pipeline.env, found) for name, value in step.env.items()}
+        printed = pipeline.run(step, GITHUB_OUTPUT=str(outputs), GITHUB_ACTIONS="true", CI="true", **env)
+    assert printed == "The new instance is vm-1\n"
     assert "pipx install gcore-waiter" in (pipeline.folder / "installed").read_text()
 
 
-def filled(value: str, env: Mapping[str, str], outputs: Mapping[str, str]) -> str:
-    """Put in for ``${{ ... }}`` what GitHub would."""
+def expand(value: str, env: Mapping[str, str], outputs: Mapping[str, str]) -> str:
+    """Replace each ``${{ ... }}`` as GitHub does."""
 
-    def meant(found: re.Match[str]) -> str:
+    def replacement(found: re.Match[str]) -> str:
         name = found[1].rpartition(".")[2]
         return outputs[name] if ".outputs." in found[1] else env.get(name) or env[name.removeprefix("GCORE_")]
 
-    return re.sub(r"\$\{\{ (\S+) \}\}", meant, value)
+    return re.sub(r"\$\{\{ (\S+) \}\}", replacement, value)
 
 
-def test_gitlab(environment: Any) -> None:
-    """The first job leaves a dotenv file, and the second finds in its environment what stands there."""
+def test_gitlab_pipeline_passes_the_id_to_the_next_job(environment: Any) -> None:
+    """The first job writes a dotenv file, whose variables are in the environment of the second."""
     pipeline: Pipeline = environment()
     create, use = gitlab_steps()
     pipeline.run(create, CI="true")
@@ -201,8 +213,8 @@ def test_gitlab(environment: Any) -> None:
     assert "pip install gcore-waiter" in (pipeline.folder / "installed").read_text()
 
 
-def test_terraform(environment: Any) -> None:
-    """The command of the provisioner leaves the JSON in a file, in the interpreter that the configuration names."""
+def test_terraform_provisioner_writes_the_result_as_json(environment: Any) -> None:
+    """The command runs in the interpreter that the configuration names."""
     real("bash")
     pipeline: Pipeline = environment()
     step = terraform_step()
@@ -211,15 +223,15 @@ def test_terraform(environment: Any) -> None:
     assert created["created_resources"] == {"instances": ["vm-1"]}
 
 
-def test_a_pipeline_stops_where_the_request_fails(environment: Any) -> None:
-    """Nobody waits for what was never begun: in no example does the failure of curl get lost."""
+def test_pipeline_stops_when_the_request_fails(environment: Any) -> None:
+    """No example waits after curl has failed."""
     pipeline: Pipeline = environment()
     nowhere = {"GCORE_BASE_URL": "http://127.0.0.1:9", "INSTANCES_URL": "http://127.0.0.1:9"}
-    request = github_steps()[1]
+    request = github_scripts()[1]
     steps = [request, gitlab_steps()[0], terraform_step()]
     children = [pipeline.start(*step.shell, step.script, **{**step.env, **nowhere, "PROJECT_ID": "1"}) for step in steps]
     children += [pipeline.start("./deploy.sh", **nowhere), pipeline.start("make", "--silent", "deploy", **nowhere)]
-    said = [child.communicate(timeout=30) for child in children]
+    printed = [child.communicate(timeout=30) for child in children]
     assert [child.returncode != 0 for child in children] == [True] * 5
-    assert [out for out, _ in said] == [""] * 5
+    assert [out for out, _ in printed] == [""] * 5
     assert not (pipeline.folder / "created.env").exists()

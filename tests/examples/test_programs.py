@@ -1,0 +1,131 @@
+"""The programs beside the pages, run unchanged against the simulation."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from waiter.testing import SimulatedCloud, cloud_from_script, fails, finishes
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+pytest_plugins = ["pytester"]
+
+
+def run(*argv: str, environ: dict[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *argv] if argv[0].endswith(".py") else list(argv)
+    return subprocess.run(command, env=environ, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(("durations", "estimate"), [((), "unknown"), (("58", "61", "55", "70", "62"), "s, ")])
+def test_polls_prints_the_schedule(environ: dict[str, str], durations: tuple[str, ...], estimate: str) -> None:
+    """Each line has an age and a positive interval, and the next age is their sum."""
+    ran = run(str(EXAMPLES / "schedule" / "polls.py"), "--polls", "5", *durations, environ=environ)
+    rows = [line.split() for line in ran.stdout.splitlines()[1:]]
+    ages, intervals = [float(row[0]) for row in rows], [float(row[1]) for row in rows]
+    assert (ran.stderr, len(rows)) == ("", 5)
+    assert ages[1:] == pytest.approx([age + interval for age, interval in zip(ages, intervals, strict=True)][:-1], abs=0.2)
+    assert all(estimate in line for line in ran.stdout.splitlines()[1:])
+
+
+def test_many_prints_each_outcome(cloud: SimulatedCloud, environ: dict[str, str]) -> None:
+    """Finished tasks go to standard output, failed ones to standard error, and the exit code is 1."""
+    good = [cloud.add(finishes(0.0, {"instances": [f"vm-{number}"]})) for number in range(3)]
+    bad = cloud.add(fails(0.0, "No valid host"))
+    ran = run(str(EXAMPLES / "many" / "many.py"), environ=environ, stdin="\n".join([*good, bad]))
+    assert (ran.returncode, sorted(line.split()[0] for line in ran.stdout.splitlines())) == (1, sorted(good))
+    assert "No valid host" in ran.stderr
+
+
+@pytest.fixture
+def sidecar(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """The URL of a sidecar that runs in a process."""
+    pytest.importorskip("uvicorn", reason="needs the extra sidecar")
+    with socket.socket() as control, socket.socket() as probes:
+        control.bind(("127.0.0.1", 0))
+        probes.bind(("127.0.0.1", 0))
+        listen, probe_listen = (f"127.0.0.1:{one.getsockname()[1]}" for one in (control, probes))
+    options = ["--state-dir", str(tmp_path), "--listen", listen, "--probe-listen", probe_listen]
+    command = [sys.executable, "-m", "waiter", "sidecar", *options]
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as process:
+        wait_until_it_answers(process, f"http://{probe_listen}/readyz")
+        yield f"http://{listen}"
+        process.terminate()
+
+
+def wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
+    while process.poll() is None:
+        try:
+            urlopen(url, timeout=10).close()
+        except URLError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the sidecar has ended")
+
+
+@pytest.mark.parametrize("client", ["wait.sh", "wait_over_http.py"])
+def test_clients_of_the_sidecar_return_how_the_wait_ended(
+    cloud: SimulatedCloud, environ: dict[str, str], sidecar: str, client: str
+) -> None:
+    """A finished task is printed with exit code 0, a failed one with 1."""
+    if client.endswith(".sh") and shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    program, environ = str(EXAMPLES / "sidecar" / client), environ | {"SIDECAR": sidecar}
+    finished = run(program, cloud.add(finishes(0.2, {"instances": ["vm-1"]})), environ=environ)
+    failed = run(program, cloud.add(fails(0.0, "No valid host")), environ=environ)
+    assert (finished.returncode, finished.stderr, "vm-1" in finished.stdout) == (0, "", True)
+    assert (failed.returncode, "No valid host" in failed.stdout + failed.stderr) == (1, True)
+
+
+def test_tests_of_the_example_pass(pytester: pytest.Pytester) -> None:
+    """The file is a test-suite of its own."""
+    text = (EXAMPLES / "testing" / "test_deploy.py").read_text(encoding="utf-8")
+    pytester.makepyfile(text)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=text.count("\ndef test_"))
+
+
+def test_simulation_from_the_example_file(environ: dict[str, str]) -> None:
+    """The request that the file describes starts a task, which can be awaited through its faults."""
+    file = str(EXAMPLES / "testing" / "cloud.toml")
+    assert cloud_from_script(tomllib.loads(Path(file).read_text(encoding="utf-8"))).problems()
+    create = (
+        "import json, os, subprocess, sys; from urllib.request import Request, urlopen\n"
+        "url, key = os.environ['GCORE_BASE_URL'], os.environ['GCORE_API_KEY']\n"
+        "request = Request(url + '/cloud/v2/instances/1/2', b'{}', {'Authorization': 'APIKey ' + key})\n"
+        "started = urlopen(request).read()\n"
+        "sys.exit(subprocess.run([sys.executable, '-m', 'waiter', 'wait', '-', '-q'], input=started).returncode)"
+    )
+    command = ["-m", "waiter", "simulate", file, "--speed", "20", "--", sys.executable, "-c", create]
+    ran = run(sys.executable, *command, environ=environ)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["created_resources"].keys() == {"instances", "volumes"}
+
+
+def test_sdk_and_waiter_create_an_instance_together(cloud: SimulatedCloud, environ: dict[str, str]) -> None:
+    """The answer of the official SDK is what waiter waits for."""
+    pytest.importorskip("gcore", reason="needs the extra bench, which .ci/run installs")
+    cloud.on_request("POST", "/cloud/v2/instances/1/2", finishes(0.0, {"instances": ["vm-1"]}))
+    # The SDK may warn about its own code.
+    variables = {"GCORE_CLOUD_PROJECT_ID": "1", "GCORE_CLOUD_REGION_ID": "2", "PYTHONWARNINGS": "default"}
+    ran = run(str(EXAMPLES / "sdk" / "deploy.py"), environ=environ | variables)
+    assert (ran.stdout, ran.returncode) == ("The new instance is vm-1\n", 0), ran.stderr
+
+
+@pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*/*.py")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_programs_say_how_to_run_them(program: Path) -> None:
+    """The docstring has the command, with the name of the file."""
+    text = program.read_text(encoding="utf-8")
+    commands = re.findall(r"``([^`]*?)``", text.partition('"""')[2].partition('"""')[0], re.DOTALL)
+    assert any(program.name in command for command in commands)
