@@ -227,13 +227,13 @@ def test_threads_that_share_a_client_do_not_wait_for_each_other() -> None:
     cloud = SimulatedCloud(api_key=KEY, strict=False)
     cloud.add(ended(), task_id="t-1", watched=False)
     together = threading.Barrier(20)
-    answer = cloud.answer
+    respond = cloud.respond
 
-    def answer_together(*request: Any) -> Any:
+    def respond_together(*request: Any) -> Any:
         together.wait(5)
-        return answer(*request)
+        return respond(*request)
 
-    cast("Any", cloud).answer = answer_together
+    cast("Any", cloud).respond = respond_together
     with cloud.serve() as url, Client(settings(base_url=url)) as client, ThreadPoolExecutor(20) as threads:
         looks = [threads.submit(client.get_task, "t-1", timeout=10) for _ in range(20)]
     assert {look.result().task.id for look in looks} == {"t-1"}

@@ -1,4 +1,4 @@
-"""The fixtures, as a project of somebody else's sees them."""
+"""The pytest fixtures as another project uses them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-# pytester forgets what the inner run imports first, and httpx would go on with modules that nobody else has.
+# pytester unloads what the inner run imports first, and httpx would keep modules that are loaded a second time.
 import httpcore  # noqa: F401
 import pytest
 
 pytest_plugins = ["pytester"]
 
-LOOK = """
+PREAMBLE = """
     import os
     import httpx
     from waiter.testing import finishes, never_ends
 
-    def look(cloud, task_id):
+    def poll(cloud, task_id):
         client, url = cloud.options["client"], cloud.options["base_url"]
         headers = {"Authorization": "apikey " + cloud.options["api_key"]}
         return client.get(f"{url}/cloud/v1/tasks/{task_id}", headers=headers).json()["state"]
@@ -29,32 +29,32 @@ Run = Callable[[str], pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a test file with this plugin and no other."""
+    """Return a function that runs a test file with this plugin and no other."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(test: str) -> pytest.RunResult:
-        pytester.makepyfile(LOOK + test)
+        pytester.makepyfile(PREAMBLE + test)
         return pytester.runpytest_inprocess("-p", "waiter.testing.plugin", "-p", "no:cacheprovider")
 
     return run
 
 
-def test_cloud_needs_no_time(run: Run) -> None:
-    """The fixture's cloud is on a clock of its own, and content with a test that asked for everything."""
+def test_cloud_is_on_virtual_time(run: Run) -> None:
+    """The fixture's cloud does not sleep for real, and accepts a test that used all it scripted."""
     result = run(
         """
     def test_it(gcore_cloud):
         task_id = gcore_cloud.add(finishes(3600))
-        assert look(gcore_cloud, task_id) == "RUNNING"
+        assert poll(gcore_cloud, task_id) == "RUNNING"
         gcore_cloud.sleep(3600)
-        assert look(gcore_cloud, task_id) == "FINISHED"
+        assert poll(gcore_cloud, task_id) == "FINISHED"
     """,
     )
     result.assert_outcomes(passed=1)
 
 
 def test_cloud_is_strict(run: Run) -> None:
-    """A test that passes without asking for what was scripted gets an error that says so."""
+    """A test that passes without using what it scripted gets an error that says so."""
     result = run(
         """
     def test_it(gcore_cloud):
@@ -62,11 +62,13 @@ def test_cloud_is_strict(run: Run) -> None:
     """,
     )
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*AssertionError: the simulated cloud was let down", "*never asked to its end: create_vm t"])
+    result.stdout.fnmatch_lines(
+        ["*AssertionError: the simulated cloud was not used as scripted", "*not polled until its end: create_vm t"]
+    )
 
 
-def test_nothing_more_is_asked_of_a_failed_test(run: Run) -> None:
-    """A test that failed or skipped is not told what else it missed."""
+def test_failed_test_is_not_verified(run: Run) -> None:
+    """A test that failed or was skipped gets no second error."""
     result = run(
         """
     import pytest
@@ -83,8 +85,8 @@ def test_nothing_more_is_asked_of_a_failed_test(run: Run) -> None:
     result.assert_outcomes(failed=1, skipped=1)
 
 
-def test_server_is_where_the_environment_says(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code that reads the environment talks to the fixture's server, and the environment is put back."""
+def test_server_sets_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that reads the environment reaches the fixture's server, and the environment is restored."""
     monkeypatch.setenv("GCORE_API_KEY", "mine")
     monkeypatch.delenv("GCORE_BASE_URL", raising=False)
     result = run(
@@ -113,8 +115,8 @@ def test_server_is_where_the_environment_says(run: Run, monkeypatch: pytest.Monk
         ("import waiter.testing.plugin", ["waiter.testing.cloud", "http.server"]),
     ],
 )
-def test_imports_nothing_needless(statement: str, absent: list[str]) -> None:
-    """The simulation needs no pytest, and the plugin loads no simulation before a fixture is used."""
+def test_imports_are_few(statement: str, absent: list[str]) -> None:
+    """The simulation needs no pytest, and the plugin loads the simulation only when a fixture is used."""
     script = f"import sys; {statement}; print([name for name in {absent} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The simulation over real HTTP: the only tests here with sockets and real time."""
+"""The simulation over real HTTP: the only tests of the simulation with sockets and real time."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def connections(client: httpx.Client) -> int:
     return len(client._transport._pool.connections)  # type: ignore[attr-defined]
 
 
-def test_answers(server: SimulatedServer, client: httpx.Client) -> None:
-    """Answers are those of the transport, over connections that are kept."""
+def test_response_arrives(server: SimulatedServer, client: httpx.Client) -> None:
+    """Responses are those of the transport, over connections that are kept open."""
     responses = [client.get(f"{TASKS}/t") for _ in range(3)]
     assert [(response.status_code, response.http_version) for response in responses] == [(200, "HTTP/1.1")] * 3
     assert responses[0].content == responses[2].content
@@ -67,8 +67,8 @@ def test_answers(server: SimulatedServer, client: httpx.Client) -> None:
     server.cloud.verify()
 
 
-def test_takes_every_method(server: SimulatedServer, client: httpx.Client) -> None:
-    """Requests with a body start tasks, and one without an answer's body has none; the connection stays in step."""
+def test_every_method_gets_a_response(server: SimulatedServer, client: httpx.Client) -> None:
+    """Bodies of requests are read, and the response to HEAD has none: the connection stays usable."""
     server.cloud.on_request("POST", "/cloud/v2/instances/*/*", finishes(0))
     task_id = client.post("/cloud/v2/instances/1/1", json={"name": "vm"}).json()["tasks"][0]
     assert client.get(f"{TASKS}/{task_id}").json()["state"] == "FINISHED"
@@ -88,8 +88,8 @@ def test_takes_every_method(server: SimulatedServer, client: httpx.Client) -> No
         (drip(0.3, "body"), httpx.ReadTimeout),
     ],
 )
-def test_faults_are_real(server: SimulatedServer, client: httpx.Client, fault: Fault, error: type[Exception]) -> None:
-    """A fault breaks the connection for real, and the next request is answered."""
+def test_fault_is_real(server: SimulatedServer, client: httpx.Client, fault: Fault, error: type[Exception]) -> None:
+    """A fault breaks the connection, and the next request gets its response."""
     server.cloud.fault(fault)
     with pytest.raises(error) as caught:
         client.get(f"{TASKS}/t", timeout=0.1)
@@ -98,15 +98,15 @@ def test_faults_are_real(server: SimulatedServer, client: httpx.Client, fault: F
 
 
 @pytest.mark.parametrize("fault", [drip(0.0001), drip(0.0001, "body"), hang(0.05), html(200)])
-def test_slow_or_strange_answers_arrive(server: SimulatedServer, client: httpx.Client, fault: Fault) -> None:
-    """An answer that is only slow or strange comes whole, and keeps the connection."""
+def test_slow_or_strange_response_arrives(server: SimulatedServer, client: httpx.Client, fault: Fault) -> None:
+    """A response that is only slow or strange arrives whole, and the connection is kept."""
     server.cloud.fault(fault)
     assert [client.get(f"{TASKS}/t").status_code for _ in range(2)] == [200, 200]
     assert connections(client) == 1
 
 
-def test_unplugs_and_plugs(server: SimulatedServer, client: httpx.Client) -> None:
-    """An unplugged server breaks what is open and refuses what is new; plugged again, it has the same port."""
+def test_unplugged_server_refuses_connections(server: SimulatedServer, client: httpx.Client) -> None:
+    """An unplugged server breaks its connections and refuses new ones; plugged in again, it has the same port."""
     url = server.url
     client.get(f"{TASKS}/t")
     server.unplug()
@@ -118,8 +118,8 @@ def test_unplugs_and_plugs(server: SimulatedServer, client: httpx.Client) -> Non
 
 
 @pytest.mark.parametrize("fault", [hang(), hang(60), drip(60), drip(60, "body")])
-def test_stops_at_once(cloud: SimulatedCloud, fault: Fault) -> None:
-    """Whatever it holds back, the server stops at once and leaves no thread."""
+def test_server_stops_during_a_fault(cloud: SimulatedCloud, fault: Fault) -> None:
+    """The server stops while a response is held back, and leaves no thread."""
     threads = threading.active_count()
     cloud.fault(fault)
     server = cloud.serve()
@@ -134,7 +134,7 @@ def test_stops_at_once(cloud: SimulatedCloud, fault: Fault) -> None:
     assert took < 5
 
 
-def test_serves_ipv6(cloud: SimulatedCloud) -> None:
+def test_ipv6_host(cloud: SimulatedCloud) -> None:
     """The host may be an IPv6 address."""
     with cloud.serve(host="::1") as url:
         assert url.startswith("http://[::1]:")
@@ -144,8 +144,8 @@ def test_serves_ipv6(cloud: SimulatedCloud) -> None:
     assert response.status_code == 200
 
 
-def test_names_its_own_failure(server: SimulatedServer, client: httpx.Client) -> None:
-    """A failure of the simulation itself is among the problems, not only a broken connection."""
+def test_failure_of_the_simulation_is_a_problem(server: SimulatedServer, client: httpx.Client) -> None:
+    """A failure of the simulation itself is among the problems."""
 
     def fail(_: Any) -> Any:
         message = "oh"
@@ -154,4 +154,4 @@ def test_names_its_own_failure(server: SimulatedServer, client: httpx.Client) ->
     server.cloud.fault(Fault("broken", fail))
     with pytest.raises(httpx.RemoteProtocolError):
         client.get(f"{TASKS}/t")
-    assert server.cloud.problems()[0] == "not expected: the simulation failed: RuntimeError('oh')"
+    assert server.cloud.problems()[0] == "unexpected request: the simulation failed: RuntimeError('oh')"

@@ -1,4 +1,4 @@
-"""The simulation as an httpx transport: each test runs sync and async from one text."""
+"""The simulation as an httpx transport, with blocking and awaited clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Get = Callable[..., httpx.Response]
 
 @pytest.fixture(params=["sync", "async"])
 def get(request: pytest.FixtureRequest) -> Get:
-    """Send a request through a cloud's transport, by either of httpx's clients."""
+    """Return a function that sends a request through a cloud's transport, with either of httpx's clients."""
 
     def get_sync(cloud: SimulatedCloud, target: str, method: str = "GET", timeout: Any = 5.0) -> httpx.Response:
         headers = {"Authorization": f"APIKey {cloud.api_key}"}
@@ -52,12 +52,12 @@ def get(request: pytest.FixtureRequest) -> Get:
 
 @pytest.fixture
 def task(cloud: SimulatedCloud) -> str:
-    """The path of a task that ends after 5 seconds."""
+    """Return the path of a task that ends after 5 seconds."""
     return f"{TASKS}/{cloud.add(finishes(5, {'instances': ['i']}), task_id='t', watched=False)}"
 
 
-def test_answers(cloud: SimulatedCloud, get: Get, task: str) -> None:
-    """An answer arrives at once, with status, headers and body."""
+def test_response_arrives(cloud: SimulatedCloud, get: Get, task: str) -> None:
+    """A response arrives immediately, with status, headers and body."""
     response = get(cloud, task)
     assert (response.status_code, response.json()["id"], response.json()["state"]) == (200, "t", "RUNNING")
     assert dict(response.headers) == {
@@ -68,8 +68,8 @@ def test_answers(cloud: SimulatedCloud, get: Get, task: str) -> None:
     assert [Request(0.0, "GET", task, "t", 200)] == cloud.requests
 
 
-def test_sends_bodies_and_queries(cloud: SimulatedCloud, get: Get) -> None:
-    """The path that is recorded is the path that was sent, with its query."""
+def test_recorded_path_has_the_query(cloud: SimulatedCloud, get: Get) -> None:
+    """The recorded path is the one that was sent, with its query."""
     cloud.on_request("POST", "/cloud/v2/instances/1/1", never_ends())
     started = get(cloud, "/cloud/v2/instances/1/1", "POST").json()["tasks"]
     listed = get(cloud, f"{TASKS}?state=NEW&state=RUNNING&limit=1000").json()
@@ -96,10 +96,10 @@ def test_sends_bodies_and_queries(cloud: SimulatedCloud, get: Get) -> None:
         ),
     ],
 )
-def test_raises_what_the_network_would(  # noqa: PLR0913, PLR0917 - a table
+def test_fault_raises_the_network_error(  # noqa: PLR0913, PLR0917 - a table
     cloud: SimulatedCloud, get: Get, task: str, fault: Fault, error: type[Exception], message: str, elapsed: float
 ) -> None:
-    """A fault is the exception that httpx raises for it, after as long as it takes; nothing sleeps for real."""
+    """A fault raises the exception that httpx raises for it, after the same time; nothing sleeps for real."""
     cloud.fault(fault)
     began = time.perf_counter()
     with pytest.raises(httpx.RequestError) as caught:
@@ -110,8 +110,8 @@ def test_raises_what_the_network_would(  # noqa: PLR0913, PLR0917 - a table
 
 
 @pytest.mark.parametrize("part", ["headers", "body"])
-def test_drips(cloud: SimulatedCloud, get: Get, task: str, part: Any) -> None:
-    """Bytes that come one by one defeat a read time-out: the answer takes as long as it has bytes."""
+def test_dripping_bytes_do_not_end_the_read_time_out(cloud: SimulatedCloud, get: Get, task: str, part: Any) -> None:
+    """Bytes that arrive one by one do not trigger the read time-out: the response takes as long as it has bytes."""
     cloud.fault(drip(2, part))
     response = get(cloud, task)
     lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in response.headers.items()), "", ""]
@@ -122,15 +122,15 @@ def test_drips(cloud: SimulatedCloud, get: Get, task: str, part: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "code"), [(html(), 502), (status(429, "3"), 429), (redirect("https://elsewhere.example/"), 302)]
 )
-def test_brings_faulty_answers(cloud: SimulatedCloud, get: Get, task: str, fault: Fault, code: int) -> None:
-    """A fault in what is said is an answer like any other."""
+def test_faulty_content_arrives(cloud: SimulatedCloud, get: Get, task: str, fault: Fault, code: int) -> None:
+    """A fault of the content is a response like any other."""
     cloud.fault(fault)
     assert code == get(cloud, task).status_code
 
 
 @pytest.mark.parametrize("fault", [drip(2), drip(2, "body"), hang(8)])
-def test_has_an_end_in_all(cloud: SimulatedCloud, task: str, fault: Fault) -> None:
-    """A request that says how long it may take in all, as waiter's own do, takes no longer, drip or not."""
+def test_total_time_out_limits_every_delivery(cloud: SimulatedCloud, task: str, fault: Fault) -> None:
+    """A request with a total time-out, as waiter sends it, ends then, even while bytes arrive."""
     cloud.fault(fault)
     client = cloud.options["client"]
     with pytest.raises(httpx.ReadTimeout, match=r"^The read operation timed out$"):
@@ -143,15 +143,15 @@ def test_has_an_end_in_all(cloud: SimulatedCloud, task: str, fault: Fault) -> No
     assert cloud.elapsed == 7
 
 
-def test_is_late(make_cloud: Callable[..., SimulatedCloud], get: Get) -> None:
-    """Each answer shows the state at the time of the request, and arrives the latency later."""
+def test_latency_delays_the_response(make_cloud: Callable[..., SimulatedCloud], get: Get) -> None:
+    """A response shows the state at the time of the request, and arrives the latency later."""
     cloud = make_cloud(latency=0.25)
     task = f"{TASKS}/{cloud.add(finishes(0.2))}"
     states = [get(cloud, task).json()["state"] for _ in range(2)]
     assert (states, [request.at for request in cloud.requests], cloud.elapsed) == (["RUNNING", "FINISHED"], [0, 0.25], 0.5)
 
 
-def test_is_later_than_the_patience(make_cloud: Callable[..., SimulatedCloud], get: Get) -> None:
+def test_latency_beyond_the_read_time_out_raises(make_cloud: Callable[..., SimulatedCloud], get: Get) -> None:
     """A latency beyond the read time-out is a time-out."""
     cloud = make_cloud(latency=8)
     with pytest.raises(httpx.ReadTimeout):
@@ -159,28 +159,28 @@ def test_is_later_than_the_patience(make_cloud: Callable[..., SimulatedCloud], g
     assert cloud.elapsed == 5
 
 
-def test_waits_without_a_time_out(cloud: SimulatedCloud, get: Get, task: str) -> None:
-    """Without a read time-out a request waits for as long as it takes."""
+def test_request_without_a_time_out_waits(cloud: SimulatedCloud, get: Get, task: str) -> None:
+    """Without a read time-out a request waits until the response arrives."""
     cloud.fault(hang(100))
     assert (get(cloud, task, timeout=None).status_code, cloud.elapsed) == (200, 100)
 
 
-def test_does_not_hang_for_ever(cloud: SimulatedCloud, get: Get, task: str) -> None:
-    """A request that would never end is a mistake of the test, and named."""
+def test_endless_request_is_an_error_of_the_test(cloud: SimulatedCloud, get: Get, task: str) -> None:
+    """A request that would never end raises an AssertionError that names it."""
     cloud.fault(hang())
     with pytest.raises(AssertionError, match=f"^GET {cloud.base_url}{task} has no read time-out and would hang for ever$"):
         get(cloud, task, timeout=None)
 
 
-def test_answers_for_one_host(cloud: SimulatedCloud, get: Get) -> None:
-    """A request to any other host does not connect, and was not expected."""
+def test_other_hosts_do_not_connect(cloud: SimulatedCloud, get: Get) -> None:
+    """A request to another host does not connect, and is unexpected."""
     with pytest.raises(httpx.ConnectError, match=r"^elsewhere\.example is not simulated$"):
         get(cloud, "https://elsewhere.example/")
-    assert (cloud.problems(), cloud.requests) == (["not expected: GET https://elsewhere.example/: another host"], [])
+    assert (cloud.problems(), cloud.requests) == (["unexpected request: GET https://elsewhere.example/: another host"], [])
 
 
-def test_options_lead_to_the_cloud(cloud: SimulatedCloud, task: str) -> None:
-    """The options hold the key, the address, a client, and this cloud's own time."""
+def test_options_direct_a_client_to_the_cloud(cloud: SimulatedCloud, task: str) -> None:
+    """The options have the key, the base URL, a client, and this cloud's clock and sleep."""
     options = dict(cloud.options)
     client = options.pop("client")
     assert options == {
@@ -193,51 +193,29 @@ def test_options_lead_to_the_cloud(cloud: SimulatedCloud, task: str) -> None:
     assert response.status_code == 200
 
 
-def test_async_options_lead_to_the_cloud(cloud: SimulatedCloud, task: str) -> None:
+def test_async_options_direct_a_client_to_the_cloud(cloud: SimulatedCloud, task: str) -> None:
     """The async options have an async client and an async sleep."""
 
-    async def look() -> int:
+    async def poll() -> int:
         options = cloud.async_options
         await options["sleep"](5)
         headers = {"Authorization": f"apikey {options['api_key']}"}
         response = await options["client"].get(options["base_url"] + task, headers=headers)
         return int(response.status_code)
 
-    assert (200, cloud.async_sleep, 5) == (asyncio.run(look()), cloud.async_options["sleep"], cloud.elapsed)
+    assert (200, cloud.async_sleep, 5) == (asyncio.run(poll()), cloud.async_options["sleep"], cloud.elapsed)
 
 
 def test_requests_share_virtual_time(make_cloud: Callable[..., SimulatedCloud]) -> None:
-    """Requests that are under way at once take no longer than the slowest of them."""
+    """Concurrent requests take no longer than the slowest of them."""
     cloud = make_cloud(latency=1)
     ids = [cloud.add(never_ends()) for _ in range(50)]
 
-    async def look_at_all() -> None:
+    async def poll_all() -> None:
         async with httpx.AsyncClient(base_url=cloud.base_url, transport=cloud.transport) as client:
             headers = {"Authorization": f"apikey {cloud.api_key}"}
             await asyncio.gather(*(client.get(f"{TASKS}/{task_id}", headers=headers) for task_id in ids))
 
-    asyncio.run(look_at_all())
+    asyncio.run(poll_all())
     assert ([request.at for request in cloud.requests], cloud.elapsed) == ([0.0] * 50, 1)
     cloud.verify()
-
-
-def test_lets_time_pass_by_a_given_sleep() -> None:
-    """A sleep of one's own moves the sync transport, and the async one where no other is given."""
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    cloud = SimulatedCloud(clock=lambda: now[0], sleep=sleep)
-    cloud.sleep(2)
-    asyncio.run(cloud.async_options["sleep"](3))
-    assert cloud.elapsed == 5
-
-
-def test_sleeps_for_real_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cloud without clocks of its own takes real time: the fixture and `virtual` bring others."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
-    cloud = SimulatedCloud()
-    cloud.sleep(3)
-    assert ([3], asyncio.sleep) == (slept, cloud.async_sleep)

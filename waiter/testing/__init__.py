@@ -6,8 +6,8 @@
     wait_for_task(task_id, **cloud.options)
     cloud.verify()
 
-`SimulatedCloud` answers in process (`transport`, `options`) or over real HTTP (`serve`). What
-tasks go through is in `waiter.testing.fates`, what goes wrong in `waiter.testing.faults`.
+`SimulatedCloud` responds in process (`transport`, `options`) or over real HTTP (`serve`). The
+scenarios of tasks are in `waiter.testing.scenarios`, the faults in `waiter.testing.faults`.
 """
 
 from typing import TYPE_CHECKING
@@ -15,18 +15,7 @@ from typing import TYPE_CHECKING
 from waiter._lazy import loads_lazily
 
 if TYPE_CHECKING:
-    from waiter.testing.clock import VirtualClock
     from waiter.testing.cloud import Request, SimulatedCloud, SimulatedServer
-    from waiter.testing.fates import (
-        appears,
-        ended,
-        fails,
-        finishes,
-        missing,
-        never_ends,
-        unknown_state,
-        vanishes,
-    )
     from waiter.testing.faults import (
         Fault,
         drip,
@@ -43,8 +32,19 @@ if TYPE_CHECKING:
         truncated,
         wrong_types,
     )
+    from waiter.testing.scenarios import (
+        appears,
+        ended,
+        fails,
+        finishes,
+        missing,
+        never_ends,
+        unknown_state,
+        vanishes,
+    )
     from waiter.testing.script import Phase, Script
-    from waiter.testing.scriptfile import cloud_from_script
+    from waiter.testing.script_file import cloud_from_script
+    from waiter.testing.virtual_clock import VirtualClock
 
 __all__ = [
     "Fault",
@@ -79,5 +79,5 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # pytest imports this package everywhere for its plugin.
-    __getattr__ = loads_lazily(__name__, __all__, ["clock", "script", "fates", "faults", "cloud", "scriptfile"])
+    # pytest imports this package in every project, for its plugin: it has to load fast.
+    __getattr__ = loads_lazily(__name__, __all__, ["virtual_clock", "script", "scenarios", "faults", "cloud", "script_file"])

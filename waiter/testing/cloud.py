@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import httpx
 import msgspec
 
-from waiter.testing.answer import Answer
-from waiter.testing.clock import VirtualClock
-from waiter.testing.desk import Desk, Door
-from waiter.testing.faults import USUAL, Armed, Fault, Target
+from waiter.testing.endpoints import CreateRoute, Endpoints
+from waiter.testing.faults import USUAL_FAULTS, Fault, ScheduledFault, Target
+from waiter.testing.response import SimulatedResponse
 from waiter.testing.script import Phase, Script
 from waiter.testing.server import Server
-from waiter.testing.stopwatch import Clocks, Stopwatch
-from waiter.testing.task import Tasks
+from waiter.testing.simulation_clock import ClockOptions, SimulationClock
+from waiter.testing.task import TaskStore
 from waiter.testing.transport import SimulatedTransport
+from waiter.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-_NAMED = 20  # problems that a message names
+_MAX_PROBLEMS = 20  # that a message names
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A request that came `at` seconds after the cloud was made; status None: no answer went."""
+    """A request, received `at` seconds after the cloud was made; status None if no response was sent."""
 
     at: float
     method: str
@@ -37,14 +37,14 @@ class Request(msgspec.Struct, frozen=True):
     status: int | None
 
 
-class SimulatedCloud(Stopwatch):
-    """A Gcore Cloud with the tasks and the faults that it is given.
+class SimulatedCloud(SimulationClock):
+    """A Gcore Cloud with scripted tasks and faults.
 
-    `speed` divides every scripted duration; `latency` (seconds) is how late each answer comes;
-    `fault_rate` is the share of requests that get one of `usual_faults` by chance, the same
-    chance for the same `seed`. `base_url` is the only host that `transport` answers for. When
-    not `strict`, `verify` is content with everything. `record=False` keeps no `requests`.
-    Further keywords are those of `Stopwatch`: the clocks.
+    `speed` divides every scripted duration. `latency` (seconds) delays each response.
+    `fault_rate` is the share of requests that get a random one of `usual_faults`, the same ones
+    for the same `seed`. `base_url` is the only host that `transport` responds for. `verify`
+    raises only if `strict`. `record=False` keeps no `requests`. Further keywords are those of
+    `SimulationClock`.
     """
 
     def __init__(  # noqa: PLR0913 - options, all by name
@@ -55,11 +55,11 @@ class SimulatedCloud(Stopwatch):
         speed: float = 1.0,
         latency: float = 0.0,
         fault_rate: float = 0.0,
-        usual_faults: Sequence[Fault] = USUAL,
+        usual_faults: Sequence[Fault] = USUAL_FAULTS,
         seed: int = 0,
         strict: bool = True,
         record: bool = True,
-        **clocks: Unpack[Clocks],
+        **clocks: Unpack[ClockOptions],
     ) -> None:
         super().__init__(**clocks)
         self.api_key = api_key
@@ -71,24 +71,24 @@ class SimulatedCloud(Stopwatch):
         self.strict = strict
         self.record = record
         self.requests: list[Request] = []
-        self._surprises: list[str] = []
-        self._faults: list[Armed] = []
-        self._chance = random.Random(f"{seed} faults")  # noqa: S311 - chance that repeats, not a secret
-        self._tasks = Tasks(random.Random(f"{seed} tasks"))  # noqa: S311 - see above
-        self._desk = Desk(self, self._tasks)
+        self._unexpected: list[str] = []
+        self._faults: list[ScheduledFault] = []
+        self._rng = random.Random(f"{seed} faults")  # noqa: S311 - numbers that repeat, not secrets
+        self._tasks = TaskStore(random.Random(f"{seed} tasks"))  # noqa: S311 - see above
+        self._endpoints = Endpoints(self, self._tasks)
         self._lock = threading.RLock()
 
     @classmethod
-    def virtual(cls, **options: Any) -> Self:  # noqa: ANN401 - those of the class
-        """A cloud with a `VirtualClock` of its own, in which nothing sleeps for real."""
+    def virtual(cls, **options: Any) -> Self:  # noqa: ANN401 - options of the class
+        """Return a cloud on a new `VirtualClock`, in which nothing sleeps for real."""
         clock = VirtualClock()
         return cls(clock=clock, sleep=clock.sleep, async_sleep=clock.async_sleep, **options)
 
     def add(self, script: Script, *, task_id: str | None = None, watched: bool = True) -> str:
-        """Add a task, and return its ID, which is made up if none is given.
+        """Add a task, and return its ID, which is generated if none is given.
 
-        If it is `watched`, `verify` complains unless its last phase (or its absence, when it
-        vanishes) is answered. Raises ValueError for an ID that is there already.
+        If it is `watched`, `verify` requires that a client received its last phase (or the 404
+        of a task that vanishes). Raises ValueError for an ID that is in use.
         """
         with self._lock:
             task = self._tasks.add(script, task_id, self.elapsed, self.speed)
@@ -103,10 +103,10 @@ class SimulatedCloud(Stopwatch):
         errors: Collection[int] = (),
         every: float = 3600.0,
     ) -> list[str]:
-        """Add tasks that ended, and return their IDs, oldest first.
+        """Add tasks that have ended, and return their IDs, oldest first.
 
-        They took `durations` seconds; the indexes in `errors` ended in ERROR. One ends every
-        `every` seconds, the last of them that long ago.
+        They took `durations` seconds; those with an index in `errors` ended in ERROR. One ended
+        every `every` seconds, the last one `every` seconds ago.
         """
         ids = []
         for index, seconds in enumerate(durations):
@@ -121,20 +121,20 @@ class SimulatedCloud(Stopwatch):
         return ids
 
     def on_request(self, method: str, pattern: str, *scripts: Script) -> None:
-        """Let a request start tasks: the answer is `{"tasks": [...]}` with an ID for each script.
+        """Start tasks by a request: the response is `{"tasks": [...]}` with an ID for each script.
 
-        `pattern` is a path in which `*` stands for anything: "/cloud/v2/instances/*/*".
+        `pattern` is a path in which `*` stands for any text: "/cloud/v2/instances/*/*".
         """
-        self._desk.doors.append(Door(method=method, pattern=pattern, scripts=scripts))
+        self._endpoints.routes.append(CreateRoute(method=method, pattern=pattern, scripts=scripts))
 
     def fault(self, fault: Fault, *, times: float = 1, task: str | None = None, on: Target | None = None) -> None:
-        """Let the next `times` requests get a fault, or the next for `task`, or `on` one endpoint.
+        """Schedule a fault for the next `times` requests, for one `task` or `on` one endpoint if given.
 
-        A request gets the first fault that was scripted for it and is not used up.
+        A request gets the first scheduled fault that applies to it and is not used up.
         """
-        self._arm(Armed(fault=fault, times=times, task_id=task, on=on))
+        self._schedule(ScheduledFault(fault=fault, times=times, task_id=task, on=on))
 
-    def outage(  # noqa: PLR0913 - what, when and for whom, all but the times by name
+    def outage(  # noqa: PLR0913 - the restrictions by name
         self,
         start: float,
         seconds: float,
@@ -144,79 +144,80 @@ class SimulatedCloud(Stopwatch):
         task: str | None = None,
         on: Target | None = None,
     ) -> None:
-        """Let every request, or so many, get a fault, from `start` seconds from now on, for so many seconds."""
+        """Schedule a fault for all requests, or `times` of them, for `seconds`, beginning `start` seconds from now."""
         begins = self.elapsed + start / self.speed
         ends = begins + seconds / self.speed
-        self._arm(Armed(fault=fault, times=times, task_id=task, on=on, begins=begins, ends=ends))
+        self._schedule(ScheduledFault(fault=fault, times=times, task_id=task, on=on, begins=begins, ends=ends))
 
-    def _arm(self, armed: Armed) -> None:
+    def _schedule(self, fault: ScheduledFault) -> None:
         with self._lock:
-            self._faults.append(armed)
+            self._faults.append(fault)
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str]) -> Answer:
-        """Answer a request for `target` (path and query); names of headers are in lower case."""
+    def respond(self, method: str, target: str, headers: Mapping[str, str]) -> SimulatedResponse:
+        """Return the response to a request for `target` (path and query); names of headers are in lower case."""
         with self._lock:
             now = self.elapsed
-            subject = self._desk.subject(target)
-            due = self._desk.answer(method, target, headers, now)
-            answer = self._spoiled(due, now, *subject)
-            if self.latency > answer.pause:
-                answer = msgspec.structs.replace(answer, pause=self.latency)
-            if answer.arrives and answer.body is due.body:
-                self._desk.note_delivery(due, subject[0], now)
+            task_id, endpoint = self._endpoints.identify(target)
+            regular = self._endpoints.respond(method, target, headers, now)
+            response = self._apply_fault(regular, now, task_id, endpoint)
+            if self.latency > response.pause:
+                response = msgspec.structs.replace(response, pause=self.latency)
+            if response.arrives and response.body is regular.body:
+                self._endpoints.record_delivery(regular, task_id, now)
             if self.record:
-                status = answer.sent_status
-                self.requests.append(Request(now, method, target, subject[0], status))
-            return answer
+                self.requests.append(Request(now, method, target, task_id, response.sent_status))
+            return response
 
-    def _spoiled(self, due: Answer, now: float, task_id: str | None, on: Target | None) -> Answer:
-        armed = next((armed for armed in self._faults if armed.hits(now, task_id, on)), None)
-        if armed:
-            armed.used += 1
-            return armed.fault.change(due)
-        if self.fault_rate and self._chance.random() < self.fault_rate:
-            return self._chance.choice(self.usual_faults).change(due)
-        return due
+    def _apply_fault(
+        self, regular: SimulatedResponse, now: float, task_id: str | None, endpoint: Target | None
+    ) -> SimulatedResponse:
+        scheduled = next((fault for fault in self._faults if fault.applies_to(now, task_id, endpoint)), None)
+        if scheduled:
+            scheduled.used += 1
+            return scheduled.fault.change(regular)
+        if self.fault_rate and self._rng.random() < self.fault_rate:
+            return self._rng.choice(self.usual_faults).change(regular)
+        return regular
 
-    def unexpected(self, what: str) -> None:
-        """Note a request that nobody should have sent."""
-        self._surprises.append(what)
+    def record_unexpected(self, description: str) -> None:
+        """Record a request that a correct client does not send."""
+        self._unexpected.append(description)
 
     def problems(self) -> list[str]:
-        """Every request that was not expected, and everything scripted that never came."""
-        missed = [task for task in self._tasks if task.watched and not task.met]
+        """Return all unexpected requests, and everything scripted that was not used."""
+        unfinished = [task for task in self._tasks if task.watched and not task.end_delivered]
         return [
-            *(f"not expected: {surprise}" for surprise in self._surprises),
-            *(f"never asked to its end: {t.script.task_type} {t.id}" for t in missed),
-            *(f"never came: {armed.unused}" for armed in self._faults if armed.unused),
-            *(f"never came: {d.method} {d.pattern}" for d in self._desk.doors if not d.used),
+            *(f"unexpected request: {description}" for description in self._unexpected),
+            *(f"not polled until its end: {task.script.task_type} {task.id}" for task in unfinished),
+            *(f"unused fault: {fault.unused}" for fault in self._faults if fault.unused),
+            *(f"not requested: {route.method} {route.pattern}" for route in self._endpoints.routes if not route.used),
         ]
 
     def verify(self) -> None:
-        """Raise AssertionError that names the `problems`, if there are any and it is strict."""
+        """Raise AssertionError that names the `problems`, if there are any and the cloud is strict."""
         problems = self.problems()
         if self.strict and problems:
-            more = [f"and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
-            raise AssertionError("\n".join(["the simulated cloud was let down", *problems[:_NAMED], *more]))
+            more = [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
+            raise AssertionError("\n".join(["the simulated cloud was not used as scripted", *problems[:_MAX_PROBLEMS], *more]))
 
     @cached_property
     def transport(self) -> SimulatedTransport:
-        """A transport for an httpx client, sync or async, in process."""
+        """Return a transport for an httpx client, sync or async, in process."""
         return SimulatedTransport(self)
 
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> SimulatedServer:
-        """A server for real HTTP: `with cloud.serve() as url:`; port 0 takes any free one."""
+        """Return a server for real HTTP: `with cloud.serve() as url:`; port 0 chooses a free one."""
         return SimulatedServer(self, host, port)
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """Arguments for waiter's synchronous calls that lead them here."""
+        """Return arguments that direct waiter's synchronous calls to this cloud."""
         client = httpx.Client(transport=self.transport, trust_env=False)
         return {**self._options, "client": client, "sleep": self.sleep}
 
     @cached_property
     def async_options(self) -> dict[str, Any]:
-        """Like options, for waiter's asynchronous calls."""
+        """Return arguments that direct waiter's asynchronous calls to this cloud."""
         client = httpx.AsyncClient(transport=self.transport, trust_env=False)
         return {**self._options, "client": client, "sleep": self.async_sleep}
 
@@ -226,7 +227,7 @@ class SimulatedCloud(Stopwatch):
 
 
 class SimulatedServer(Server):
-    """A `Server` that knows its `cloud`."""
+    """A `Server` with its `cloud`."""
 
     def __init__(self, cloud: SimulatedCloud, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(cloud, host, port)

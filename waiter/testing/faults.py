@@ -1,4 +1,4 @@
-"""What can go wrong between the API and its caller: each fault makes one answer another."""
+"""The faults of the simulation: each changes a response, or how it is delivered."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from waiter.testing.answer import Answer, error_body, json
+from waiter.testing.response import SimulatedResponse, encode_json, error_body
 
 Target = Literal["task", "listing"]
 
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
-_STRANGER = "00000000-0000-4000-8000-000000000000"
+_OTHER_ID = "00000000-0000-4000-8000-000000000000"
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """A name for messages, and what it makes of the answer that was due."""
+    """A name for messages, and a function from the regular response to the faulty one."""
 
     name: str
-    change: Callable[[Answer], Answer]
+    change: Callable[[SimulatedResponse], SimulatedResponse]
 
 
-class Armed(msgspec.Struct, kw_only=True):
-    """A fault that waits for its requests: `times` of them, from `begins` to `ends` seconds."""
+class ScheduledFault(msgspec.Struct, kw_only=True):
+    """A fault for the next `times` requests that come from `begins` to `ends` seconds.
+
+    `task_id` and `on` restrict it to one task or one endpoint. `used` counts the requests so far.
+    """
 
     fault: Fault
     times: float = 1
@@ -36,8 +39,8 @@ class Armed(msgspec.Struct, kw_only=True):
     ends: float = math.inf
     used: int = 0
 
-    def hits(self, now: float, task_id: str | None, on: Target | None) -> bool:
-        """Whether this request, at `now` seconds, gets the fault."""
+    def applies_to(self, now: float, task_id: str | None, on: Target | None) -> bool:
+        """Return whether a request at `now` seconds gets the fault."""
         return (
             self.used < self.times
             and self.begins <= now < self.ends
@@ -47,109 +50,109 @@ class Armed(msgspec.Struct, kw_only=True):
 
     @property
     def unused(self) -> str | None:
-        """What to complain of if it was scripted and never came."""
+        """Return which fault was used too seldom and how often it is missing, or None."""
         missing = (1 if self.times == math.inf else self.times) - self.used
-        return f"{self.fault.name}: {missing:g} more to come" if missing > 0 else None
+        return f"{self.fault.name}: {missing:g} more expected" if missing > 0 else None
 
 
 def status(code: int, retry_after: object = None, message: str | None = None) -> Fault:
-    """An error of the API's own form, with any text for a `Retry-After` if there is one.
+    """Respond with an error in the API's own form; `retry_after` is any value for `Retry-After`.
 
     Raises ValueError for a status that does not exist.
     """
     known = HTTPStatus(code)
     name = known.name.title().replace("_", "")
 
-    def change(answer: Answer) -> Answer:
-        headers = {**answer.headers, "Content-Type": "application/json"}
+    def change(response: SimulatedResponse) -> SimulatedResponse:
+        headers = {**response.headers, "Content-Type": "application/json"}
         if retry_after is not None:
             headers["Retry-After"] = str(retry_after)
-        body = error_body(name, message or known.phrase, answer.request_id)
-        return replace(answer, status=code, body=body, headers=headers)
+        body = error_body(name, message or known.phrase, response.request_id)
+        return replace(response, status=code, body=body, headers=headers)
 
     return Fault(f"status {code}", change)
 
 
 def html(code: int = 502) -> Fault:
-    """The page of a proxy in front of the API; ValueError for a status that does not exist."""
+    """Respond with a proxy's HTML page; ValueError for a status that does not exist."""
     page = _PAGE.format(f"{code} {HTTPStatus(code).phrase}").encode()
 
-    def change(answer: Answer) -> Answer:
-        headers = {**answer.headers, "Content-Type": "text/html"}
-        return replace(answer, status=code, body=page, headers=headers)
+    def change(response: SimulatedResponse) -> SimulatedResponse:
+        headers = {**response.headers, "Content-Type": "text/html"}
+        return replace(response, status=code, body=page, headers=headers)
 
     return Fault(f"html {code}", change)
 
 
 def empty(code: int = 200) -> Fault:
-    """No body at all."""
-    return Fault(f"empty {code}", lambda answer: replace(answer, status=code, body=b""))
+    """Respond without a body."""
+    return Fault(f"empty {code}", lambda response: replace(response, status=code, body=b""))
 
 
 def redirect(location: str, code: int = 302) -> Fault:
-    """The advice to ask elsewhere."""
+    """Respond with a redirect to `location`."""
 
-    def change(answer: Answer) -> Answer:
-        headers = {**answer.headers, "Location": location}
-        return replace(answer, status=code, body=b"", headers=headers)
+    def change(response: SimulatedResponse) -> SimulatedResponse:
+        headers = {**response.headers, "Location": location}
+        return replace(response, status=code, body=b"", headers=headers)
 
     return Fault(f"redirect {code}", change)
 
 
 def says(value: object, code: int = 200) -> Fault:
-    """Any other JSON."""
-    return Fault("says", lambda answer: replace(answer, status=code, body=json(value)))
+    """Respond with `value` as JSON."""
+    return Fault("says", lambda response: replace(response, status=code, body=encode_json(value)))
 
 
 def truncated() -> Fault:
-    """Half of the JSON, in an answer that is otherwise whole."""
-    return Fault("truncated", lambda answer: replace(answer, body=answer.half))
+    """Respond with half of the JSON, with a correct length."""
+    return Fault("truncated", lambda response: replace(response, body=response.half))
 
 
 def wrong_types() -> Fault:
-    """The right fields with values of the wrong types."""
+    """Respond with the regular fields, some with values of wrong types."""
     wrong = {"state": 7, "created_resources": "none", "count": "many", "results": {}}
 
-    def change(answer: Answer) -> Answer:
-        fields = msgspec.json.decode(answer.body)
-        return replace(answer, body=json(fields | {k: wrong[k] for k in wrong if k in fields}))
+    def change(response: SimulatedResponse) -> SimulatedResponse:
+        fields = msgspec.json.decode(response.body)
+        return replace(response, body=encode_json(fields | {k: wrong[k] for k in wrong if k in fields}))
 
     return Fault("wrong_types", change)
 
 
-def other_task(task_id: str = _STRANGER) -> Fault:
-    """The answer, but for another task's ID."""
+def other_task(task_id: str = _OTHER_ID) -> Fault:
+    """Respond with another task's ID."""
 
-    def change(answer: Answer) -> Answer:
-        return replace(answer, body=json({**msgspec.json.decode(answer.body), "id": task_id}))
+    def change(response: SimulatedResponse) -> SimulatedResponse:
+        return replace(response, body=encode_json({**msgspec.json.decode(response.body), "id": task_id}))
 
     return Fault("other_task", change)
 
 
 def hang(seconds: float = math.inf) -> Fault:
-    """Nothing for so many seconds, and then the answer."""
-    return Fault("hang", lambda answer: replace(answer, pause=seconds))
+    """Send nothing for `seconds`, then the response."""
+    return Fault("hang", lambda response: replace(response, pause=seconds))
 
 
 def reset() -> Fault:
-    """A connection that breaks before the answer."""
-    return Fault("reset", lambda answer: replace(answer, delivery="reset"))
+    """Break the connection before the response."""
+    return Fault("reset", lambda response: replace(response, delivery="reset"))
 
 
 def refuse() -> Fault:
-    """A connection that is refused. A server that runs cannot: over HTTP it is a reset."""
-    return Fault("refuse", lambda answer: replace(answer, delivery="refused"))
+    """Refuse the connection. A running server cannot do so: over HTTP the connection is reset."""
+    return Fault("refuse", lambda response: replace(response, delivery="refused"))
 
 
 def half_body() -> Fault:
-    """A connection that breaks in the middle of the body."""
-    return Fault("half_body", lambda answer: replace(answer, delivery="half"))
+    """Break the connection in the middle of the body."""
+    return Fault("half_body", lambda response: replace(response, delivery="half"))
 
 
 def drip(pace: float = 1.0, part: Literal["headers", "body"] = "headers") -> Fault:
-    """The headers, or the body, one byte every `pace` seconds."""
+    """Send the headers or the body, one byte every `pace` seconds."""
     delivery: Literal["drip_headers", "drip_body"] = "drip_headers" if part == "headers" else "drip_body"
-    return Fault(f"drip {part}", lambda answer: replace(answer, delivery=delivery, pace=pace))
+    return Fault(f"drip {part}", lambda response: replace(response, delivery=delivery, byte_interval=pace))
 
 
 FAULTS: dict[str, Callable[..., Fault]] = {
@@ -171,8 +174,8 @@ FAULTS: dict[str, Callable[..., Fault]] = {
     )
 }
 
-# What a bad day brings: the default of `fault_rate`.
-USUAL = (
+# The faults that `fault_rate` chooses from by default.
+USUAL_FAULTS = (
     status(500),
     status(502),
     status(503, "1"),

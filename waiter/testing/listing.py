@@ -1,4 +1,4 @@
-"""`GET /cloud/v1/tasks`: its parameters, checked, and the tasks that they choose."""
+"""The query of `GET /cloud/v1/tasks`: its parameters are checked, and select tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from waiter.testing.answer import Refusal
+from waiter.testing.response import RequestRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +20,7 @@ _Value = TypeVar("_Value")
 
 
 class Filters(msgspec.Struct, kw_only=True):
-    """What was asked for; None, or an empty set, chooses everything."""
+    """The parameters of a request; None and an empty set select everything."""
 
     state: set[str] = msgspec.field(default_factory=set)
     project_id: set[int] = msgspec.field(default_factory=set)
@@ -33,49 +33,49 @@ class Filters(msgspec.Struct, kw_only=True):
     limit: int = 10
     offset: int = 0
 
-    def choose(self, task: SimulatedTask, now: float) -> bool:
-        """Whether the task belongs to the answer, whenever it was created."""
+    def match(self, task: SimulatedTask, now: float) -> bool:
+        """Return whether the task matches, apart from its time of creation."""
         script = task.script
         return (
-            _among(task.state(now), self.state)
-            and task.known(now)
+            _is_selected(task.state(now), self.state)
+            and task.is_visible(now)
             and self.task_type in (None, script.task_type)
             and self.is_acknowledged in (None, script.fields.get("acknowledged_at") is not None)
-            and _among(script.project_id, self.project_id)
-            and _among(script.region_id, self.region_id)
+            and _is_selected(script.project_id, self.project_id)
+            and _is_selected(script.region_id, self.region_id)
         )
 
-    def covers(self, created: datetime) -> bool:
-        """Whether the period that was asked for covers this time of creation."""
-        begins, ends = self.from_timestamp, self.to_timestamp
-        return (begins is None or begins <= created) and (ends is None or created <= ends)
+    def cover(self, created: datetime) -> bool:
+        """Return whether this time of creation is within the period of the request."""
+        start, end = self.from_timestamp, self.to_timestamp
+        return (start is None or start <= created) and (end is None or created <= end)
 
 
 def parse(query: str) -> tuple[Filters, list[str]]:
-    """Read a query: the filters, and the parameters that the description does not know.
+    """Return the filters of a query, and the parameters that the API description lacks.
 
-    Raises Refusal (400) that names everything that is wrong.
+    Raises RequestRejectedError (400) that names every invalid value.
     """
     filters = Filters()
-    unknown, wrong = [], []
+    unknown, invalid = [], []
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in _PARAMETERS:
             unknown.append(name)
             continue
         field, read = _PARAMETERS[name]
         try:
-            _put(filters, field, read(text))
+            _store(filters, field, read(text))
         except ValueError as error:
-            wrong.append(f"{name}: {error}")
-    if wrong:
-        raise Refusal(400, "ValidationError", "; ".join(wrong), unexpected=True)
+            invalid.append(f"{name}: {error}")
+    if invalid:
+        raise RequestRejectedError(400, "ValidationError", "; ".join(invalid), unexpected=True)
     return filters, unknown
 
 
-def _put(filters: Filters, field: str, value: object) -> None:
-    many = getattr(filters, field)
-    if isinstance(many, set):
-        many.add(value)
+def _store(filters: Filters, field: str, value: object) -> None:
+    previous = getattr(filters, field)
+    if isinstance(previous, set):
+        previous.add(value)
     else:
         setattr(filters, field, value)
 
@@ -101,21 +101,21 @@ def _between(least: int, most: float) -> Callable[[str], int]:
     return read
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     return _one_of("true", "false")(text) == "true"
 
 
 def _time(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        # The format is date-time, which is RFC 3339's, whatever the answers look like.
+        # The parameter's format is date-time (RFC 3339), although tasks show naive times.
         message = f"{text} has no time zone"
         raise ValueError(message)
     return moment
 
 
-def _among(value: _Value, chosen: set[_Value]) -> bool:
-    return not chosen or value in chosen
+def _is_selected(value: _Value, selection: set[_Value]) -> bool:
+    return not selection or value in selection
 
 
 _PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -125,7 +125,7 @@ _PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "task_type": ("task_type", str),
     "from_timestamp": ("from_timestamp", _time),
     "to_timestamp": ("to_timestamp", _time),
-    "is_acknowledged": ("is_acknowledged", _truth),
+    "is_acknowledged": ("is_acknowledged", _boolean),
     "order_by": ("order_by", _one_of("asc", "desc")),
     "sorting": ("order_by", _one_of("asc", "desc")),
     "limit": ("limit", _between(1, 1000)),

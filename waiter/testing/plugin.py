@@ -1,6 +1,6 @@
 """Fixtures for pytest: a simulated Gcore Cloud, in process or over real HTTP.
 
-pytest imports this module everywhere that waiter is installed, so it imports nothing dear.
+pytest imports this module in every environment with waiter, so it imports nothing that is slow to load.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _passed = pytest.StashKey[bool]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether the test itself passed: of one that failed, nothing more is asked."""
+    """Record whether the test itself passed: `verify` is skipped for a failed test."""
     report = yield
     if call.when == "call":
         item.stash[_passed] = report.passed
@@ -30,10 +30,10 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def gcore_cloud(request: pytest.FixtureRequest) -> Iterator[SimulatedCloud]:
-    """A strict `SimulatedCloud` in process, on a clock of its own: nothing sleeps for real.
+    """Provide a strict `SimulatedCloud` in process, on a `VirtualClock`: no test sleeps for real.
 
-    `wait_for_task(task_id, **gcore_cloud.options)` waits on it, or `async_options`. If the test
-    passes, it must have asked for everything that was scripted, and for nothing else.
+    Pass `**gcore_cloud.options` (or `async_options`) to waiter. A test that passes is then an
+    error if it sent an unexpected request, or did not use everything that it scripted.
     """
     from waiter.testing.cloud import SimulatedCloud  # noqa: PLC0415 - see above
 
@@ -44,9 +44,9 @@ def gcore_cloud(request: pytest.FixtureRequest) -> Iterator[SimulatedCloud]:
 
 @pytest.fixture
 def gcore_server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedServer]:
-    """A `SimulatedServer` that runs, on real time, with its strict `cloud`.
+    """Provide a running `SimulatedServer` with a strict `cloud`, in real time.
 
-    GCORE_BASE_URL and GCORE_API_KEY lead there, so that code under test needs no change.
+    GCORE_BASE_URL and GCORE_API_KEY are set to it, so that the code under test needs no change.
     """
     from waiter.testing.cloud import SimulatedCloud  # noqa: PLC0415 - see above
 

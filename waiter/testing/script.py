@@ -1,4 +1,4 @@
-"""What a simulated task goes through, as data."""
+"""The script of a simulated task: its states and what it creates, as data."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ INTEGER_KINDS = ("ddos_profiles", "projects")
 
 
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A state and for how many seconds a task stays in it."""
+    """A state, and the seconds for which a task stays in it."""
 
     state: str
     seconds: float = math.inf
@@ -64,18 +64,18 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The life of a task: its phases in order, the last of which lasts for ever.
+    """The phases of a task in order; the last one has no end.
 
-    A script whose last phase is FINISHED or ERROR ends there. `created_resources` is what the
-    ended task then shows, kind by kind: a list of IDs, or how many IDs to make up; with
-    `all_kinds`, the other kinds are shown as empty lists. None is null.
+    A task whose last phase is FINISHED or ERROR ends there. It then shows `created_resources`,
+    for each kind a list of IDs or the number of IDs to generate; None is shown as null. With
+    `all_kinds`, the other kinds are shown as empty lists.
 
-    `age` is for how many seconds the task has been going when it is added. For `hidden_for`
-    seconds after that the API does not know it yet (404), and from `gone_after` seconds on no
-    longer. With `starts_when_seen`, its life begins with the first request for it. `fields`
-    replaces or adds fields of the answer; a field that is `msgspec.UNSET` is left out.
+    `age` is how many seconds the task has been running when it is added. It is unknown to the
+    API (404) for `hidden_for` seconds after it was added, and again from `gone_after` seconds
+    on. With `starts_when_seen`, these times begin with the first request for the task. `fields`
+    replaces or adds fields of the response; the value `msgspec.UNSET` removes a field.
 
-    Raises ValueError when it has no phase, or one that never gives way to the next.
+    Raises ValueError without a phase, or if a phase before the last one has no end.
     """
 
     phases: tuple[Phase, ...]
@@ -100,7 +100,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError(message)
 
     def position(self, seconds: float) -> tuple[int, float]:
-        """Which phase it is in after so many seconds, and at how many that phase began."""
+        """Return the index of the phase at `seconds`, and the second at which that phase began."""
         began = 0.0
         last = len(self.phases) - 1
         for index, phase in enumerate(self.phases[:last]):

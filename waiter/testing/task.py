@@ -1,4 +1,4 @@
-"""A task of the simulation, and what the API says of it at any time."""
+"""The tasks of the simulation, and what the API shows of them at any time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from waiter.testing.answer import json
+from waiter.testing.response import encode_json
 from waiter.testing.script import ENDED, INTEGER_KINDS, KINDS, Script
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class SimulatedTask(msgspec.Struct, kw_only=True):
-    """A script that runs; its seconds pass `speed` times as fast as the cloud's clock.
+    """A script in progress; its seconds pass `speed` times as fast as the cloud's clock.
 
-    `added` and `born` are infinite before a task that starts when it is seen has been. `met`
-    says whether what the script leads to has been answered, which is missed if it is `watched`.
-    `shown` is the answer of one of its phases, in which it does not change.
+    `added_at` and `created_at` are infinite until the task has started (see `starts_when_seen`).
+    `end_delivered` says whether a client received the end of the script; `verify` requires this
+    of a `watched` task. `encoded` is the JSON of a phase, by its index: it changes with the phase only.
     """
 
     id: str
@@ -31,54 +31,54 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
     speed: float
     resources: dict[str, list[str | int]] | None
     request_id: str
-    added: float = math.inf
-    born: float = math.inf
+    added_at: float = math.inf
+    created_at: float = math.inf
     watched: bool = False
-    met: bool = False
-    shown: tuple[int, msgspec.Raw] | None = None
+    end_delivered: bool = False
+    encoded: tuple[int, msgspec.Raw] | None = None
 
-    def known(self, now: float) -> bool:
-        """Whether the API knows the task."""
-        return self.script.hidden_for <= self._waited(now) < self.script.gone_after
+    def is_visible(self, now: float) -> bool:
+        """Return whether the task is known to the API."""
+        return self.script.hidden_for <= self._since_added(now) < self.script.gone_after
 
     def state(self, now: float) -> str:
-        """The state at `now`."""
+        """Return the state at `now`."""
         return self.script.phases[self._position(now)[0]].state
 
-    def over(self, now: float) -> bool:
-        """Whether the script has nothing more to show."""
+    def is_over(self, now: float) -> bool:
+        """Return whether the script is in its last phase, or the task has vanished if it does."""
         if self.script.gone_after < math.inf:
-            return self._waited(now) >= self.script.gone_after
-        return self.known(now) and self._position(now)[0] == len(self.script.phases) - 1
+            return self._since_added(now) >= self.script.gone_after
+        return self.is_visible(now) and self._position(now)[0] == len(self.script.phases) - 1
 
-    def _waited(self, now: float) -> float:
-        return round((now - self.added) * self.speed, 6)
+    def _since_added(self, now: float) -> float:
+        return round((now - self.added_at) * self.speed, 6)
 
     def _position(self, now: float) -> tuple[int, float]:
-        index, began = self.script.position(round((now - self.born) * self.speed, 6))
-        return index, self.born + began / self.speed
+        index, began = self.script.position(round((now - self.created_at) * self.speed, 6))
+        return index, self.created_at + began / self.speed
 
-    def answer(self, now: float, stamp: Callable[[float], str]) -> msgspec.Raw:
-        """Its JSON at `now`."""
+    def encode(self, now: float, timestamp: Callable[[float], str]) -> msgspec.Raw:
+        """Return the task as JSON at `now`; `timestamp` formats times."""
         index, began = self._position(now)
-        if self.shown is None or self.shown[0] != index:
-            self.shown = index, msgspec.Raw(json(self._fields(index, began, stamp)))
-        return self.shown[1]
+        if self.encoded is None or self.encoded[0] != index:
+            self.encoded = index, msgspec.Raw(encode_json(self._fields(index, began, timestamp)))
+        return self.encoded[1]
 
-    def _fields(self, index: int, began: float, stamp: Callable[[float], str]) -> dict[str, Any]:
-        """All fields of the description, in its order."""
+    def _fields(self, index: int, began: float, timestamp: Callable[[float], str]) -> dict[str, Any]:
+        """Return all fields of the API description, in its order."""
         phase = self.script.phases[index]
         ended = phase.state in ENDED
         fields = {
             "acknowledged_at": None,
             "acknowledged_by": None,
             "client_id": 1,
-            "created_on": stamp(self.born),
+            "created_on": timestamp(self.created_at),
             "created_resources": self.resources if ended else None,
             "data": None,
             "detailed_state": phase.detailed_state,
             "error": self.script.error if phase.state == "ERROR" else None,
-            "finished_on": stamp(began) if ended else None,
+            "finished_on": timestamp(began) if ended else None,
             "id": self.id,
             "job_id": None,
             "lifecycle_policy_id": None,
@@ -88,7 +88,7 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
             "schedule_id": None,
             "state": phase.state,
             "task_type": self.script.task_type,
-            "updated_on": stamp(began) if index else None,
+            "updated_on": timestamp(began) if index else None,
             "user_client_id": 1,
             "user_id": 1,
             **self.script.fields,
@@ -96,7 +96,7 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
         return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
 
 
-class Tasks:
+class TaskStore:
     """All tasks, by ID and by age."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -106,44 +106,44 @@ class Tasks:
         self._order = count()
 
     def add(self, script: Script, task_id: str | None, now: float, speed: float) -> SimulatedTask:
-        """Add a task; ValueError if there is one with this ID."""
-        task_id = new_id(self._rng) if task_id is None else task_id
+        """Add a task, and return it; ValueError if the ID is in use."""
+        task_id = make_id(self._rng) if task_id is None else task_id
         if task_id in self._by_id:
-            message = f"there is a task {task_id} already"
+            message = f"there is already a task {task_id}"
             raise ValueError(message)
         task = self._by_id[task_id] = SimulatedTask(
             id=task_id,
             script=script,
             speed=speed,
-            resources=made(script, self._rng),
-            request_id=new_id(self._rng),
+            resources=make_resources(script, self._rng),
+            request_id=make_id(self._rng),
         )
         if not script.starts_when_seen:
             self.start(task, now)
         return task
 
     def start(self, task: SimulatedTask, now: float) -> None:
-        """Let its life begin, if it has not begun."""
-        if task.born == math.inf:
-            task.added = now
-            task.born = now - task.script.age / task.speed
-            insort(self._by_age, (task.born, next(self._order), task))
+        """Start a task that has not started."""
+        if task.created_at == math.inf:
+            task.added_at = now
+            task.created_at = now - task.script.age / task.speed
+            insort(self._by_age, (task.created_at, next(self._order), task))
 
     def get(self, task_id: str | None) -> SimulatedTask | None:
-        """The task of this ID, or None."""
+        """Return the task of this ID, or None."""
         return None if task_id is None else self._by_id.get(task_id)
 
     def __iter__(self) -> Iterator[SimulatedTask]:
-        """Every task, in the order of adding."""
+        """Iterate over all tasks in the order of adding."""
         return iter(self._by_id.values())
 
     def oldest_first(self) -> list[SimulatedTask]:
-        """The tasks that have begun, by time of creation."""
+        """Return the tasks that have started, by time of creation."""
         return [task for _, _, task in self._by_age]
 
 
-def made(script: Script, rng: random.Random) -> dict[str, list[str | int]] | None:
-    """The created resources of a script, with the IDs that it leaves to be made up."""
+def make_resources(script: Script, rng: random.Random) -> dict[str, list[str | int]] | None:
+    """Return the created resources of a script, with generated IDs where it has a number."""
     if script.created_resources is None:
         return None
     empty: dict[str, list[str | int]] = {kind: [] for kind in KINDS} if script.all_kinds else {}
@@ -155,9 +155,9 @@ def _ids(kind: str, value: int | list[str | int], rng: random.Random) -> list[st
         return value
     if kind in INTEGER_KINDS:
         return [rng.randrange(1, 1_000_000) for _ in range(value)]
-    return [new_id(rng) for _ in range(value)]
+    return [make_id(rng) for _ in range(value)]
 
 
-def new_id(rng: random.Random) -> str:
-    """An ID of the form that the API uses, the same ones in the same order for the same seed."""
+def make_id(rng: random.Random) -> str:
+    """Return an ID in the API's form; the same seed yields the same IDs in the same order."""
     return str(UUID(int=rng.getrandbits(128), version=4))

@@ -1,4 +1,4 @@
-"""The simulation as an httpx transport: nothing touches the network, nothing sleeps for real."""
+"""The simulation as an httpx transport: no network access and no real sleeps."""
 
 from __future__ import annotations
 
@@ -8,158 +8,161 @@ from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
-from waiter.testing.answer import Answer, Answers
+from waiter.testing.response import RequestHandler, SimulatedResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 
 
-class Site(Answers, Protocol):
+class SimulatedHost(RequestHandler, Protocol):
     """What the transport needs of its cloud."""
 
     @property
     def base_url(self) -> str:
-        """The only host that there is."""
+        """Return the URL of the only host that can be reached."""
 
     def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+        """Sleep for `seconds`."""
 
     def async_sleep(self, seconds: float) -> Awaitable[None]:
-        """Like sleep, awaited."""
+        """Sleep for `seconds`, awaited."""
 
 
 @cache
-def _host(url: str) -> str:
+def _host_of(url: str) -> str:
     return httpx.URL(url).host
 
 
 class SimulatedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """A transport for `httpx.Client` and for `httpx.AsyncClient`.
+    """A transport for `httpx.Client` and `httpx.AsyncClient`.
 
-    Time passes by the cloud's `sleep` and `async_sleep`; faults are the exceptions that httpx
-    raises for the same thing on a real network. A request to any other host fails to connect.
+    Time passes by the cloud's `sleep` and `async_sleep`. A fault raises the exception that httpx
+    raises for it on a real network. A request to another host fails to connect.
     """
 
-    def __init__(self, cloud: Site) -> None:
+    def __init__(self, cloud: SimulatedHost) -> None:
         self._cloud = cloud
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer, or raise what the network would."""
+        """Return the response, or raise the network error."""
         request.read()
-        wait = _Patience(request)
-        travel = _travel(self._answer(request), wait)
+        time_limit = _TimeLimit(request)
+        delivery = _deliver_head(self._respond(request), time_limit)
         while True:
             try:
-                self._cloud.sleep(next(travel))
-            except StopIteration as arrived:
-                return _response(arrived.value, _Body(arrived.value, wait, self._cloud))
+                self._cloud.sleep(next(delivery))
+            except StopIteration as delivered:
+                return _make_response(delivered.value, time_limit, self._cloud)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Like handle_request, awaited."""
+        """Return the response, or raise the network error, awaited."""
         await request.aread()
-        wait = _Patience(request)
-        travel = _travel(self._answer(request), wait)
+        time_limit = _TimeLimit(request)
+        delivery = _deliver_head(self._respond(request), time_limit)
         while True:
             try:
-                seconds = next(travel)
-            except StopIteration as arrived:
-                return _response(arrived.value, _Body(arrived.value, wait, self._cloud))
+                seconds = next(delivery)
+            except StopIteration as delivered:
+                return _make_response(delivered.value, time_limit, self._cloud)
             await self._cloud.async_sleep(seconds)
 
-    def _answer(self, request: httpx.Request) -> Answer:
-        if request.url.host != _host(self._cloud.base_url):
-            self._cloud.unexpected(f"{request.method} {request.url}: another host")
+    def _respond(self, request: httpx.Request) -> SimulatedResponse:
+        if request.url.host != _host_of(self._cloud.base_url):
+            self._cloud.record_unexpected(f"{request.method} {request.url}: another host")
             message = f"{request.url.host} is not simulated"
             raise httpx.ConnectError(message, request=request)
         target = request.url.raw_path.decode("ascii")
-        return self._cloud.answer(request.method, target, request.headers)
+        return self._cloud.respond(request.method, target, request.headers)
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body as it arrives; a float is a sleep."""
+    """The body as it arrives: between its parts (bytes) it sleeps (float, seconds)."""
 
-    def __init__(self, answer: Answer, wait: _Patience, cloud: Site) -> None:
-        self._answer = answer
-        self._wait = wait
+    def __init__(self, response: SimulatedResponse, time_limit: _TimeLimit, cloud: SimulatedHost) -> None:
+        self._response = response
+        self._time_limit = time_limit
         self._cloud = cloud
 
     def __iter__(self) -> Iterator[bytes]:
-        for part in _parts(self._answer, self._wait):
+        for part in _deliver_body(self._response, self._time_limit):
             if isinstance(part, bytes):
                 yield part
             else:
                 self._cloud.sleep(part)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for part in _parts(self._answer, self._wait):
+        for part in _deliver_body(self._response, self._time_limit):
             if isinstance(part, bytes):
                 yield part
             else:
                 await self._cloud.async_sleep(part)
 
 
-class _Patience:
-    """How long a request waits: for each byte, as httpx has it, and in all.
+class _TimeLimit:
+    """The time-outs of a request: httpx's read time-out for each byte, and a total.
 
-    The extension "total_timeout" (seconds) is that of waiter's own transport.
+    The total is the extension "total_timeout" (seconds) of waiter's own transport.
     """
 
     def __init__(self, request: httpx.Request) -> None:
         read = request.extensions.get("timeout", {}).get("read")
         self.request = request
-        self._read = math.inf if read is None else read
-        self._left = request.extensions.get("total_timeout", math.inf)
+        self._read_timeout = math.inf if read is None else read
+        self._total_left = request.extensions.get("total_timeout", math.inf)
 
-    def silence(self, seconds: float, *, bytewise: bool = False) -> Iterator[float]:
-        """Sleep until something comes, or until patience ends; `bytewise`, something comes all the time."""
-        allowed = self._left if bytewise else min(self._read, self._left)
+    def wait(self, seconds: float, *, receiving: bool = False) -> Iterator[float]:
+        """Yield the sleep until data arrives, and raise ReadTimeout if a time-out ends first.
+
+        While bytes are being received, only the total limits.
+        """
+        allowed = self._total_left if receiving else min(self._read_timeout, self._total_left)
         if min(seconds, allowed) == math.inf:
             message = f"{self.request.method} {self.request.url} has no read time-out and would hang for ever"
             raise AssertionError(message)
-        self._left -= min(seconds, allowed)
+        self._total_left -= min(seconds, allowed)
         yield min(seconds, allowed)
         if seconds > allowed:
             message = "The read operation timed out"
             raise httpx.ReadTimeout(message, request=self.request)
 
 
-def _travel(answer: Answer, wait: _Patience) -> Generator[float, None, Answer]:
-    """The sleeps until the head of the answer is there, or the exception instead of it."""
-    if answer.delivery == "refused":
+def _deliver_head(response: SimulatedResponse, time_limit: _TimeLimit) -> Generator[float, None, SimulatedResponse]:
+    """Yield the sleeps until the head of the response has arrived, or raise the network error."""
+    if response.delivery == "refused":
         message = "[Errno 111] Connection refused"
-        raise httpx.ConnectError(message, request=wait.request)
-    if answer.pause:
-        yield from wait.silence(answer.pause)
-    if answer.delivery == "reset":
+        raise httpx.ConnectError(message, request=time_limit.request)
+    if response.pause:
+        yield from time_limit.wait(response.pause)
+    if response.delivery == "reset":
         message = "[Errno 104] Connection reset by peer"
-        raise httpx.ReadError(message, request=wait.request)
-    if answer.delivery == "drip_headers":
-        yield from wait.silence(answer.pace)
-        yield from wait.silence(answer.pace * (len(answer.head) - 1), bytewise=True)
-    return answer
+        raise httpx.ReadError(message, request=time_limit.request)
+    if response.delivery == "drip_headers":
+        yield from time_limit.wait(response.byte_interval)
+        yield from time_limit.wait(response.byte_interval * (len(response.head) - 1), receiving=True)
+    return response
 
 
-def _parts(answer: Answer, wait: _Patience) -> Iterator[bytes | float]:
-    """The body, with the sleeps and the end that its delivery gives it."""
-    if answer.delivery == "drip_body":
-        for byte in answer.body:
-            yield from wait.silence(answer.pace)
+def _deliver_body(response: SimulatedResponse, time_limit: _TimeLimit) -> Iterator[bytes | float]:
+    """Yield the parts of the body and the sleeps before them, or raise the network error."""
+    if response.delivery == "drip_body":
+        for byte in response.body:
+            yield from time_limit.wait(response.byte_interval)
             yield bytes([byte])
-    elif answer.delivery == "half":
-        yield answer.half
+    elif response.delivery == "half":
+        yield response.half
         message = (
             "peer closed connection without sending complete message body "
-            f"(received {len(answer.half)} bytes, expected {len(answer.body)})"
+            f"(received {len(response.half)} bytes, expected {len(response.body)})"
         )
-        raise httpx.RemoteProtocolError(message, request=wait.request)
+        raise httpx.RemoteProtocolError(message, request=time_limit.request)
     else:
-        yield answer.body
+        yield response.body
 
 
-def _response(answer: Answer, body: _Body) -> httpx.Response:
+def _make_response(response: SimulatedResponse, time_limit: _TimeLimit, cloud: SimulatedHost) -> httpx.Response:
     return httpx.Response(
-        answer.status,
-        headers=answer.wire_headers,
-        stream=body,
+        response.status,
+        headers=response.sent_headers,
+        stream=_Body(response, time_limit, cloud),
         extensions={"http_version": b"HTTP/1.1"},
     )

@@ -1,4 +1,4 @@
-"""A simulation written down: the file that `waiter simulate` reads."""
+"""The simulation file: what `waiter simulate` reads, and `cloud_from_script`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Past(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     every: float = 3600.0
 
 
-class _Door(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _CreateRoute(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     path: str
     tasks: list[Script]
     method: str = "POST"
@@ -62,25 +62,25 @@ class _Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 def cloud_from_script(script: Mapping[str, Any], **options: Any) -> SimulatedCloud:  # noqa: ANN401 - those of SimulatedCloud
-    """A cloud as a mapping (from TOML or JSON) describes it; `options` overrule the mapping.
+    """Return the cloud that a mapping (from TOML or JSON) describes; `options` override the mapping.
 
-    The mapping has any of: the options `api_key`, `speed`, `latency`, `fault_rate`, `seed`,
-    `skew` and `notation`; `tasks`, a list of `Script` fields and `id`; `past`, a list of
-    arguments of `add_past`; `requests`, a list of `path`, `method` (POST) and the `tasks` that
-    it starts; `faults`, a list of a `fault` by its name, its `options`, and either how many
-    `times` or an outage from `start` for `seconds`, all perhaps for one `task` (its ID) or `on`
-    one endpoint (task, listing).
+    Every key is optional: the options `api_key`, `speed`, `latency`, `fault_rate`, `seed`, `skew`
+    and `notation` of `SimulatedCloud`; `tasks`, a list of mappings of `Script` fields and `id`;
+    `past`, a list of mappings of the arguments of `add_past`; `requests`, a list of mappings of
+    `path`, `method` (POST by default) and the `tasks` to start; `faults`, a list of mappings of
+    the name of a `fault`, its `options`, and either `times` or an outage from `start` for
+    `seconds`, each optionally for one `task` (its ID) or `on` one endpoint (task or listing).
 
-    Raises ValueError that names the problems of every part of the mapping, one a line.
+    Raises ValueError that names the problems of all parts of the mapping, one a line.
     """
     problems: list[str] = []
     lists = ("tasks", "past", "requests", "faults")
     plain = {name: value for name, value in script.items() if name not in lists}
-    _read(plain, _Options, "options", problems)
-    tasks = _read_all(script, "tasks", _Task, problems)
-    pasts = _read_all(script, "past", _Past, problems)
-    doors = _read_all(script, "requests", _Door, problems)
-    faults = _read_all(script, "faults", _Fault, problems)
+    _convert(plain, _Options, "options", problems)
+    tasks = _convert_list(script, "tasks", _Task, problems)
+    pasts = _convert_list(script, "past", _Past, problems)
+    routes = _convert_list(script, "requests", _CreateRoute, problems)
+    faults = _convert_list(script, "faults", _Fault, problems)
     problems += _cross_check(tasks, faults)
     if problems:
         raise ValueError("\n".join(problems))
@@ -89,14 +89,14 @@ def cloud_from_script(script: Mapping[str, Any], **options: Any) -> SimulatedClo
         cloud.add(task, task_id=task.id)
     for past in pasts:
         cloud.add_past(past.task_type, past.durations, errors=past.errors, every=past.every)
-    for door in doors:
-        cloud.on_request(door.method, door.path, *door.tasks)
+    for route in routes:
+        cloud.on_request(route.method, route.path, *route.tasks)
     for fault in faults:
-        _arm(cloud, fault)
+        _schedule(cloud, fault)
     return cloud
 
 
-def _read(value: object, shape: type[_Shape], where: str, problems: list[str]) -> list[_Shape]:
+def _convert(value: object, shape: type[_Shape], where: str, problems: list[str]) -> list[_Shape]:
     try:
         return [msgspec.convert(value, shape)]
     except (msgspec.ValidationError, TypeError) as error:
@@ -104,25 +104,25 @@ def _read(value: object, shape: type[_Shape], where: str, problems: list[str]) -
         return []
 
 
-def _read_all(script: Mapping[str, Any], name: str, shape: type[_Shape], problems: list[str]) -> list[_Shape]:
+def _convert_list(script: Mapping[str, Any], name: str, shape: type[_Shape], problems: list[str]) -> list[_Shape]:
     entries = script.get(name, [])
     if not isinstance(entries, list):
         problems.append(f"{name}: not a list")
         return []
-    return [made for index, entry in enumerate(entries) for made in _read(entry, shape, f"{name}[{index}]", problems)]
+    return [made for index, entry in enumerate(entries) for made in _convert(entry, shape, f"{name}[{index}]", problems)]
 
 
 def _cross_check(tasks: list[_Task], faults: list[_Fault]) -> list[str]:
     ids = [task.id for task in tasks if task.id is not None]
-    twice = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
-    strangers = [fault.task for fault in faults if fault.task not in (None, *ids)]
+    duplicates = sorted({task_id for task_id in ids if ids.count(task_id) > 1})
+    unknown = [fault.task for fault in faults if fault.task not in (None, *ids)]
     return [
-        *(f"tasks: {task_id} is there twice" for task_id in twice),
-        *(f"faults: there is no task {task_id}" for task_id in strangers),
+        *(f"tasks: duplicate ID {task_id}" for task_id in duplicates),
+        *(f"faults: there is no task {task_id}" for task_id in unknown),
     ]
 
 
-def _arm(cloud: SimulatedCloud, fault: _Fault) -> None:
+def _schedule(cloud: SimulatedCloud, fault: _Fault) -> None:
     if fault.seconds is None and not fault.start:
         cloud.fault(fault.make(), times=fault.times, task=fault.task, on=fault.on)
     else:

@@ -1,8 +1,8 @@
-"""Holds every kind of answer of the simulation against the public description, with openapi-core.
+"""All responses of the simulation against the public API description, with openapi-core.
 
-The description says nothing about errors (it has no answer but 200), allows fields that it does
-not name, and requires few of those that it does: what the validator cannot see is compared here.
-It also takes any word for a boolean of the query.
+The description has no response but 200, allows additional fields, and requires few of those that
+it names: what the validator does not check is compared here. The validator also accepts any word
+as a boolean of the query.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ API = OpenAPI.from_dict(DESCRIPTION)
 
 
 def check(cloud: SimulatedCloud, target: str) -> Any:
-    """Ask, hold request and answer against the description, and give the answer, read."""
-    answer = cloud.answer("GET", target, {"authorization": f"apikey {cloud.api_key}"})
+    """Send a request, validate it and its response, and return the body decoded."""
+    response = cloud.respond("GET", target, {"authorization": f"apikey {cloud.api_key}"})
     path, _, query = target.partition("?")
     request = MockRequest("https://api.gcore.com", "get", path, headers={"Authorization": f"apikey {cloud.api_key}"})
     request.parameters.query = ImmutableMultiDict(parse_qsl(query))
-    response = MockResponse(answer.body, answer.status, answer.headers, "application/json")
+    mock_response = MockResponse(response.body, response.status, response.headers, "application/json")
     API.validate_request(request)
-    API.validate_response(request, response)
-    return msgspec.json.decode(answer.body)
+    API.validate_response(request, mock_response)
+    return msgspec.json.decode(response.body)
 
 
 @pytest.fixture
 def full(make_cloud: Any) -> SimulatedCloud:
-    """A cloud with a task of every fate."""
+    """Return a cloud with a task of every scenario."""
     cloud: SimulatedCloud = make_cloud()
     cloud.add(finishes(5, dict.fromkeys(KINDS, 2)), task_id="all")
     cloud.add(ended({"instances": 1}, all_kinds=True), task_id="empty")
@@ -69,8 +69,8 @@ def full(make_cloud: Any) -> SimulatedCloud:
     return cloud
 
 
-def test_single_tasks(full: SimulatedCloud) -> None:
-    """A task of every fate is as described, before its end and after it, with every field of the description."""
+def test_task_is_as_described(full: SimulatedCloud) -> None:
+    """A task of every scenario is as described before and after its end, and has every field of the description."""
     for _ in range(2):
         for task_id in ("all", "empty", "null", "fails", "never", "vanishes"):
             assert list(SCHEMAS["TaskSerializer"]["properties"]) == list(check(full, f"{TASKS}/{task_id}"))
@@ -87,33 +87,33 @@ def test_single_tasks(full: SimulatedCloud) -> None:
         "?from_timestamp=2026-07-01T13:37:14Z&to_timestamp=2026-07-01T13:37:14%2B00:00",
     ],
 )
-def test_lists(full: SimulatedCloud, query: str) -> None:
-    """Every parameter is as described, and so is every list, empty or not."""
+def test_listing_is_as_described(full: SimulatedCloud, query: str) -> None:
+    """Every parameter is as described, and so is every listing, empty or not."""
     full.sleep(5)
     assert {"count", "results"} == set(check(full, f"{TASKS}{query}"))
 
 
-def test_kinds() -> None:
+def test_kinds_are_those_of_the_description() -> None:
     """The kinds of resources are those of the description, and so are the types of their IDs."""
     described = SCHEMAS["CreatedResources"]["properties"]
     assert tuple(described) == KINDS
     assert tuple(kind for kind in described if described[kind]["items"]["type"] == "integer") == INTEGER_KINDS
 
 
-def test_parameters(full: SimulatedCloud) -> None:
+def test_parameters_are_those_of_the_description(full: SimulatedCloud) -> None:
     """The listing knows every parameter of the description, and no other."""
     names = {parameter["name"] for parameter in DESCRIPTION["paths"][TASKS]["get"]["parameters"]}
     assert set(_PARAMETERS) == names
     check(full, f"{TASKS}?colour=red")
-    assert full.problems()[0] == f"not expected: GET {TASKS}?colour=red: unknown parameters colour"
+    assert full.problems()[0] == f"unexpected request: GET {TASKS}?colour=red: unknown parameters colour"
 
 
 @pytest.mark.parametrize(
     "fault", [truncated(), wrong_types(), says([]), says({"id": "all"}), says({"count": -1, "results": []})]
 )
 @pytest.mark.parametrize("target", [f"{TASKS}/all", TASKS])
-def test_sees_what_is_wrong(full: SimulatedCloud, fault: Fault, target: str) -> None:
-    """An answer that is not as described is found out, so the tests above can fail."""
+def test_validator_finds_wrong_responses(full: SimulatedCloud, fault: Fault, target: str) -> None:
+    """A response that is not as described is found, so that the tests above can fail."""
     full.fault(fault)
     with pytest.raises((OpenAPIError, msgspec.DecodeError)):
         check(full, target)
@@ -133,8 +133,8 @@ def test_sees_what_is_wrong(full: SimulatedCloud, fault: Fault, target: str) -> 
         "to_timestamp=now",
     ],
 )
-def test_refuses_what_is_not_described(full: SimulatedCloud, query: str) -> None:
-    """The validator and the simulation refuse the same requests."""
+def test_simulation_and_validator_reject_the_same_requests(full: SimulatedCloud, query: str) -> None:
+    """A request that the validator rejects gets a 400 from the simulation."""
     with pytest.raises(OpenAPIError):
         check(full, f"{TASKS}?{query}")
     assert [request.status for request in full.requests] == [400]
@@ -165,8 +165,8 @@ scripts = st.builds(
     skew=st.floats(-1e5, 1e5),
     notation=st.sampled_from(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S.%f"]),
 )
-def test_any_script(script: Script, seconds: float, speed: float, skew: float, notation: str) -> None:
-    """Whatever a task goes through, at whatever time, its answers are as described, and the same in a list."""
+def test_any_script_is_as_described(script: Script, seconds: float, speed: float, skew: float, notation: str) -> None:
+    """At any time, a task of any script is as described, and the same in a listing."""
     cloud = SimulatedCloud.virtual(speed=speed, skew=skew, notation=notation)
     cloud.add(script, task_id="t")
     cloud.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The common fates of a task, one call each.
+"""The common scenarios of a task, one function each.
 
 Each returns a `Script` for `SimulatedCloud.add`; further keywords are fields of `Script`.
 """
@@ -16,7 +16,7 @@ Resources: TypeAlias = Mapping[str, int | Sequence[str | int]]
 
 
 class ScriptFields(TypedDict, total=False):
-    """The fields of `Script` beside its fate."""
+    """The fields of `Script` that every scenario takes."""
 
     task_type: str
     all_kinds: bool
@@ -29,9 +29,9 @@ class ScriptFields(TypedDict, total=False):
 
 
 def finishes(after: float, resources: Resources | None = None, **script: Unpack[ScriptFields]) -> Script:
-    """A task that is RUNNING for `after` seconds, then FINISHED with these resources."""
+    """Return a task that is RUNNING for `after` seconds, then FINISHED with these resources."""
     phases = (Phase("RUNNING", after), Phase("FINISHED"))
-    return _script(phases, resources, script)
+    return _make_script(phases, resources, script)
 
 
 def fails(
@@ -40,46 +40,46 @@ def fails(
     resources: Resources | None = None,
     **script: Unpack[ScriptFields],
 ) -> Script:
-    """A task that ends in ERROR after `after` seconds, and may leave resources behind."""
+    """Return a task that ends in ERROR after `after` seconds; `resources` are those it created before."""
     phases = (Phase("RUNNING", after), Phase("ERROR"))
-    return replace(_script(phases, resources, script), error=error)
+    return replace(_make_script(phases, resources, script), error=error)
 
 
 def ended(
     resources: Resources | None = None, *, took: float = 19.0, ago: float = 0.0, **script: Unpack[ScriptFields]
 ) -> Script:
-    """A task that took `took` seconds and FINISHED `ago` seconds before it was added."""
+    """Return a task that took `took` seconds and FINISHED `ago` seconds before it was added."""
     return replace(finishes(took, resources, **script), age=took + ago)
 
 
 def never_ends(**script: Unpack[ScriptFields]) -> Script:
-    """A task that is RUNNING whenever it is asked for."""
-    return _script((Phase("RUNNING"),), None, script)
+    """Return a task that stays RUNNING."""
+    return _make_script((Phase("RUNNING"),), None, script)
 
 
 def unknown_state(state: str, seconds: float, then: Script) -> Script:
-    """The task `then`, after `seconds` in a state that the description does not have."""
+    """Return the task `then` with `seconds` before it in a state that the API description lacks."""
     return replace(then, phases=(Phase(state, seconds), *then.phases))
 
 
 def vanishes(after: float, **script: Unpack[ScriptFields]) -> Script:
-    """A task that is RUNNING for `after` seconds, and then is not there any more (404)."""
+    """Return a task that is RUNNING for `after` seconds and then unknown to the API (404)."""
     return replace(never_ends(**script), gone_after=after)
 
 
 def missing() -> Script:
-    """A task that the API does not know (404), so that asking for it is expected."""
+    """Return a task that is unknown to the API (404), for a test that expects this."""
     return vanishes(0.0)
 
 
 def appears(after: float, then: Script) -> Script:
-    """The task `then`, which the API does not know (404) in its first `after` seconds."""
+    """Return the task `then`, unknown to the API (404) for the first `after` seconds."""
     return replace(then, hidden_for=after)
 
 
-def _script(phases: tuple[Phase, ...], resources: Resources | None, more: ScriptFields) -> Script:
-    kinds = None if resources is None else {k: _ids(v) for k, v in resources.items()}
-    return Script(phases=phases, created_resources=kinds, **more)
+def _make_script(phases: tuple[Phase, ...], resources: Resources | None, fields: ScriptFields) -> Script:
+    kinds = None if resources is None else {kind: _ids(value) for kind, value in resources.items()}
+    return Script(phases=phases, created_resources=kinds, **fields)
 
 
 def _ids(value: int | Sequence[str | int]) -> int | list[str | int]:

@@ -1,4 +1,4 @@
-"""A simulation read from a mapping: everything it can say, and everything that can be wrong with it."""
+"""A cloud made from a mapping: every part, and every error."""
 
 from __future__ import annotations
 
@@ -53,51 +53,51 @@ start = 100
 
 
 @pytest.fixture
-def played() -> SimulatedCloud:
+def scripted() -> SimulatedCloud:
     clock = VirtualClock()
     return cloud_from_script(tomllib.loads(SCRIPT), clock=clock, sleep=clock.sleep)
 
 
-def test_plays_tasks_and_faults(played: SimulatedCloud, ask: Any) -> None:
-    """A script of every part does what the calls of the same names do."""
+def test_all_parts_are_applied(scripted: SimulatedCloud, send: Any) -> None:
+    """A file with every part does what the methods of the same names do."""
     states = []
     for _ in range(5):
-        reply = ask(played, "vm")
+        reply = send(scripted, "vm")
         states.append(reply.json.get("state", reply.status))
-        played.sleep(1)
+        scripted.sleep(1)
     assert states == [503, 503, "RUNNING", "FINISHED", "FINISHED"]
-    assert played.api_key == "file$key"
-    assert [_listed_after(played, seconds) for seconds in (0, 1, 1)] == [502, 502, 200]
-    started = ask(played, "/cloud/v1/volumes/1/1", "POST").json["tasks"]
-    page = ask(played, f"{TASKS}?limit=100").json["results"]
+    assert scripted.api_key == "file$key"
+    assert [_listed_after(scripted, seconds) for seconds in (0, 1, 1)] == [502, 502, 200]
+    started = send(scripted, "/cloud/v1/volumes/1/1", "POST").json["tasks"]
+    page = send(scripted, f"{TASKS}?limit=100").json["results"]
     assert started == [page[0]["id"]]
     assert {("create_volume", "FINISHED"), ("create_vm", "FINISHED"), ("create_vm", "ERROR"), ("create_bm", "RUNNING")} == {
         (task["task_type"], task["state"]) for task in page
     }
-    played.sleep(50)
-    assert None is played.answer("GET", TASKS, {"authorization": "apikey file$key"}).sent_status
+    scripted.sleep(50)
+    assert None is scripted.respond("GET", TASKS, {"authorization": "apikey file$key"}).sent_status
 
 
 def _listed_after(cloud: SimulatedCloud, seconds: float) -> int:
     cloud.sleep(seconds)
-    answer = cloud.answer("GET", TASKS, {"authorization": f"apikey {cloud.api_key}"})
+    answer = cloud.respond("GET", TASKS, {"authorization": f"apikey {cloud.api_key}"})
     return answer.status
 
 
-def test_reads_json_and_obeys_options() -> None:
-    """Whole numbers do where seconds are meant, and options of the caller overrule the script's."""
+def test_options_override_the_file() -> None:
+    """JSON may have whole numbers of seconds, and options of the caller override those of the file."""
     script = json.loads('{"speed": 3, "latency": 1, "tasks": [{"phases": [{"state": "RUNNING"}]}]}')
     cloud = cloud_from_script(script, speed=10.0, api_key="mine$key")
     assert (cloud.api_key, cloud.speed, cloud.latency) == ("mine$key", 10.0, 1)
 
 
-def test_may_be_empty() -> None:
-    """A script with nothing in it is a cloud with nothing in it."""
+def test_empty_file_is_an_empty_cloud() -> None:
+    """A file without content is a cloud without tasks."""
     assert cloud_from_script({}).problems() == []
 
 
-def test_names_all_problems_at_once() -> None:
-    """One error names what is wrong with each part."""
+def test_one_error_names_all_problems() -> None:
+    """One error names the problems of all parts."""
     script = {
         "speed": 0,
         "tasks": [
@@ -127,6 +127,6 @@ def test_names_all_problems_at_once() -> None:
         "faults[1]: 799 is not a valid HTTPStatus",
         "faults[2]: status() got an unexpected keyword argument 'colour'",
         "faults[4]: Object contains unknown field `often`",
-        "tasks: b is there twice",
+        "tasks: duplicate ID b",
         "faults: there is no task c",
     ]

@@ -1,4 +1,4 @@
-"""Virtual time: it moves only when everybody sleeps, and then to the earliest sleeper."""
+"""Virtual time: it advances only when all coroutines sleep, to the earliest end of a sleep."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def run(*coroutines: object) -> None:
     asyncio.run(together())
 
 
-def test_moves_by_what_is_slept() -> None:
-    """Sleeping moves the clock at once; less than nothing is nothing."""
+def test_sleep_advances_the_clock() -> None:
+    """A sleep advances the clock immediately; a negative one counts as zero."""
     clock = VirtualClock(10)
     for seconds in (2.5, 0, -3):
         clock.sleep(seconds)
     assert clock() == 12.5
 
 
-def test_wakes_sleepers_in_order() -> None:
-    """Several sleepers wake when each is due, those of one time in the order in which they lay down."""
+def test_sleepers_wake_in_order() -> None:
+    """Each sleeper wakes when it is due; those of the same time wake in the order in which they began to sleep."""
     clock, woken = VirtualClock(), []
 
     async def sleeper(name: str, seconds: float) -> None:
@@ -38,8 +38,8 @@ def test_wakes_sleepers_in_order() -> None:
     assert woken == [(1, "a"), (1, "c"), (2, "a"), (2, "c"), (2.5, "b"), (3, "a"), (3, "c"), (5, "b"), (7.5, "b")]
 
 
-def test_waits_for_those_who_work() -> None:
-    """Time stands still while any coroutine has something to do."""
+def test_time_stands_still_while_a_coroutine_runs() -> None:
+    """The clock does not advance while any coroutine has something to do."""
     clock, seen = VirtualClock(), []
 
     async def worker() -> None:
@@ -51,8 +51,8 @@ def test_waits_for_those_who_work() -> None:
     assert (seen, clock()) == ([0.0] * 50, 5)
 
 
-def test_moves_on_when_the_loop_never_rests() -> None:
-    """A coroutine that spins cannot stop time for ever."""
+def test_time_passes_in_a_loop_that_is_never_idle() -> None:
+    """A coroutine that spins does not stop the clock."""
     clock = VirtualClock()
 
     async def spinner() -> None:
@@ -63,15 +63,15 @@ def test_moves_on_when_the_loop_never_rests() -> None:
     assert clock() == 5
 
 
-def test_two_clocks_in_one_loop() -> None:
-    """Each clock moves by its own sleepers."""
+def test_two_clocks_in_one_loop_are_independent() -> None:
+    """Each clock advances by its own sleepers."""
     one, other = VirtualClock(), VirtualClock()
     run(one.async_sleep(1), other.async_sleep(2))
     assert (one(), other()) == (1, 2)
 
 
-def test_forgets_those_who_are_cancelled() -> None:
-    """A sleep that is cancelled moves nothing, whether it is the next or among those of one time."""
+def test_cancelled_sleep_does_not_advance_the_clock() -> None:
+    """A cancelled sleep has no effect, whether it is the next one or one of several that end together."""
     clock = VirtualClock()
 
     async def main() -> None:
@@ -86,8 +86,8 @@ def test_forgets_those_who_are_cancelled() -> None:
     assert clock() == 3
 
 
-def test_forgets_the_last_who_is_cancelled() -> None:
-    """When every sleeper is cancelled, time stays where it is."""
+def test_time_stands_still_after_all_sleeps_are_cancelled() -> None:
+    """When all sleeps are cancelled, the clock does not advance."""
     clock = VirtualClock()
 
     async def main() -> None:
@@ -101,8 +101,8 @@ def test_forgets_the_last_who_is_cancelled() -> None:
     assert clock() == 0
 
 
-def test_sleeps_for_ever() -> None:
-    """Who sleeps for ever holds up nobody, and is woken by cancellation only."""
+def test_infinite_sleep_does_not_stop_the_clock() -> None:
+    """An infinite sleep does not hold up other sleeps, and ends by cancellation only."""
     clock = VirtualClock()
 
     async def main() -> None:
@@ -115,8 +115,8 @@ def test_sleeps_for_ever() -> None:
     assert clock() == 2
 
 
-def test_goes_on_in_another_loop() -> None:
-    """A clock outlives the loop in which somebody slept."""
+def test_clock_works_in_another_loop() -> None:
+    """A clock continues in another event loop."""
     clock = VirtualClock()
 
     run(clock.async_sleep(1))
@@ -124,8 +124,8 @@ def test_goes_on_in_another_loop() -> None:
     assert clock() == 2
 
 
-def test_sleeping_at_once_counts_for_those_who_wait() -> None:
-    """A sync sleep past a sleeper's time wakes it, without moving the clock back."""
+def test_blocking_sleep_wakes_an_awaited_one() -> None:
+    """A blocking sleep beyond the end of an awaited one wakes it, and the clock does not go back."""
     clock = VirtualClock()
 
     async def main() -> None:
@@ -138,8 +138,8 @@ def test_sleeping_at_once_counts_for_those_who_wait() -> None:
     assert clock() == 5
 
 
-def test_keeps_no_sleepers_that_were_cancelled() -> None:
-    """Sleeps that are given up again and again do not pile up until they would have been over."""
+def test_cancelled_sleeps_are_removed() -> None:
+    """Sleeps that are cancelled again and again do not accumulate."""
     clock = VirtualClock()
 
     async def main() -> int:
@@ -154,8 +154,8 @@ def test_keeps_no_sleepers_that_were_cancelled() -> None:
 
 
 @pytest.mark.parametrize(("others", "moment"), [((3, 3, 5, 7), 3), ((math.inf,) * 4, 0)])
-def test_passes_over_who_was_cancelled_among_many(others: tuple[float, ...], moment: float) -> None:
-    """Time moves to the next who still sleeps, if there is one who does not sleep for ever."""
+def test_clock_advances_past_cancelled_sleeps(others: tuple[float, ...], moment: float) -> None:
+    """The clock advances to the next sleep that is neither cancelled nor infinite."""
     clock = VirtualClock()
 
     async def main() -> float:
