@@ -1,4 +1,4 @@
-"""Learning from the past: asked for once, shared, and never in the way."""
+"""Histories of task types: requested once, shared by all waits, and never an obstacle to one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cloud_with_past(*durations: float) -> SimulatedCloud:
     return cloud
 
 
-def test_the_past_is_asked_for_once_and_pays_for_itself(on: Driver) -> None:
+def test_history_is_requested_once_and_pays_for_itself(on: Driver) -> None:
     """With history a long task costs fewer requests, its listing included, and is noticed no later."""
     requests, delays = [], []
     for past in ((), tuple(580 + index for index in range(40))):
@@ -59,8 +59,8 @@ def test_the_past_is_asked_for_once_and_pays_for_itself(on: Driver) -> None:
     assert delays[1] < 6
 
 
-def test_what_was_learned_is_told(on: Driver, events: list[Any]) -> None:
-    """``history.learned`` says how much and what; from then on events tell the time left."""
+def test_learned_history_is_reported(on: Driver, events: list[Any]) -> None:
+    """``history.learned`` has the count and the quantiles; from then on events have the time left."""
     cloud = cloud_with_past(50.0, 60.0, 70.0)
     task_id = cloud.add(finishes(61, task_type="create_k8s_cluster_v2"))
     on.wait(cloud, task_id, on_event=events.append)
@@ -73,16 +73,16 @@ def test_what_was_learned_is_told(on: Driver, events: list[Any]) -> None:
     assert "time_left" not in events[-1].fields
 
 
-def test_quick_tasks_do_not_pay_for_a_listing(on: Driver) -> None:
-    """A task that ends within seconds is not worth a request more."""
+def test_quick_task_does_not_cost_a_listing(on: Driver) -> None:
+    """For a task that ends within seconds no history is requested."""
     cloud = cloud_with_past(5.0)
     on.wait(cloud, cloud.add(finishes(5, task_type="create_k8s_cluster_v2")))
     assert listings(cloud) == 0
 
 
 @pytest.mark.parametrize("options", [{"learn": False}, {"wait": wait_fixed(5)}], ids=["learn", "wait"])
-def test_nothing_is_asked_when_the_caller_says_no(on: Driver, options: dict[str, Any]) -> None:
-    """``learn=False``, and a strategy of one's own, which could not use it."""
+def test_no_history_is_requested_when_it_is_switched_off(on: Driver, options: dict[str, Any]) -> None:
+    """With ``learn=False``, and with a strategy of the user's own, which could not use it."""
     cloud = cloud_with_past(60.0)
     on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")), **options)
     assert listings(cloud) == 0
@@ -93,8 +93,8 @@ def test_nothing_is_asked_when_the_caller_says_no(on: Driver, options: dict[str,
     [status(403), status(401), status(500), html(), empty(), truncated(), wrong_types()],
     ids=lambda fault: fault.name,
 )
-def test_a_listing_that_fails_changes_nothing(on: Driver, fault: Fault, events: list[Any]) -> None:
-    """No wait fails, and nobody asks twice."""
+def test_failed_listing_does_not_fail_the_wait(on: Driver, fault: Fault, events: list[Any]) -> None:
+    """The wait succeeds, and the listing is not repeated immediately."""
     cloud = cloud_with_past(60.0)
     cloud.fault(fault, on="listing")
     task_id = cloud.add(finishes(60, task_type="create_k8s_cluster_v2"))
@@ -106,26 +106,26 @@ def test_a_listing_that_fails_changes_nothing(on: Driver, fault: Fault, events: 
 
 
 @pytest.mark.parametrize("fault", [status(404, 3600), status(503, 3600), hang()], ids=lambda fault: fault.name)
-def test_a_listing_that_fails_puts_off_no_look(on: Driver, fault: Fault) -> None:
-    """What a server says of a listing that it does not have now holds for listings, and one that hangs is given up."""
+def test_failed_listing_delays_no_poll(on: Driver, fault: Fault) -> None:
+    """``Retry-After`` of a 404 or 503 for the listing holds for listings only, and one that hangs is cancelled."""
     cloud = cloud_with_past(60.0)
     cloud.fault(fault, on="listing", times=2)
     on.wait(cloud, cloud.add(finishes(200, task_type="create_k8s_cluster_v2")))
-    looks = [request.at for request in cloud.requests if "?" not in request.path]
-    assert all(there - here < 1.2 * Schedule().interval(here) for here, there in pairwise(looks))
+    polls = [request.at for request in cloud.requests if "?" not in request.path]
+    assert all(there - here < 1.2 * Schedule().interval(here) for here, there in pairwise(polls))
     assert (listings(cloud) == 1) is (fault.name != hang().name)
 
 
-def test_a_listing_has_a_second_whatever_the_pace(on: Driver, events: list[Any]) -> None:
-    """Whoever looks many times a second can learn too."""
+def test_listing_may_take_a_second_at_any_price(on: Driver, events: list[Any]) -> None:
+    """A wait with intervals much shorter than a second can learn too."""
     cloud = SimulatedCloud.virtual(latency=0.9, strict=False)
     cloud.add_past("create_vm", [60.0])
     on.wait(cloud, cloud.add(finishes(12)), price=0.001, on_event=events.append)
     assert [event.fields["count"] for event in events if event.name == "history.learned"] == [1]
 
 
-def test_a_refusal_of_the_listing_holds_for_all_requests(on: Driver) -> None:
-    """A server that wants to be left alone is left alone, whichever request it said so to."""
+def test_throttled_listing_blocks_all_requests(on: Driver) -> None:
+    """A 429 for the listing delays the next poll as well."""
     cloud = cloud_with_past(60.0)
     cloud.fault(status(429, 30), on="listing")
     on.wait(cloud, cloud.add(finishes(60, task_type="create_k8s_cluster_v2")))
@@ -133,8 +133,8 @@ def test_a_refusal_of_the_listing_holds_for_all_requests(on: Driver) -> None:
     assert cloud.requests[listed + 1].at - cloud.requests[listed].at >= 29.999
 
 
-def test_the_last_look_asks_for_no_past(on: Driver) -> None:
-    """When the time is up, nothing can be learned in time."""
+def test_last_poll_requests_no_history(on: Driver) -> None:
+    """At the deadline a history would be of no use."""
     cloud = cloud_with_past(60.0)
     task_id = cloud.add(finishes(900, age=800, task_type="create_k8s_cluster_v2"))
     with pytest.raises(TaskTimeoutError):
@@ -142,8 +142,8 @@ def test_the_last_look_asks_for_no_past(on: Driver) -> None:
     assert listings(cloud) == 0
 
 
-def test_one_listing_serves_every_wait_of_a_waiter() -> None:
-    """The second wait for the same type begins with what the first learned."""
+def test_history_is_shared_by_all_waits_of_a_waiter() -> None:
+    """The second wait for the same type begins with the history that the first requested."""
     cloud = cloud_with_past(60.0, 61.0, 62.0)
     with Waiter(**cloud.options) as waiter:
         for _ in range(3):
@@ -151,16 +151,16 @@ def test_one_listing_serves_every_wait_of_a_waiter() -> None:
     assert listings(cloud) == 1
 
 
-def test_one_listing_serves_every_wait_of_the_process() -> None:
-    """Scripts that call wait_for_task three times ask once; another account, or another host, asks for itself."""
+def test_history_is_shared_by_all_waiters_of_an_account() -> None:
+    """A script that calls wait_for_task three times requests it once; another account or host has its own."""
     first = shared_history_cache("https://api", "apikey a")
     assert shared_history_cache("https://api", "apikey a") is first
     assert shared_history_cache("https://api", "apikey b") is not first
     assert shared_history_cache("https://other", "apikey a") is not first
 
 
-def test_an_end_that_the_listing_shows_is_confirmed_by_the_task_itself(on: Driver) -> None:
-    """The listing gives a reason to look at once, not a result."""
+def test_end_in_the_listing_is_confirmed_by_a_poll(on: Driver) -> None:
+    """A listing that shows the task as ended causes an immediate poll, and is no result."""
     cloud = SimulatedCloud.virtual(latency=9)
     task_id = cloud.add(finishes(30))
     on.wait(cloud, task_id, price=8)
@@ -168,15 +168,15 @@ def test_an_end_that_the_listing_shows_is_confirmed_by_the_task_itself(on: Drive
     assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(9)
 
 
-def test_a_type_is_claimed_once_and_only_when_it_is_worth_it() -> None:
-    """One wait asks for all."""
+def test_type_is_claimed_once_and_not_for_young_tasks() -> None:
+    """One wait requests the history for all, when its task is old enough."""
     history_cache = HistoryCache()
     claims = [history_cache.claim("create_vm", age=age, began=0.0, now=9.0) for age in (None, 1.0, 100.0, 100.0)]
     assert claims == [False, False, True, False]
 
 
-def test_claims_that_nothing_comes_of_expire() -> None:
-    """After a minute, and each one more in a row after twice as long, up to an hour; what was learned ends the row."""
+def test_claim_without_result_expires() -> None:
+    """A claim expires after a minute, each further one after twice as long, up to an hour; a success ends the row."""
     history_cache = HistoryCache()
     granted = [now for now in range(20_000) if history_cache.claim("create_vm", age=9.0, began=0.0, now=now)]
     assert [later - now for now, later in pairwise(granted)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
@@ -185,8 +185,8 @@ def test_claims_that_nothing_comes_of_expire() -> None:
     assert again == [23_600, 23_660]
 
 
-def test_a_listing_full_of_running_tasks_is_no_answer() -> None:
-    """Whoever starts a hundred tasks at once sees nothing else in it, until some have ended."""
+def test_listing_full_of_running_tasks_is_requested_again() -> None:
+    """After a hundred tasks were started together, the listing shows no others until some have ended."""
     history_cache, running = HistoryCache(), [1.0] * 100
     for history, again in ((History(running=running), True), (History([9.0], running=running), False), (History(), False)):
         assert history_cache.claim("create_vm", age=9.0, began=0.0, now=0.0)
@@ -195,31 +195,31 @@ def test_a_listing_full_of_running_tasks_is_no_answer() -> None:
         history_cache = HistoryCache()
 
 
-def test_types_are_claimed_each_for_itself() -> None:
-    """What holds for one type says nothing about another."""
+def test_types_are_claimed_independently() -> None:
+    """A claim of one type does not block another."""
     history_cache = HistoryCache()
     assert history_cache.claim("create_vm", age=9.0, began=0.0, now=9.0)
     assert history_cache.claim("delete_vm", age=9.0, began=0.0, now=9.0)
 
 
-def test_only_a_wait_that_began_with_an_old_past_renews_it() -> None:
-    """A wait that began with a fresh past goes on with it, however long it takes."""
+def test_only_a_wait_that_began_with_an_old_history_renews_it() -> None:
+    """A wait that began with a fresh history keeps it, however long it takes."""
     history_cache = HistoryCache()
     history_cache.keep(VM, History(), now=0.0)
     claims = [history_cache.claim("create_vm", age=9.0, began=began, now=9_000.0) for began in (0.0, 3_599.0, 3_600.0, 3_601.0)]
     assert claims == [False, False, True, False]
 
 
-def test_threads_claim_once() -> None:
-    """However many threads ask at once, one of them is the one that asks."""
+def test_concurrent_threads_claim_once() -> None:
+    """Of many threads that claim a type together, one succeeds."""
     history_cache = HistoryCache()
     with ThreadPoolExecutor(8) as pool:
         claims = pool.map(lambda _: history_cache.claim("create_vm", age=9.0, began=0.0, now=9.0), range(200))
         assert sum(claims) == 1
 
 
-def test_a_failed_listing_is_asked_for_again(on: Driver, events: list[Any]) -> None:
-    """A minute after the first failure and two after the second; then the wait goes on with what it learned."""
+def test_failed_listing_is_repeated_later(on: Driver, events: list[Any]) -> None:
+    """It is repeated a minute after the first failure and two after the second, until it succeeds."""
     cloud = cloud_with_past(500.0, 600.0, 700.0)
     cloud.fault(status(503), on="listing", times=2)
     on.wait(cloud, cloud.add(finishes(600, task_type="create_k8s_cluster_v2")), on_event=events.append)
@@ -232,8 +232,8 @@ def test_a_failed_listing_is_asked_for_again(on: Driver, events: list[Any]) -> N
     ]
 
 
-def test_an_old_past_is_renewed(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
-    """A process that lives long asks again for what it learned more than an hour ago, and waits go by the new."""
+def test_old_history_is_renewed(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """A history that is older than an hour is requested again, and later waits use the new one."""
     shared = HistoryCache()
     monkeypatch.setattr("waiter.session.HistoryCache", lambda: shared)
     cloud = cloud_with_past(60.0, 61.0, 62.0)
@@ -246,8 +246,8 @@ def test_an_old_past_is_renewed(on: Driver, monkeypatch: pytest.MonkeyPatch, eve
     assert [event.fields["count"] for event in events if event.name == "history.learned"] == [3, 5]
 
 
-def test_a_past_that_cannot_be_renewed_is_kept(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
-    """What was learned serves on when the listing fails later."""
+def test_history_that_cannot_be_renewed_is_kept(on: Driver, monkeypatch: pytest.MonkeyPatch, events: list[Any]) -> None:
+    """When a later listing fails, the old history remains in use."""
     shared = HistoryCache()
     monkeypatch.setattr("waiter.session.HistoryCache", lambda: shared)
     cloud = cloud_with_past(60.0, 61.0, 62.0)
@@ -259,15 +259,15 @@ def test_a_past_that_cannot_be_renewed_is_kept(on: Driver, monkeypatch: pytest.M
     assert all("time_left" in event.fields for event in events if event.name == "history.unavailable")
 
 
-def test_the_age_counts_not_the_wait(on: Driver) -> None:
-    """A wait for an old task learns at its first look."""
+def test_age_of_the_task_decides_when_history_is_requested(on: Driver) -> None:
+    """A wait for an old task requests the history right after its first poll."""
     cloud = cloud_with_past(600.0, 610.0)
     on.wait(cloud, cloud.add(finishes(700, age=650, task_type="create_k8s_cluster_v2")))
     assert ["?" in request.path for request in cloud.requests[:2]] == [False, True]
 
 
-def test_the_past_of_a_type_can_be_listed() -> None:
-    """``Waiter.past`` gives the tasks with their ages, newest first."""
+def test_past_of_a_type_can_be_listed() -> None:
+    """``Waiter.past`` returns the tasks with their ages, newest first."""
     cloud = cloud_with_past(60.0, 70.0)
     with Waiter(**cloud.options) as waiter:
         past = waiter.past("create_k8s_cluster_v2")
@@ -275,29 +275,29 @@ def test_the_past_of_a_type_can_be_listed() -> None:
     assert [length.total_seconds() for length in took] == [70, 60]
 
 
-def test_ended_tasks_without_times_teach_nothing() -> None:
-    """What the listing does not say is not guessed; a task that runs counts by its age."""
+def test_ended_tasks_without_times_are_ignored() -> None:
+    """A task without times has no duration; a running task counts with its age."""
     running = TaskSnapshot(Task(id="a", state=TaskState.RUNNING), age=7.0)
     timeless = TaskSnapshot(Task(id="b", state=TaskState.FINISHED), age=9.0)
     assert read_history([running, timeless]) == History(durations=(), running=(7.0,))
 
 
-def test_a_finished_task_needs_no_history() -> None:
-    """A task that has ended teaches nothing to itself."""
+def test_ended_task_requests_no_history() -> None:
+    """For a task that has ended at the first poll no history is requested."""
     cloud = cloud_with_past(60.0)
     wait_for_task(cloud.add(ended(task_type="create_k8s_cluster_v2"), watched=False), **cloud.options)
     assert listings(cloud) == 0
 
 
-def test_who_rests_for_long_hears_of_what_others_learned() -> None:
-    """The gap by now is that of the task's age by now, with the past that another wait has asked for."""
+def test_long_delay_is_shortened_by_a_history_of_another_wait() -> None:
+    """The interval now is that of the task's age now, with the history that another wait has requested."""
     now = [0.0]
     history_cache, settings = HistoryCache(), resolve({"api_key": "k", "learn": True, "clock": lambda: now[0]})
-    plan, task = WaitState("t-1", settings, history_cache), Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm")
-    plan.saw(TaskSnapshot(task, 10.0))
+    state, task = WaitState("t-1", settings, history_cache), Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm")
+    state.saw(TaskSnapshot(task, 10.0))
     now[0] = 20.0
     history_cache.keep(task, history := History([40.0] * 20), now=now[0])
-    assert plan.gap_by_now(99.0) == pytest.approx(Schedule(history=history).interval(30.0), rel=0.11)
+    assert state.gap_by_now(99.0) == pytest.approx(Schedule(history=history).interval(30.0), rel=0.11)
     assert Schedule(history=history).interval(30.0) > 1.3 * Schedule().interval(30.0)
 
 
@@ -308,11 +308,11 @@ def test_who_rests_for_long_hears_of_what_others_learned() -> None:
     latency=st.sampled_from([0.0, 0.05, 3.0]),
     fault_rate=st.sampled_from([0.0, 0.1]),
 )
-def test_the_last_look_is_at_the_deadline(
+def test_last_poll_is_at_the_deadline(
     past: list[float], timeout: float, price: float, latency: float, fault_rate: float
 ) -> None:
-    """Whatever was learned, however slow the answers, and whether or not looks fail: no look begins after the deadline."""
-    faults = status(500), html(200), truncated(), reset()  # none that asks for slower looks: the budget comes first
+    """For any history, latency and failures, the last poll begins at the deadline."""
+    faults = status(500), html(200), truncated(), reset()  # none that slows polls down: the rate limit has priority
     cloud = SimulatedCloud.virtual(strict=False, latency=latency, fault_rate=fault_rate, usual_faults=faults)
     cloud.add_past("create_vm", past)
     task_id = cloud.add(never_ends(task_type="create_vm"))
