@@ -1,10 +1,10 @@
-"""Real waits over real HTTP beside what the simulation says of them.
+"""Real waits over real HTTP, beside the costs that the simulation predicts.
 
     python tests/benchmarks/end_to_end.py [--tasks N] [--speed X]
 
-Tasks of the rough mix run in waiter's simulated cloud, behind a port of this machine, and a `Waiter` waits for each of them.
-The clocks of the cloud and of the waits go faster than real ones, and all figures are in their seconds. So a request takes
-long there, and the simulation is told how long it took on the mean.
+Tasks of the rough mix run in waiter's simulated cloud, behind a loopback port, and a `Waiter` waits for each of them. The
+clocks of the cloud and of the waits are faster than real ones, and all figures are in their seconds. So a request takes long,
+and the simulation is given its mean duration.
 """
 
 import argparse
@@ -28,14 +28,14 @@ PRICE = 0.2
 MEMORY = 20
 SEED = 20_262
 REPEATS = 50
-"""The jitter differs from wait to wait; the simulation takes the mean over so many."""
+"""The jitter differs between waits; the simulation returns the mean of this many."""
 LONGEST = 600.0
-"""Tasks that take more seconds are left out, so that it ends in a minute or two."""
+"""Tasks that take more seconds are left out, so that the run takes a minute or two."""
 THREADS = 12
 
 
 class Stage:
-    """A cloud behind a port whose seconds, and those of the waits for its tasks, are so many times as short as real ones."""
+    """A cloud behind a port. Its clock, and that of the waits for its tasks, is ``speed`` times as fast as real time."""
 
     def __init__(self, speed: float) -> None:
         self.speed = speed
@@ -49,11 +49,11 @@ class Stage:
 
     @property
     def request_time(self) -> float:
-        """How many of the cloud's seconds a request took on the mean: all but the pauses that the waits meant to make."""
+        """Return the mean duration of a request in the cloud's seconds: all the time that the waits did not sleep."""
         return (sum(self._waited) - sum(self._pauses)) / len(self.cloud.requests)
 
     def measure(self, tasks: Sequence[Task], memory: int) -> Costs:
-        """What real waits pay for these tasks, remembering so many durations."""
+        """Return the costs of real waits for these tasks, with so many past durations."""
         with (
             self.cloud.serve() as self.cloud.base_url,
             httpx.Client(limits=httpx.Limits(max_connections=THREADS), trust_env=False) as client,
@@ -64,7 +64,7 @@ class Stage:
         return np.array([(delay, sent[task_id]) for task_id, delay in waits])
 
     def _wait(self, client: httpx.Client, task: Task, memory: int) -> tuple[str, float]:
-        """The ID of a task of this duration, and the seconds from its end to its noticing."""
+        """Return the ID of a task of this duration, and the seconds from its end until the wait noticed it."""
         options = {**self.cloud.options, "client": client}
         with Waiter(**options, wait=_schedule(task, memory), timeout=None) as waiter:
             began = self.cloud.elapsed
@@ -76,7 +76,7 @@ class Stage:
 
 
 def predict(tasks: Sequence[Task], memory: int, request_time: float) -> Costs:
-    """What the simulation expects them to pay."""
+    """Return the costs that the simulation predicts."""
     peers = [Peer("waiter", _schedule(task, memory)) for task in tasks]
     rows = [[pay(peer, task.duration, request_time) for _ in range(REPEATS)] for peer, task in zip(peers, tasks, strict=True)]
     means: Costs = np.array(rows).mean(axis=1)
@@ -88,7 +88,7 @@ def _schedule(task: Task, memory: int) -> Schedule:
 
 
 def _print_row(name: str, measured: Costs, predicted: Costs) -> None:
-    """The means, and how far a wait is from its prediction on the mean, with the standard error."""
+    """Print the means, and the mean difference between a wait and its prediction with its standard error."""
     apart = measured - predicted
     errors = apart.std(axis=0) / len(apart) ** 0.5
     row = zip(measured.mean(axis=0), predicted.mean(axis=0), apart.mean(axis=0), errors, strict=True)
@@ -98,15 +98,15 @@ def _print_row(name: str, measured: Costs, predicted: Costs) -> None:
 
 
 def main() -> None:
-    """Wait, simulate, print."""
-    parser = argparse.ArgumentParser(description="Real waits over real HTTP beside what the simulation says of them.")
+    """Wait, simulate and print."""
+    parser = argparse.ArgumentParser(description="Real waits over real HTTP, beside the simulation.")
     parser.add_argument("--tasks", type=int, default=200, metavar="N", help="about so many (default %(default)s)")
     parser.add_argument("--speed", type=float, default=20, metavar="X", help="seconds in a real one (default %(default)s)")
     options = parser.parse_args()
     random.seed(SEED)
     drawn = synthetic_tasks(np.random.default_rng(SEED), ROUGH, options.tasks)
     tasks = [task for task in drawn if task.duration <= LONGEST]
-    random.shuffle(tasks)  # many quick ones at a time would keep the machine busy, and each other waiting
+    random.shuffle(tasks)  # many quick ones together would delay each other
     print(f"{len(tasks)} tasks, mean {np.mean([task.duration for task in tasks]):.1f} s, {options.speed:g} times as fast")
     print(f"{'':24}{'delay, s':^37}{'requests':^37}")
     print(f"{'':24}" + f"{'over HTTP':>10}{'simulated':>11}{'apart':>9}{'':7}" * 2)

@@ -1,14 +1,14 @@
 """Two synthetic mixes of the same task types: how often each is seen, and how long it takes.
 
 Ranges are those of the public documentation; those of the quick types, which it does not name, are guesses. So are the
-shares: an account that takes down about as much as it puts up. Nobody knows the shapes, so there are two readings:
+shares: those of an account that deletes about as much as it creates. The shapes are not known, so there are two readings:
 
 - SMOOTH: two tasks in three are within the range, one in thirty hangs, log-normal otherwise. Of a few simple mixes it is the
-  one on which the form that waiter began with (``published``) saves as much beside the fixed 3 s as it was published with:
+  one on which the first form of waiter's estimate (``published``) saves as much beside the fixed 3 s as it was published with:
   34% to 37% without history, 61% to 62% with 20 durations and 67% to 68% for the optimum, by the sample, against 35%, 62% and
   67%. It was chosen by these figures alone, before waiter ran on it.
-- ROUGH: eight in ten within the range, and half of the types with an edge or two humps. There is more to be had by who knows
-  the law, and a law is harder to learn from a few durations.
+- ROUGH: eight in ten within the range, and half of the types with an edge or two humps. Knowing such a distribution is worth
+  more, and it is harder to learn from a few durations.
 """
 
 import math
@@ -38,7 +38,7 @@ class TaskType(NamedTuple):
     shape: Shape
 
     def draw(self, rng: np.random.Generator, count: int) -> Seconds:
-        """That many durations in seconds."""
+        """Return that many durations in seconds."""
         middle = math.sqrt(self.low * self.high)
         spread = math.log(self.high / self.low) / (2 * Z90)
         durations: Seconds = middle * np.exp(spread * self.shape(rng, count))
@@ -51,12 +51,12 @@ def plain(rng: np.random.Generator, count: int) -> Seconds:
 
 
 def late(rng: np.random.Generator, count: int) -> Seconds:
-    """A sharp start and a long tail: a least time, then an exponential wait."""
+    """A sharp start and a long tail: a least duration plus an exponential one."""
     return rng.exponential(1.1, count) - 1.2
 
 
 def double(rng: np.random.Generator, count: int) -> Seconds:
-    """Two humps: with and without something that has to be fetched first."""
+    """Two humps: such as with and without an image to download first."""
     hump = np.where(rng.random(count) < 0.35, 1.2, -0.75)
     return hump + 0.4 * rng.standard_normal(count)
 

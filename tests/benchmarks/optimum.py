@@ -1,7 +1,7 @@
-"""The best that one who knows the true law can do: an inspection policy by dynamic programming.
+"""The least cost for a known distribution: an inspection policy by dynamic programming.
 
-After R. E. Barlow, L. C. Hunter and F. Proschan 1963, "Optimum checking procedures". Looks may fall on the points g of a
-grid. Let F be the share of tasks that have ended by then, and W(i) the cost from a look at g(i) on, times the chance
+After R. E. Barlow, L. C. Hunter and F. Proschan 1963, "Optimum checking procedures". Polls may fall on the points g of a
+grid. Let F be the share of tasks that have ended by then, and W(i) the cost from a poll at g(i) on, times the chance
 1 - F(i) that it finds the task running:
 
     W(i) = min over j > i of  price·(1 - F(i)) + ∫ from g(i) to g(j) of (g(j) - t) dF(t) + W(j)
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 POINTS = 1_500
 
 
-def optimal_looks(law: Seconds, price: float, points: int = POINTS) -> Seconds:
-    """The ages of the best looks after the one at 0, the last beyond the longest of a large sorted sample of the law."""
+def optimal_polls(law: Seconds, price: float, points: int = POINTS) -> Seconds:
+    """Return the ages at the best polls after the one at 0, the last beyond the longest of a large sorted sample."""
     even = np.linspace(0, np.sqrt(law[-1]), points) ** 2
     grid = np.unique(np.concatenate((even[:-1], np.quantile(law, np.linspace(0, 1, points)))))
     ended = np.searchsorted(law, grid, side="right")

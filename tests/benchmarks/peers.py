@@ -1,4 +1,4 @@
-"""How others pace their looks, as tenacity strategies, so that all are driven alike, and what a pace pays."""
+"""The schedules of other tools as tenacity strategies, and the delay and requests of any strategy."""
 
 import random
 from typing import NamedTuple, Self, cast
@@ -8,7 +8,7 @@ from tenacity.wait import wait_base, wait_exponential, wait_fixed, wait_random_e
 
 
 class Peer(NamedTuple):
-    """A named pace; some sleep before their first look."""
+    """A named strategy; some tools sleep before their first poll."""
 
     name: str
     wait: wait_base
@@ -25,7 +25,7 @@ class Doubling(wait_base):
 class Smithy(wait_base):
     """Anything between 2 s and a bound that doubles from 2 to 120 s: the waiters of the Smithy specification.
 
-    Its clipping to the time left never shows here, where no wait has a deadline.
+    Without a deadline, it is never cut to the time left.
     """
 
     def __call__(self, retry_state: RetryCallState) -> float:
@@ -55,8 +55,8 @@ PEERS = (
 )
 
 
-class Sight:
-    """What tenacity would show a strategy after a look, and the look's result as well."""
+class PollState:
+    """What tenacity passes to a strategy after a poll, and the result of the poll."""
 
     failed = False
     attempt_number = 0
@@ -75,14 +75,13 @@ class Sight:
 
 
 def pay(peer: Peer, duration: float, request_time: float = 0.0) -> tuple[float, int]:
-    """The delay in seconds and the requests until a look finds that a task of this duration has ended.
+    """Return the delay in seconds and the requests until a poll finds that a task of this duration has ended.
 
-    An answer tells of the moment in the middle of its request.
+    A response shows the task as it was in the middle of its request.
     """
-    sight = Sight()
-    sight.age, sight.attempt_number = request_time, 0 if peer.sleeps_first else 1
-    state = cast("RetryCallState", sight)
-    while sight.age - request_time / 2 < duration:
-        sight.age += peer.wait(state) + request_time
-        sight.attempt_number += 1
-    return sight.age - duration, sight.attempt_number
+    state = PollState()
+    state.age, state.attempt_number = request_time, 0 if peer.sleeps_first else 1
+    while state.age - request_time / 2 < duration:
+        state.age += peer.wait(cast("RetryCallState", state)) + request_time
+        state.attempt_number += 1
+    return state.age - duration, state.attempt_number

@@ -15,8 +15,8 @@ Point = tuple[float, float]
 
 GREY = "#7d8590"
 COLOURS = ("#2f81f7", "#d4792a", "#3a9d4f", "#a371f7")
-ASIDE = {"botocore": (-6, -9), "tenacity exponential": (-6, 2), "terraform": (6, -9), "official": (6, -9)}
-"""Where a label goes that would lie on another, in points from its dot."""
+LABEL_OFFSETS = {"botocore": (-6, -9), "tenacity exponential": (-6, 2), "terraform": (6, -9), "official": (6, -9)}
+"""Offsets in points, from the dot, of labels that would cover another."""
 
 
 class Panel(NamedTuple):
@@ -28,7 +28,7 @@ class Panel(NamedTuple):
 
 
 def draw(panels: Sequence[Panel], file: Path) -> None:
-    """Write the panels side by side. Greys and mid-tones on no background read on light and dark pages."""
+    """Write the panels side by side. Greys and mid-tones without a background are legible on light and dark pages."""
     style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "waiter", "font.family": "sans-serif"}
     style |= dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), GREY)
     with mpl.rc_context(style):
@@ -56,7 +56,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 def _mark(axes: Axes, name: str, point: Point) -> None:
     delay, requests = point
-    x, y = next((place for start, place in ASIDE.items() if name.startswith(start)), (6, 2))
+    x, y = next((place for start, place in LABEL_OFFSETS.items() if name.startswith(start)), (6, 2))
     side = "left" if x > 0 else "right"
     axes.plot(requests, delay, "o", color=GREY, markersize=5)
     axes.annotate(name, (requests, delay), xytext=(x, y), textcoords="offset points", fontsize=8, ha=side)

@@ -1,17 +1,17 @@
-"""What waiter's schedule is worth, beside those of others and the best possible.
+"""Delay and requests of waiter's schedule, beside those of other tools and the optimum.
 
     python tests/benchmarks/schedules.py [--durations FILE] [--plot FILE] [--tasks N]
 
 Needs numpy and, for the picture, matplotlib. FILE holds real durations as {name: [seconds, ...]}, each list in the order in
-which its operations ran; each one is then awaited with those before it as its history. Learning costs waiter one more
-request for each task type and process, which is not counted.
+which its operations ran; each one is then awaited with those before it as its history. A history costs one more request for
+each task type and process, which is not counted.
 
 The constants of waiter's estimate were tuned by cost at one price on random log-normal, gamma, Weibull, shifted exponential
-and two-humped laws of random scale, some with tasks that hang, with histories right, half and twice the truth; none on the
-mixes or the real operations shown here. An earlier choice between near equals did look at other samples of the rough mix.
+and two-humped distributions of random scale, some with tasks that hang, with histories right, half and twice the truth; none
+on the mixes or the real operations here. An earlier choice between nearly equal candidates used other samples of the rough mix.
 
-Without history no law is tuned at all: on random mixes of task types, the scale-free one is as good as any hazard of the form
-a/(b + t)^c. The optimum that is blind to the type shows how much there is to be had for those who know nothing but the mix.
+Without history nothing is tuned: on random mixes of task types, the scale-free hazard is as good as any of the form
+a/(b + t)^c. The optimum blind to the type is the least cost without knowledge of the type of a task.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from published import pay_published
 from simulation import (
     Costs,
     Task,
+    mixed_law,
     pay_all,
     pay_blind_optimum,
     pay_optimum,
     pay_waiter,
     recorded_tasks,
-    synthetic_law,
     synthetic_laws,
     synthetic_tasks,
 )
@@ -50,7 +50,7 @@ MIXES = {"Smooth mix of task types": SMOOTH, "Rough mix of task types": ROUGH}
 
 
 class Report(NamedTuple):
-    """What everyone paid for one set of tasks, waiter and the optimum at every price."""
+    """The costs of one set of tasks: of each peer, and of waiter and the optimum at every price."""
 
     title: str
     tasks: Sequence[Task]
@@ -58,7 +58,7 @@ class Report(NamedTuple):
     curves: Mapping[str, Sequence[Costs]]
 
     def panel(self) -> Panel:
-        """The means, to be drawn."""
+        """Return the means, to be drawn."""
         curves = {name: [_mean(costs) for costs in row] for name, row in self.curves.items()}
         return Panel(self.title, curves, {name: _mean(costs) for name, costs in self.peers.items()})
 
@@ -79,7 +79,7 @@ def _report(title: str, tasks: Sequence[Task]) -> Report:
 
 
 def _crossing(curve: Sequence[Point], at: float, axis: int) -> float:
-    """The other coordinate where a falling curve has this one, interpolated between logarithms."""
+    """Return the other coordinate where a falling curve has this one, interpolated between logarithms."""
     points = np.log(sorted(curve, key=lambda point: point[axis]))
     return float(np.exp(np.interp(np.log(at), points[:, axis], points[:, 1 - axis])))
 
@@ -101,12 +101,12 @@ def _print_frontier(report: Report) -> None:
     print(f"\nBeside the fixed 3 s ({requests:.1f} requests, {delay:.2f} s), others at another price:")
     published = [_mean(pay_published(report.tasks, price, MEMORY)) for price in PRICES[1:6]]
     for name, points in {**report.panel().curves, PUBLISHED: published}.items():
-        fewer, sooner = 1 - _crossing(points, delay, 0) / requests, delay / _crossing(points, requests, 1)
-        print(f"  {name:28}{fewer:5.0%} fewer requests at its delay; {sooner:4.2f} times less delay at its requests")
+        fewer, shorter = 1 - _crossing(points, delay, 0) / requests, delay / _crossing(points, requests, 1)
+        print(f"  {name:28}{fewer:5.0%} fewer requests at its delay; {shorter:4.2f} times less delay at its requests")
 
 
 def _print_by_type(report: Report) -> None:
-    """Where the gain comes from, and who pays for it."""
+    """Print the means of each task type."""
     names = np.array([task.name for task in report.tasks])
     rows = {FIXED.name: report.peers[FIXED.name]}
     rows |= {name: report.curves[name][PRICES.index(PRICE)] for name in WAITER}
@@ -140,7 +140,7 @@ def _synthetic(title: str, mix: Sequence[TaskType], count: int) -> Report:
     rng = np.random.default_rng(SEED)
     report = _report(title, synthetic_tasks(rng, mix, count))
     laws = synthetic_laws(rng, mix)
-    law = synthetic_law(mix, laws)
+    law = mixed_law(mix, laws)
     optima = {
         OPTIMUM: [pay_optimum(report.tasks, laws, price) for price in PRICES],
         BLIND_OPTIMUM: [pay_blind_optimum(report.tasks, law, price) for price in PRICES],
@@ -149,8 +149,8 @@ def _synthetic(title: str, mix: Sequence[TaskType], count: int) -> Report:
 
 
 def main() -> None:
-    """Simulate, print, draw."""
-    parser = argparse.ArgumentParser(description="What waiter's schedule is worth, beside others.")
+    """Simulate, print and draw."""
+    parser = argparse.ArgumentParser(description="Delay and requests of waiter's schedule, beside others.")
     parser.add_argument("--durations", type=Path, metavar="FILE", help="real durations, as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the frontier here (.svg or .png)")
     parser.add_argument("--tasks", type=int, default=15_000, metavar="N", help="synthetic tasks (default %(default)s)")

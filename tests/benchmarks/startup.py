@@ -1,10 +1,10 @@
-"""What one pipeline step costs: the whole process on a task that is FINISHED already, and the memory of a wait.
+"""The cost of one pipeline step: the whole process for a task that is already FINISHED, and the memory of a wait.
 
     python -m venv /tmp/bench && /tmp/bench/bin/pip install . gcore
     /tmp/bench/bin/python tests/benchmarks/startup.py [--rounds 21] [--polls 10000]
 
-Against one local server, in one run, one after the other in turn: ``waiter wait``, a script with the official SDK
-(``client.cloud.tasks.poll``), and a script of one bare ``httpx.get``. It prints and never fails.
+Against one local server, alternating in one run: ``waiter wait``, a script with the official SDK
+(``client.cloud.tasks.poll``), and a script of one bare ``httpx.get``. It prints the figures and asserts nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ headers = {{"Authorization": "APIKey " + os.environ["GCORE_API_KEY"]}}
 task = httpx.get(os.environ["GCORE_BASE_URL"] + "/cloud/v1/tasks/{TASK_ID}", headers=headers).json()
 print(task["created_resources"]["instances"][0])
 """
-# What poll does between its sleeps, which are a second long at least.
+# The requests of tasks.poll without its sleeps, which take at least a second.
 SDK_WAITS = f"""
 from gcore import Gcore
 client = Gcore()
@@ -47,24 +47,24 @@ while client.cloud.tasks.get("{RUNNING_ID}").state != "FINISHED":
 """
 
 
-class Quiet(ThreadingHTTPServer):
-    """A server to which a client that is killed is nothing special."""
+class QuietServer(ThreadingHTTPServer):
+    """A server that does not report a killed client."""
 
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
-class Server(BaseHTTPRequestHandler):
-    """Answers at once, and keeps the connection."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers without delay, and keeps connections open."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     polls = 0
 
     def do_GET(self) -> None:
-        """Answer for a task."""
+        """Send a task."""
         task_id = self.path.rpartition("/")[2]
         state = "FINISHED" if task_id == TASK_ID else "RUNNING"
         task = {"id": task_id, "task_type": "create_vm", "state": state, "created_on": "2026-07-01T12:00:00", "error": None}
@@ -74,16 +74,16 @@ class Server(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-        Server.polls += 1
+        Handler.polls += 1
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @contextmanager
 def serving() -> Iterator[dict[str, str]]:
-    """Serve, and give the environment that leads there."""
-    with Quiet(("127.0.0.1", 0), Server) as server:
+    """Serve, and yield the environment of a client."""
+    with QuietServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
         plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WAITER_"))}
@@ -92,7 +92,7 @@ def serving() -> Iterator[dict[str, str]]:
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
-    """Give the command lines that are compared."""
+    """Return the command lines to compare."""
     scripts = Path(sysconfig.get_path("scripts"))
     (folder / "sdk.py").write_text(SDK)
     (folder / "bare.py").write_text(BARE)
@@ -106,13 +106,13 @@ def commands(folder: Path) -> dict[str, list[str]]:
 
 
 def measure_starts(environ: dict[str, str], folder: Path, rounds: int) -> None:
-    """Print the medians and their ratios."""
+    """Print the median times and their ratios."""
     timed: dict[str, list[float]] = {name: [] for name in commands(folder)}
-    for turn in range(rounds + 1):
+    for round_number in range(rounds + 1):
         for name, command in commands(folder).items():
             began = time.perf_counter()
             subprocess.run(command, env=environ, check=True, capture_output=True)
-            if turn:  # the first turn compiles
+            if round_number:  # the first one compiles
                 timed[name].append(1000 * (time.perf_counter() - began))
     medians = {name: statistics.median(times) for name, times in timed.items()}
     print(f"{'a whole process, ms':<32} median   fastest  of the SDK  of bare httpx")
@@ -122,28 +122,28 @@ def measure_starts(environ: dict[str, str], folder: Path, rounds: int) -> None:
 
 
 def resident(pid: int) -> float:
-    """Give the MiB that a process has in memory."""
+    """Return the resident memory of a process in MiB."""
     fields = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()
     return int(fields[0]) / 1024
 
 
 def measure_wait(command: list[str], environ: dict[str, str], polls: int) -> tuple[float, float]:
-    """Give the MiB in memory after a hundred polls, and after so many."""
-    Server.polls = 0
+    """Return the resident memory in MiB after a hundred polls, and after this many."""
+    Handler.polls = 0
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
-        found = [_after(wanted, child) for wanted in (100, polls)]
+        sizes = [_after(wanted, child) for wanted in (100, polls)]
         child.kill()
-    return found[0], found[1]
+    return sizes[0], sizes[1]
 
 
 def _after(polls: int, child: subprocess.Popen[bytes]) -> float:
-    while Server.polls < polls and child.poll() is None:
+    while Handler.polls < polls and child.poll() is None:
         time.sleep(0.01)
     return resident(child.pid)
 
 
 def measure_memory(environ: dict[str, str], folder: Path, polls: int) -> None:
-    """Print what a wait holds in memory, and whether it grows."""
+    """Print the memory of a wait, early and late."""
     waits = folder / "waits.py"
     waits.write_text(SDK_WAITS)
     waiter = str(Path(sysconfig.get_path("scripts")) / "waiter")
