@@ -24,7 +24,7 @@ ADDED = {"instance"}
 def exposed() -> dict[str, set[str]]:
     """The sample names of a sidecar that has seen everything, each with its labels."""
     metrics = Metrics(lambda: [Wait(id="1", accepted_at=0.0)])
-    metrics.polled(0.1, 200)
+    metrics.record_poll(0.1, 200)
     task = {
         "id": "1",
         "state": "FINISHED",
@@ -32,8 +32,8 @@ def exposed() -> dict[str, set[str]]:
         "created_on": "2026-01-01T00:00:00",
         "finished_on": "2026-01-01T00:01:00",
     }
-    metrics.task_ended(decode_task(json.dumps(task).encode()), 1.0)
-    text = metrics.exposed("")[0].decode()
+    metrics.record_task_end(decode_task(json.dumps(task).encode()), 1.0)
+    text = metrics.render("")[0].decode()
     samples: dict[str, set[str]] = {}
     for name, labels in re.findall(r"^(waiter_\w+)(?:\{(.*)\})? ", text, re.MULTILINE):
         samples.setdefault(name, set()).update(re.findall(r"(\w+)=\"", labels))

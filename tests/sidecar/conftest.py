@@ -1,4 +1,4 @@
-"""What the tests of the sidecar share."""
+"""Fixtures for the tests of the sidecar."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# Makes sidecar_parts importable: the tests are no package.
-from sidecar_parts import House
+from sidecar_parts import Sidecar
 
 from waiter.testing import SimulatedCloud
 
@@ -21,19 +19,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.markexpr:
         return
-    browsing = [item for item in items if item.get_closest_marker("browser")]
-    config.hook.pytest_deselected(items=browsing)
-    items[:] = [item for item in items if item not in browsing]
+    browser_tests = [item for item in items if item.get_closest_marker("browser")]
+    config.hook.pytest_deselected(items=browser_tests)
+    items[:] = [item for item in items if item not in browser_tests]
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def sidecar(tmp_path: Path) -> Sidecar:
+    return Sidecar(tmp_path)
 
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedCloud]:
-    """A cloud over real HTTP, to which the environment leads."""
+    """A simulated cloud over real HTTP; the environment has its address."""
     cloud = SimulatedCloud(strict=False)
     with cloud.serve() as url:
         monkeypatch.setenv("GCORE_BASE_URL", url)

@@ -1,4 +1,4 @@
-"""The options of the sidecar: all problems are named at once."""
+"""The options of the sidecar: one error names all problems."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def parsed(*argv: str, **environ: str) -> argparse.Namespace:
     return make_parser().parse(argv, environ)
 
 
-def test_what_is_not_said_is_as_documented() -> None:
-    """Two listeners, one of them for everybody, and a state directory."""
+def test_defaults_are_as_documented() -> None:
+    """Only the probe listener accepts other machines."""
     options = read_options(parsed())
     assert (str(options.listen), str(options.probe_listen)) == ("127.0.0.1:8080", "0.0.0.0:8081")
     rest = (options.task_ids, options.wait, options.state_dir, options.token, options.result_file, options.exits_on_error)
     assert rest == ([], {}, Path("/var/lib/waiter"), None, None, True)
 
 
-def test_options_are_read_from_the_environment_too(tmp_path: Path) -> None:
-    """As WAITER_<OPTION>; those of a wait go to the wait."""
+def test_options_are_read_from_the_environment(tmp_path: Path) -> None:
+    """Each is WAITER_<OPTION>; the options of a wait are passed on."""
     (tmp_path / "token").write_text("0123456789abcdef")
     environ = {"WAITER_LISTEN": "[::]:80", "WAITER_TOKEN_FILE": str(tmp_path / "token"), "WAITER_TIMEOUT": "30m"}
     options = read_options(parsed("a", "b", "a", "--on-error", "stay", "--no-learn", "--result-file", "r", **environ))
@@ -42,7 +42,7 @@ def test_options_are_read_from_the_environment_too(tmp_path: Path) -> None:
 
 
 def test_every_problem_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key, a bad ID, a token that is not there."""
+    """No key, a bad URL, a bad ID and a missing token file are in one error."""
     monkeypatch.delenv("GCORE_API_KEY")
     with pytest.raises(ConfigurationError) as caught:
         read_options(parsed("../a", "--token-file", "/nowhere", "--base-url", "gopher://x"))
@@ -55,36 +55,36 @@ def test_every_problem_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "10.0.0.5:80", "[::]:8080", "example.org:80"])
-def test_beyond_loopback_a_token_is_needed(listen: str) -> None:
-    """Whoever reaches the listener could use the key."""
+def test_listener_beyond_loopback_requires_a_token(listen: str) -> None:
+    """Any client that connects could use the API key."""
     with pytest.raises(ConfigurationError) as caught:
         read_options(parsed("--listen", listen))
-    assert str(caught.value) == f"whoever reaches {listen} could use it: give --token-file, or listen on 127.0.0.1"
+    assert str(caught.value) == f"{listen} is reachable from other machines: use --token-file, or listen on 127.0.0.1"
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:8080", "[::1]:8080", "127.8.0.1:65535"])
-def test_on_loopback_none_is_needed(listen: str) -> None:
-    """Only this machine, or this pod, comes this way."""
+def test_listener_on_loopback_requires_no_token(listen: str) -> None:
+    """Only this machine, or this pod, can connect."""
     assert str(read_options(parsed("--listen", listen)).listen) == listen
 
 
 @pytest.mark.parametrize("text", ["8080", ":8080", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "a:٣"])
-def test_an_address_is_host_and_port(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Anything else is wrong usage."""
+def test_invalid_address_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An address is HOST:PORT; anything else is wrong usage."""
     with pytest.raises(SystemExit) as caught:
         parsed("--listen", text)
     assert caught.value.code == 2
     assert f"argument --listen: not HOST:PORT: {text!r}" in capsys.readouterr().err
 
 
-def test_a_port_that_is_taken_is_named() -> None:
-    """Somebody else listens there."""
+def test_port_in_use_is_named() -> None:
+    """The error names the address."""
     taken = Address("127.0.0.1:0").bind()
     with taken, pytest.raises(ConfigurationError, match=r"cannot listen on 127\.0\.0\.1:.*: Address already in use"):
         Address.of(taken).bind()
 
 
-def test_ipv6_is_an_address_too() -> None:
-    """With brackets, as in URLs."""
+def test_ipv6_address_is_supported() -> None:
+    """The host is written in brackets, as in URLs."""
     with Address("[::1]:0").bind() as bound:
         assert str(Address.of(bound)).startswith("[::1]:")

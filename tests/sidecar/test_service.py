@@ -1,57 +1,57 @@
-"""The waits: accepted once, ended once, forgotten, and bounded in number."""
+"""The life of a wait: accepted once, ended once, deleted, and limited in number."""
 
 from __future__ import annotations
 
 import pytest
-from sidecar_parts import AT, NEW, NOW, House, make_task, run, shown, told
+from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
 
 from waiter import errors
-from waiter.sidecar.journal import StorageError
 from waiter.sidecar.model import Status, Wait
-from waiter.sidecar.service import InUseError, TooManyError
+from waiter.sidecar.service import InUseError, TooManyWaitsError
+from waiter.sidecar.storage.write_queue import StorageError
 
 
-def test_an_accepted_wait_is_on_disk_and_goes_on(house: House) -> None:
-    """It is shown as the contract says, and told as one event."""
+def test_accepted_wait_is_stored_and_runs(sidecar: Sidecar) -> None:
+    """Its JSON is complete, and one event reports it."""
 
     async def test() -> None:
-        async with house.open():
-            waits = await house.service.accept(["a", "b", "a"])
+        async with sidecar.open():
+            waits = await sidecar.service.accept(["a", "b", "a"])
             assert [wait.id for wait in waits] == ["a", "b"]
-            assert shown(house) == NEW
-            assert house.store.waits() == waits
-            await house.settle()
-            assert house.puppet.asked == ["a", "b"]
-        said = {"at": AT}
-        assert told(house) == [("wait.accepted", {"task_id": one, **said}) for one in "ab"]
+            assert wait_json(sidecar) == NEW_WAIT
+            assert sidecar.store.waits() == waits
+            await sidecar.settle()
+            assert sidecar.waiter.waited_for == ["a", "b"]
+        data = {"at": AT}
+        assert stream_events(sidecar) == [("wait.accepted", {"task_id": one, **data}) for one in "ab"]
 
     run(test())
 
 
-def test_a_wait_that_goes_on_is_accepted_once(house: House) -> None:
-    """Whoever asks again gets the same wait, and so does who asks after the task has ended."""
+def test_wait_is_accepted_once(sidecar: Sidecar) -> None:
+    """A second request returns the same wait, also after the task has ended."""
 
     async def test() -> None:
-        async with house.open():
-            await house.service.accept(["a"])
-            await house.service.accept(["a"])
-            await house.settle()
-            house.puppet.finish("a")
-            await house.settle()
-            (wait,) = await house.service.accept(["a"])
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            (wait,) = await sidecar.service.accept(["a"])
             assert wait.status == "finished"
-            assert house.puppet.asked == ["a"]
-        assert house.names() == ["wait.accepted", "wait.ended"]
+            assert sidecar.waiter.waited_for == ["a"]
+        assert sidecar.names() == ["wait.accepted", "wait.ended"]
 
     run(test())
 
 
-def test_nothing_is_asked_of_the_disk_for_nothing(house: House) -> None:
-    """An answer without tasks is a no-op."""
+def test_empty_request_writes_nothing(sidecar: Sidecar) -> None:
+    """A response without tasks is a no-op."""
 
     async def test() -> None:
-        async with house.open():
-            assert await house.service.accept([]) == []
+        async with sidecar.open():
+            assert await sidecar.service.accept([]) == []
 
     run(test())
 
@@ -69,32 +69,32 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize(("error", "status"), ENDINGS, ids=[type(error).__name__ for error, _ in ENDINGS])
-def test_each_error_is_one_status(house: House, error: Exception, status: str) -> None:
-    """The wait keeps the error's own words, and its end is one event."""
+def test_error_determines_the_status(sidecar: Sidecar, error: Exception, status: str) -> None:
+    """The wait keeps the error's text, and one event reports its end."""
 
     async def test() -> None:
-        async with house.open():
-            await house.service.accept(["a"])
-            await house.settle()
-            house.puppet.fail("a", error)
-            await house.settle()
-            assert shown(house) == NEW | {"status": status, "error": str(error)}
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            sidecar.waiter.fail("a", error)
+            await sidecar.settle()
+            assert wait_json(sidecar) == NEW_WAIT | {"status": status, "error": str(error)}
         end = {"task_id": "a", "at": AT, "status": status, "error": str(error)}
-        assert told(house)[1:] == [("wait.ended", end)]
+        assert stream_events(sidecar)[1:] == [("wait.ended", end)]
 
     run(test())
 
 
-def test_a_fault_in_waiter_ends_one_wait_only(house: House, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is told, and not taken for the task's own."""
+def test_fault_in_waiter_ends_one_wait(sidecar: Sidecar, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is reported on standard error and in the wait."""
 
     async def test() -> None:
-        async with house.open():
-            await house.service.accept(["a"])
-            await house.settle()
-            house.puppet.fail("a", ZeroDivisionError("oh"))
-            await house.settle()
-            assert shown(house) == NEW | {
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            sidecar.waiter.fail("a", ZeroDivisionError("oh"))
+            await sidecar.settle()
+            assert wait_json(sidecar) == NEW_WAIT | {
                 "status": "unavailable",
                 "error": "a fault in waiter: ZeroDivisionError('oh')",
             }
@@ -104,97 +104,97 @@ def test_a_fault_in_waiter_ends_one_wait_only(house: House, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("status", ["timed_out", "stalled", "not_found", "refused", "unavailable"])
-def test_a_wait_that_ended_before_its_task_is_taken_up_again(house: House, status: str) -> None:
-    """Asking for the same ID once more is all that it takes."""
+def test_wait_that_ended_before_its_task_can_be_restarted(sidecar: Sidecar, status: str) -> None:
+    """A second request with the same ID restarts it."""
 
     async def test() -> None:
-        async with house.open():
-            house.service.waits["a"] = Wait(id="a", accepted_at=1.0, status=Status(status), error="x", ended_at=2.0)
-            await house.service.accept(["a"])
-            assert (shown(house), house.service.waits["a"].accepted_at) == (NEW, NOW)
+        async with sidecar.open():
+            sidecar.service.waits["a"] = Wait(id="a", accepted_at=1.0, status=Status(status), error="x", ended_at=2.0)
+            await sidecar.service.accept(["a"])
+            assert (wait_json(sidecar), sidecar.service.waits["a"].accepted_at) == (NEW_WAIT, NOW)
 
     run(test())
 
 
-def test_a_deleted_wait_is_gone(house: House) -> None:
-    """It ends, is forgotten on disk, and can be accepted anew."""
+def test_deleted_wait_is_removed(sidecar: Sidecar) -> None:
+    """It is removed from disk and can be accepted again."""
 
     async def test() -> None:
-        async with house.open():
-            await house.service.accept(["a"])
-            await house.settle()
-            await house.service.delete("a")
-            assert (house.service.waits, house.store.waits()) == ({}, [])
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            await sidecar.service.delete("a")
+            assert (sidecar.service.waits, sidecar.store.waits()) == ({}, [])
             with pytest.raises(KeyError):
-                await house.service.delete("a")
-            await house.service.accept(["a"])
-            assert house.names() == ["wait.accepted", "wait.deleted", "wait.accepted"]
+                await sidecar.service.delete("a")
+            await sidecar.service.accept(["a"])
+            assert sidecar.names() == ["wait.accepted", "wait.deleted", "wait.accepted"]
 
     run(test())
 
 
-def test_a_wait_of_the_command_line_stays(house: House) -> None:
-    """Readiness hangs on it."""
+def test_wait_of_the_command_line_cannot_be_deleted(sidecar: Sidecar) -> None:
+    """Readiness depends on it."""
 
     async def test() -> None:
-        async with house.open(given=["a"]):
-            assert house.puppet.asked == ["a"]
-            with pytest.raises(InUseError, match="given on the command line: a"):
-                await house.service.delete("a")
-            assert house.service.is_ready is False
-            house.puppet.finish("a")
-            await house.settle()
-            assert house.service.is_ready is True
+        async with sidecar.open(startup_ids=["a"]):
+            assert sidecar.waiter.waited_for == ["a"]
+            with pytest.raises(InUseError, match="the task was given on the command line: a"):
+                await sidecar.service.delete("a")
+            assert sidecar.service.is_ready is False
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            assert sidecar.service.is_ready is True
 
     run(test())
 
 
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_wait_that_cannot_be_deleted_goes_on(house: House, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
-    """The disk did not take it: nothing has changed."""
+def test_failed_deletion_resumes_the_wait(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, ended: bool) -> None:
+    """When the disk rejects the deletion, nothing changes."""
 
     async def test() -> None:
-        async with house.open():
-            await house.service.accept(["a"])
-            await house.settle()
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
             if ended:
-                house.puppet.finish("a")
-                await house.settle()
+                sidecar.waiter.finish("a")
+                await sidecar.settle()
 
-            async def refuse(*_: object) -> None:
+            async def fail(*_: object) -> None:
                 raise StorageError
 
-            monkeypatch.setattr(house.journal, "write", refuse)
+            monkeypatch.setattr(sidecar.write_queue, "write", fail)
             with pytest.raises(StorageError):
-                await house.service.delete("a")
-            await house.settle()
-            assert house.puppet.asked == (["a"] if ended else ["a", "a"])
-            assert list(house.service.waits) == ["a"]
+                await sidecar.service.delete("a")
+            await sidecar.settle()
+            assert sidecar.waiter.waited_for == (["a"] if ended else ["a", "a"])
+            assert list(sidecar.service.waits) == ["a"]
 
     run(test())
 
 
-def test_there_is_room_for_so_many(house: House) -> None:
-    """Ended waits make room after an hour, the oldest first; others never do."""
+def test_number_of_waits_is_limited(sidecar: Sidecar) -> None:
+    """Ended waits are evicted after an hour, the oldest first; running waits never are."""
 
     async def test() -> None:
-        async with house.open(given=["g"], most_waits=3):
-            await house.service.accept(["a"])
-            await house.service.accept(["b"])
-            await house.settle()
+        async with sidecar.open(startup_ids=["g"], max_waits=3):
+            await sidecar.service.accept(["a"])
+            await sidecar.service.accept(["b"])
+            await sidecar.settle()
             for wait_id in ("g", "b", "a"):
-                house.puppet.finish(wait_id)
-                house.now += 1
-                await house.settle()
-            house.now += 3590
-            with pytest.raises(TooManyError) as caught:
-                await house.service.accept(["c"])
-            assert str(caught.value) == "no room for 1 more: 3 waits are kept at most; delete some that have ended"
-            house.now += 20
-            await house.service.accept(["c"])
-            assert list(house.service.waits) == ["g", "a", "c"]
-            assert house.names()[-2:] == ["wait.accepted", "wait.deleted"]
-            with pytest.raises(TooManyError):
-                await house.service.accept(["d", "e"])
+                sidecar.waiter.finish(wait_id)
+                sidecar.now += 1
+                await sidecar.settle()
+            sidecar.now += 3590
+            with pytest.raises(TooManyWaitsError) as caught:
+                await sidecar.service.accept(["c"])
+            assert str(caught.value) == "too many waits: 1 more would exceed the maximum of 3; delete some that have ended"
+            sidecar.now += 20
+            await sidecar.service.accept(["c"])
+            assert list(sidecar.service.waits) == ["g", "a", "c"]
+            assert sidecar.names()[-2:] == ["wait.accepted", "wait.deleted"]
+            with pytest.raises(TooManyWaitsError):
+                await sidecar.service.accept(["d", "e"])
 
     run(test())

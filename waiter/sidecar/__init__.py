@@ -1,1 +1,1 @@
-"""The long-lived service: waits that other programs ask for over HTTP, kept on disk until they end."""
+"""A long-running service: other programs request waits over HTTP, and waits are stored on disk until they end."""

@@ -1,4 +1,4 @@
-"""Where the sidecar listens."""
+"""The address of a listener."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 
 from waiter.errors import ConfigurationError
 
-MOST_CONNECTIONS = 1024
+MAX_CONNECTIONS = 1024
 
 
 class Address:
-    """Where to listen: ``HOST:PORT``, an IPv6 host in brackets."""
+    """The address of a listener: ``HOST:PORT``, an IPv6 host in brackets."""
 
     def __init__(self, text: str) -> None:
         host, _, port = text.rpartition(":")
@@ -27,23 +27,23 @@ class Address:
 
     @classmethod
     def of(cls, bound: socket.socket) -> Self:
-        """Give the address that a socket has got, its port found if any was free to be taken."""
+        """Return the address of a bound socket, with the port that the kernel chose for port 0."""
         host, port, *_ = bound.getsockname()
         return cls(f"{host}:{port}")
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine (in a cluster: this pod) can reach it."""
+        """Whether only this machine (in a cluster: this pod) can connect."""
         try:
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
 
     def bind(self) -> socket.socket:
-        """Take the port; raises ConfigurationError."""
+        """Return a listening socket; raises ConfigurationError."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=MOST_CONNECTIONS)
+            return socket.create_server((self.host, self.port), family=family, backlog=MAX_CONNECTIONS)
         except OSError as error:
             message = f"cannot listen on {self}: {error.strerror or error}"
             raise ConfigurationError(message) from error

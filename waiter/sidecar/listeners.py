@@ -1,4 +1,4 @@
-"""The two listeners, each a uvicorn server, in one event loop."""
+"""The two HTTP listeners, each a uvicorn server, in one event loop."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from waiter.sidecar.address import MOST_CONNECTIONS, Address
+from waiter.sidecar.address import MAX_CONNECTIONS, Address
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-LONGEST_SILENCE = 10.0
-# What is still open so long after the end was asked for is broken off.
-GRACE = 0.4
+FIRST_REQUEST_TIMEOUT = 10.0
+# Seconds after which connections that are still open at the end are aborted.
+SHUTDOWN_TIMEOUT = 0.4
 
 
 class _Protocol(H11Protocol):
-    """Hangs up on who connects and asks nothing, so that nobody can hold every connection."""
+    """Closes a connection that sends no request, so that idle clients cannot occupy every connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(LONGEST_SILENCE, self._hang_up)
+        self.loop.call_later(FIRST_REQUEST_TIMEOUT, self._close_if_unused)
 
-    def _hang_up(self) -> None:
+    def _close_if_unused(self) -> None:
         if self.cycle is None:
             self.transport.close()
 
 
 class Listener(Server):
-    """Serves an application on one address, without taking the signals of the process."""
+    """An HTTP server for one application on one socket, without signal handlers."""
 
     def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class Listener(Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=MOST_CONNECTIONS,
+                limit_concurrency=MAX_CONNECTIONS,
             )
         )
         self._bound = bound
@@ -55,19 +55,19 @@ class Listener(Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave the signals to the sidecar, which has two of these."""
+        """Install no signal handlers: the sidecar runs two listeners and handles the signals."""
         yield
 
     async def run_until(self, stop: asyncio.Event) -> None:
-        """Serve until asked to stop, and a moment longer for what is open."""
+        """Serve until ``stop`` is set, then close what is open within ``SHUTDOWN_TIMEOUT``."""
         serving = asyncio.create_task(self.serve(sockets=[self._bound]))
         await stop.wait()
         self.should_exit = True
-        force = asyncio.get_running_loop().call_later(GRACE, self._force)
+        abort = asyncio.get_running_loop().call_later(SHUTDOWN_TIMEOUT, self._abort_connections)
         await serving
-        force.cancel()
+        abort.cancel()
 
-    def _force(self) -> None:
+    def _abort_connections(self) -> None:
         self.force_exit = True
         for connection in list(self.server_state.connections):
             connection.transport.abort()

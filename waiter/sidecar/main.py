@@ -13,62 +13,69 @@ from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.log_format import start_log
 from waiter.console.streams import write_stderr
-from waiter.sidecar.control import Control
-from waiter.sidecar.given import Given
-from waiter.sidecar.journal import Journal
+from waiter.sidecar.event_stream import EventStream
+from waiter.sidecar.instrumented_waiter import InstrumentedWaiter
 from waiter.sidecar.listeners import Listener
-from waiter.sidecar.looks import Looks
 from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.options import SidecarOptions, read_options
-from waiter.sidecar.probes import Probes
 from waiter.sidecar.service import Service
-from waiter.sidecar.store import Store
-from waiter.sidecar.stream import Stream
+from waiter.sidecar.startup_tasks import StartupTasks
+from waiter.sidecar.storage.store import Store
+from waiter.sidecar.storage.write_queue import WriteQueue
+from waiter.sidecar.web.app import ControlApi
+from waiter.sidecar.web.probes import Probes
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT, and give the exit code; raises ConfigurationError for what cannot work."""
+    """Serve until SIGTERM or SIGINT and return the exit code; raises ConfigurationError."""
     options = read_options(args)
     start_log(args, write_stderr)
     return asyncio.run(serve(options, announce=stderr.info))
 
 
 async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -> int:
-    """Open what the sidecar needs, run it, and close it again; ``announce`` is told where it listens."""
+    """Open all parts of the sidecar, run it, and close them; ``announce`` is called with the addresses of the listeners."""
     with ExitStack() as stack:
         control, probes = (stack.enter_context(address.bind()) for address in (options.listen, options.probe_listen))
         store = Store(options.state_dir)
         if store.damage:
             stderr.warn(store.damage)
-        stream = Stream(store.bounds()[1])
+        stream = EventStream(store.bounds()[1])
         waits = {wait.id: wait for wait in store.waits()}
         metrics = Metrics(waits.values)
-        async with Journal(store, stream.publish) as journal:
-            service = Service(journal, waits, given=options.task_ids, on_ended=metrics.task_ended)
-            given = Given(service, options.result_file)
+        async with WriteQueue(store, stream.publish) as write_queue:
+            service = Service(write_queue, waits, startup_ids=options.task_ids, on_task_end=metrics.record_task_end)
+            startup_tasks = StartupTasks(service, options.result_file)
             listeners = [
-                Listener(Control(service, journal, stream).app(options.token), control),
-                Listener(Probes(metrics, given.is_ready).app(), probes),
+                Listener(ControlApi(service, write_queue, stream).app(options.token), control),
+                Listener(Probes(metrics, startup_tasks.is_ready).app(), probes),
             ]
-            told: Options = {**options.wait, "on_event": service.hear}
-            async with Looks(metrics.polled, **told) as looks:
-                await service.start(looks)
+            waiter_options: Options = {**options.wait, "on_event": service.on_event}
+            async with InstrumentedWaiter(metrics.record_poll, **waiter_options) as waiter:
+                await service.start(waiter)
                 announce("control on {}, probes on {}".format(*(listener.url for listener in listeners)))
                 try:
-                    return await _attend(listeners, journal, stream, given, exits_on_error=options.exits_on_error)
+                    return await _run_until_stopped(
+                        listeners, write_queue, stream, startup_tasks, exits_on_error=options.exits_on_error
+                    )
                 finally:
                     await service.stop()
 
 
-async def _attend(
-    listeners: Sequence[Listener], journal: Journal, stream: Stream, given: Given, *, exits_on_error: bool
+async def _run_until_stopped(
+    listeners: Sequence[Listener],
+    write_queue: WriteQueue,
+    stream: EventStream,
+    startup_tasks: StartupTasks,
+    *,
+    exits_on_error: bool,
 ) -> int:
     stop = asyncio.Event()
     with _signals_set(stop):
         serving = [asyncio.create_task(listener.run_until(stop)) for listener in listeners]
-        watching = asyncio.create_task(_watch(given, stream, stop, exits_on_error=exits_on_error))
+        watching = asyncio.create_task(_watch(startup_tasks, stream, stop, exits_on_error=exits_on_error))
         try:
-            await asyncio.wait([watching, journal.running, *serving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([watching, write_queue.writer_task, *serving], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stop.set()
             stream.close()
@@ -76,11 +83,11 @@ async def _attend(
         return await watching
 
 
-async def _watch(given: Given, stream: Stream, stop: asyncio.Event, *, exits_on_error: bool) -> int:
-    code = await given.see_through(stream)
+async def _watch(startup_tasks: StartupTasks, stream: EventStream, stop: asyncio.Event, *, exits_on_error: bool) -> int:
+    code = await startup_tasks.wait_until_ended(stream)
     if code and exits_on_error:
         return code
-    await given.see_mended(stream)
+    await startup_tasks.wait_until_finished(stream)
     await stop.wait()
     return ExitCode.FINISHED
 

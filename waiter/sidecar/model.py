@@ -1,4 +1,4 @@
-"""What the sidecar keeps of a wait, and what it shows of it."""
+"""What the sidecar stores for a wait, and how clients see it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from waiter import errors
 from waiter.schedule.schedule import Schedule
 from waiter.task import Task
 
-# Texts of a task come from outside; a name of 16 MB would be shown to every client that asks.
-LONGEST_TEXT = 4096
-# A task that flaps for days keeps how it began, and how it went of late.
-MOST_TRANSITIONS = 200
+# Texts of a task come from the API; a text of 16 MB would be sent to every client that lists waits.
+MAX_TEXT_LENGTH = 4096
+# Of a task that changes its state for days, the first and the latest transitions are kept.
+MAX_TRANSITIONS = 200
 
 
 class Status(StrEnum):
-    """How far a wait has come; everything but ``waiting`` is an end."""
+    """The state of a wait; every status except ``waiting`` is final."""
 
     WAITING = "waiting"
     FINISHED = "finished"
@@ -32,13 +32,13 @@ class Status(StrEnum):
     UNAVAILABLE = "unavailable"
 
     @property
-    def is_of_task(self) -> bool:
-        """Whether the task itself has ended; after any other end the same ID can be awaited again."""
+    def is_task_end(self) -> bool:
+        """Whether the task itself has ended; after any other final status the same ID can be requested again."""
         return self in {Status.FINISHED, Status.FAILED}
 
 
 def status_of(error: Exception) -> Status:
-    """Give the status of a wait that ended with this error."""
+    """Return the status of a wait that ended with this error."""
     match error:
         case errors.TaskError():
             return Status.FAILED
@@ -55,7 +55,7 @@ def status_of(error: Exception) -> Status:
 
 
 class Transition(msgspec.Struct, frozen=True):
-    """A change of state as the wait saw it; ``at`` is UTC."""
+    """A change of state as a poll saw it; ``at`` is UTC."""
 
     at: str
     state: str
@@ -63,7 +63,11 @@ class Transition(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """One wait; times are seconds since the epoch by this machine's clock, ``born`` is when its task was created."""
+    """One wait.
+
+    Times are seconds since the epoch on this machine's clock; ``task_created_at`` is derived from the age that the API's own
+    clock gives.
+    """
 
     id: str
     accepted_at: float
@@ -73,51 +77,51 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[Transition, ...] = ()
     error: str | None = None
     ended_at: float | None = None
-    born: float | None = None
+    task_created_at: float | None = msgspec.field(default=None, name="born")  # the name in existing databases
 
     @property
-    def ended(self) -> bool:
-        """Whether nobody looks at the task any more."""
+    def has_ended(self) -> bool:
+        """Whether the task is no longer polled."""
         return self.status is not Status.WAITING
 
-    def seen(self, task: Task, age: float | None, now: float) -> Wait:
-        """Take in a task as a look has just shown it."""
-        said = told(task)
+    def with_task(self, task: Task, age: float | None, now: float) -> Wait:
+        """Return the wait with the task as a poll has just returned it; ``age`` is in seconds."""
+        summary = task_summary(task)
         return msgspec.structs.replace(
             self,
-            task=said,
+            task=summary,
             created_resources=task.created_resources.as_dict(),
-            transitions=self._transitions(said, now),
-            born=self.born if age is None else now - age,
+            transitions=self._transitions_with(summary, now),
+            task_created_at=self.task_created_at if age is None else now - age,
         )
 
-    def _transitions(self, said: Mapping[str, Any], now: float) -> tuple[Transition, ...]:
-        new = Transition(stamp(now), said["state"], said["detailed_state"])
+    def _transitions_with(self, summary: Mapping[str, Any], now: float) -> tuple[Transition, ...]:
+        new = Transition(format_timestamp(now), summary["state"], summary["detailed_state"])
         if self.transitions and msgspec.structs.replace(self.transitions[-1], at=new.at) == new:
             return self.transitions
-        half = MOST_TRANSITIONS // 2
+        half = MAX_TRANSITIONS // 2
         kept = self.transitions
-        return (*(kept if len(kept) < MOST_TRANSITIONS else (*kept[:half], *kept[1 - half :])), new)
+        return (*(kept if len(kept) < MAX_TRANSITIONS else (*kept[:half], *kept[1 - half :])), new)
 
-    def over(self, status: Status, now: float, error: str | None = None) -> Wait:
-        """Give the wait as it ended."""
+    def with_end(self, status: Status, now: float, error: str | None = None) -> Wait:
+        """Return the wait with its final status."""
         return msgspec.structs.replace(self, status=status, ended_at=now, error=error)
 
-    def again(self, now: float) -> Wait:
-        """Take up a wait that ended before its task did."""
+    def restarted(self, now: float) -> Wait:
+        """Return a wait that ended before its task did as one that is waiting again."""
         return msgspec.structs.replace(self, status=Status.WAITING, accepted_at=now, ended_at=None, error=None)
 
     def age(self, now: float) -> float | None:
-        """How old the task is in seconds; how long it took once it has ended, by the API's own times."""
+        """Return the age of the task in seconds; after its end the time it took, by the API's own timestamps."""
         task = self.task or {}
-        if self.ended and task.get("created_on") and task.get("finished_on"):
+        if self.has_ended and task.get("created_on") and task.get("finished_on"):
             return (datetime.fromisoformat(task["finished_on"]) - datetime.fromisoformat(task["created_on"])).total_seconds()
-        return None if self.born is None else round(max(0.0, (self.ended_at or now) - self.born), 1)
+        return None if self.task_created_at is None else round(max(0.0, (self.ended_at or now) - self.task_created_at), 1)
 
-    def shown(self, now: float, schedule: Schedule | None = None) -> dict[str, Any]:
-        """Give the wait as clients see it; a schedule that knows the past tells the time left."""
+    def as_json(self, now: float, schedule: Schedule | None = None) -> dict[str, Any]:
+        """Return the wait as clients see it; the time left needs a schedule with the history of the task type."""
         age = self.age(now)
-        left = schedule.time_left(age) if schedule and age is not None and not self.ended else None
+        left = schedule.time_left(age) if schedule and age is not None and not self.has_ended else None
         timing = {
             "age": age,
             "time_left": left and round(left.median, 1),
@@ -133,20 +137,20 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def told(task: Task) -> dict[str, Any]:
-    """Give what the sidecar keeps of a task: what concerns its wait, and no text without end."""
-    texts = {name: cut(getattr(task, name)) for name in ("task_type", "state", "detailed_state", "error", "request_id")}
+def task_summary(task: Task) -> dict[str, Any]:
+    """Return the fields of a task that are stored, with long texts truncated."""
+    texts = {name: truncate(getattr(task, name)) for name in ("task_type", "state", "detailed_state", "error", "request_id")}
     times = {name: _iso(getattr(task, name)) for name in ("created_on", "updated_on", "finished_on")}
     return {"id": task.id, **texts, **times, "project_id": task.project_id, "region_id": task.region_id}
 
 
-def cut(text: str | None) -> str | None:
-    """Give a text that has an end."""
-    return text if text is None or len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}..."
+def truncate(text: str | None) -> str | None:
+    """Return a text of at most ``MAX_TEXT_LENGTH`` characters and an ellipsis."""
+    return text if text is None or len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}..."
 
 
-def stamp(moment: float) -> str:
-    """Write seconds since the epoch as the API writes times, in UTC."""
+def format_timestamp(moment: float) -> str:
+    """Return seconds since the epoch as ISO 8601 in UTC, with milliseconds."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

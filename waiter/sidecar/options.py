@@ -1,4 +1,4 @@
-"""What the sidecar is told on its command line, checked together, so that all problems are named at once."""
+"""The options of the sidecar, checked together, so that one error names all problems."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from waiter.config.task_ids import task_ids
 from waiter.console.arguments import waiter_options
 from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
-from waiter.sidecar.guard import Token
+from waiter.sidecar.web.access_control import Token
 
 
 class SidecarOptions(NamedTuple):
-    """The options of ``waiter sidecar``; ``wait`` are those that every wait of waiter takes."""
+    """The options of ``waiter sidecar``; ``wait`` are the options of every wait."""
 
     task_ids: list[str]
     wait: Options
@@ -28,7 +28,7 @@ class SidecarOptions(NamedTuple):
 
 
 def read_options(args: argparse.Namespace) -> SidecarOptions:
-    """Read the parsed arguments; raises ConfigurationError with every problem in them."""
+    """Return the options from parsed arguments; raises ConfigurationError with every problem in them."""
     problems: list[str] = []
     wait = cast("Options", waiter_options(args))
     for check in (lambda: resolve(wait), lambda: task_ids({"tasks": args.task_ids}), lambda: _token(args)):
@@ -37,7 +37,7 @@ def read_options(args: argparse.Namespace) -> SidecarOptions:
         except ConfigurationError as error:
             problems += error.problems
     if not args.listen.is_loopback and args.token_file is None:
-        problems.append(f"whoever reaches {args.listen} could use it: give --token-file, or listen on 127.0.0.1")
+        problems.append(f"{args.listen} is reachable from other machines: use --token-file, or listen on 127.0.0.1")
     if problems:
         raise ConfigurationError(*problems)
     return SidecarOptions(

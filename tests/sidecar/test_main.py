@@ -1,4 +1,4 @@
-"""The sidecar as a whole: over real HTTP, against the simulated cloud."""
+"""The whole sidecar over real HTTP, against the simulated cloud."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from sidecar_parts import EAGER, PLAIN, events_in, run, running
 from waiter.errors import ConfigurationError
 from waiter.sidecar import listeners
 from waiter.sidecar.address import Address
-from waiter.sidecar.guard import Token
-from waiter.sidecar.journal import Journal
 from waiter.sidecar.model import Wait
-from waiter.sidecar.store import Change, Store
+from waiter.sidecar.storage.store import Change, Store
+from waiter.sidecar.storage.write_queue import WriteQueue
+from waiter.sidecar.web.access_control import Token
 from waiter.testing import SimulatedCloud, fails, finishes, never_ends
 
 
@@ -29,21 +29,21 @@ async def code(url: str) -> int:
         return (await client.get(url)).status_code
 
 
-def test_tasks_are_waited_for_and_told(served: SimulatedCloud, tmp_path: Path) -> None:
-    """From the request to the event stream, the long poll, the metrics and the exit code."""
+def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path: Path) -> None:
+    """The long poll, the event stream, the metrics and the exit code report the same waits."""
     good, bad = served.add(finishes(0.3, {"instances": 1})), served.add(fails(0.3, "no host"))
 
     async def test() -> None:
         async with running(tmp_path) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
             answer = await client.post("/v1/waits", json={"tasks": [good, bad]})
             assert answer.status_code == 202
-            said = (await client.get("/v1/waits?wait=10s")).json()["waits"]
-            assert {wait["id"]: wait["status"] for wait in said} == {good: "finished", bad: "failed"}
-            assert len(said[0]["created_resources"]["instances"]) == 1
-            assert [step["state"] for step in said[0]["transitions"]] == ["RUNNING", "FINISHED"]
-            heard = await first_events(client, 10)
-            assert [number for number, *_ in heard] == list(range(1, 11))
-            assert {name for number, name, _ in heard} == {
+            waits = (await client.get("/v1/waits?wait=10s")).json()["waits"]
+            assert {wait["id"]: wait["status"] for wait in waits} == {good: "finished", bad: "failed"}
+            assert len(waits[0]["created_resources"]["instances"]) == 1
+            assert [step["state"] for step in waits[0]["transitions"]] == ["RUNNING", "FINISHED"]
+            events = await first_events(client, 10)
+            assert [number for number, *_ in events] == list(range(1, 11))
+            assert {name for number, name, _ in events} == {
                 "wait.accepted", "task.state_changed", "task.finished", "task.failed", "wait.ended"
             }  # fmt: skip
             metrics = (await client.get(f"{sidecar.probes}/metrics")).text
@@ -52,7 +52,7 @@ def test_tasks_are_waited_for_and_told(served: SimulatedCloud, tmp_path: Path) -
             assert "waiter_detection_delay_seconds_count 2.0" in metrics
             assert good not in metrics
         assert await serving == 0
-        assert sidecar.said == [f"control on {sidecar.control}, probes on {sidecar.probes}"]
+        assert sidecar.announcements == [f"control on {sidecar.control}, probes on {sidecar.probes}"]
 
     run(test())
 
@@ -67,8 +67,8 @@ async def first_events(client: httpx.AsyncClient, count: int) -> list[tuple[int,
     return events_in(text)
 
 
-def test_probes_follow_the_tasks_of_the_command_line(served: SimulatedCloud, tmp_path: Path) -> None:
-    """Alive at once, started and ready once the task is FINISHED and its result is written."""
+def test_probes_report_the_tasks_of_the_command_line(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Live immediately; started and ready once the task is FINISHED and its result is written."""
     task_id = served.add(finishes(0.3, {"instances": 1}))
     file = tmp_path / "result.json"
 
@@ -86,10 +86,10 @@ def test_probes_follow_the_tasks_of_the_command_line(served: SimulatedCloud, tmp
 
 
 @pytest.mark.parametrize(("exits", "expected"), [(True, 1), (False, 0)])
-def test_a_task_of_the_command_line_that_fails_ends_it_or_not(
+def test_failed_task_of_the_command_line_ends_the_sidecar_if_asked(
     served: SimulatedCloud, tmp_path: Path, exits: bool, expected: int
 ) -> None:
-    """With the code of ``waiter wait``; one that stays goes on serving and is never ready."""
+    """The exit code is that of ``waiter wait``; otherwise the sidecar continues and is never ready."""
     task_id = served.add(fails(0.0, "no host"))
 
     async def test() -> None:
@@ -106,8 +106,8 @@ def test_a_task_of_the_command_line_that_fails_ends_it_or_not(
     run(test())
 
 
-def test_a_deadline_is_not_lengthened_by_a_restart(served: SimulatedCloud, tmp_path: Path) -> None:
-    """A wait that was accepted a minute ago has a minute less."""
+def test_restart_does_not_extend_a_deadline(served: SimulatedCloud, tmp_path: Path) -> None:
+    """The time since the acceptance counts towards the time-out."""
     task_id = served.add(never_ends())
     store = Store(tmp_path)
     store.apply([Change(waits=[Wait(id=task_id, accepted_at=time.time() - 60)])])
@@ -120,8 +120,8 @@ def test_a_deadline_is_not_lengthened_by_a_restart(served: SimulatedCloud, tmp_p
     run(test())
 
 
-def test_it_stops_in_less_than_a_second_whatever_is_open(served: SimulatedCloud, tmp_path: Path) -> None:
-    """Streams and long polls are let go, half a request and half a body are broken off."""
+def test_sigterm_closes_open_connections(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Streams and long polls are answered; incomplete requests are aborted."""
     task_id = served.add(never_ends())
 
     async def test() -> None:
@@ -129,29 +129,29 @@ def test_it_stops_in_less_than_a_second_whatever_is_open(served: SimulatedCloud,
             running(tmp_path, task_id) as (sidecar, serving),
             httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client,
         ):
-            polling = asyncio.create_task(client.get(f"/v1/waits/{task_id}?wait=1m"))
-            listening = asyncio.create_task(client.get("/v1/events"))
+            long_poll = asyncio.create_task(client.get(f"/v1/waits/{task_id}?wait=1m"))
+            subscription = asyncio.create_task(client.get("/v1/events"))
             host, port = sidecar.control.removeprefix("http://").split(":")
-            half = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+            incomplete = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
             head = b"POST /v1/waits HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            half[0][1].write(head)
-            half[1][1].write(head + b"Content-Length: 9\r\n\r\n[")
+            incomplete[0][1].write(head)
+            incomplete[1][1].write(head + b"Content-Length: 9\r\n\r\n[")
             await asyncio.sleep(0.2)
             began = time.monotonic()
             os.kill(os.getpid(), signal.SIGTERM)
             assert await serving == 0
             assert time.monotonic() - began < 1
-            assert ((await polling).json()["status"], (await listening).status_code) == ("waiting", 200)
-            for _, writer in half:
+            assert ((await long_poll).json()["status"], (await subscription).status_code) == ("waiting", 200)
+            for _, writer in incomplete:
                 writer.close()
 
     run(test())
 
 
 @pytest.mark.usefixtures("served")
-def test_who_connects_and_asks_nothing_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that nobody can hold every connection; who has asked keeps theirs."""
-    monkeypatch.setattr(listeners, "LONGEST_SILENCE", 0.1)
+def test_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that has sent a request stays open."""
+    monkeypatch.setattr(listeners, "FIRST_REQUEST_TIMEOUT", 0.1)
 
     async def test() -> None:
         async with running(tmp_path) as (sidecar, _), httpx.AsyncClient(**PLAIN) as client:
@@ -165,29 +165,29 @@ def test_who_connects_and_asks_nothing_is_hung_up_on(tmp_path: Path, monkeypatch
     run(test())
 
 
-def test_a_token_guards_it_and_the_key_is_shown_nowhere(served: SimulatedCloud, tmp_path: Path) -> None:
-    """Not in any answer, nor in what it says."""
+def test_token_is_required_and_the_api_key_is_never_shown(served: SimulatedCloud, tmp_path: Path) -> None:
+    """The key is in no response and in no message."""
     (tmp_path / "token").write_text("0123456789abcdef")
     task_id = served.add(fails(0.0, f"echo {served.api_key}"))
 
     async def test() -> None:
         async with running(tmp_path, token=Token(tmp_path / "token")) as (sidecar, _):
             assert await code(f"{sidecar.control}/v1/waits") == 401
-            shown = {"Authorization": "Bearer 0123456789abcdef"}
-            async with httpx.AsyncClient(base_url=sidecar.control, headers=shown, **PLAIN) as client:
+            authorized = {"Authorization": "Bearer 0123456789abcdef"}
+            async with httpx.AsyncClient(base_url=sidecar.control, headers=authorized, **PLAIN) as client:
                 await client.post("/v1/waits", json=task_id)
                 paths = ["/v1/waits?wait=5s", f"/v1/waits/{task_id}", "/", f"{sidecar.probes}/metrics"]
-                answers = [(await client.get(path)).text for path in paths]
-                answers.append(str(await first_events(client, 3)))
-            assert "echo ***" in answers[0]
-            assert served.api_key not in "".join([*answers, *sidecar.said])
+                responses = [(await client.get(path)).text for path in paths]
+                responses.append(str(await first_events(client, 3)))
+            assert "echo ***" in responses[0]
+            assert served.api_key not in "".join([*responses, *sidecar.announcements])
 
     run(test())
 
 
 @pytest.mark.usefixtures("served")
-def test_a_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And the sidecar starts without it."""
+def test_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The sidecar starts without it."""
     (tmp_path / "waits.sqlite3").write_bytes(b"not a database" * 1000)
 
     async def test() -> None:
@@ -195,12 +195,12 @@ def test_a_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFi
             assert await code(f"{sidecar.probes}/livez") == 200
 
     run(test())
-    assert "waits.sqlite3.damaged-1; its waits are not known any more" in capsys.readouterr().err
+    assert "waits.sqlite3.damaged-1; its waits are lost" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("served")
-def test_a_port_that_is_taken_stops_it_before_it_begins(tmp_path: Path) -> None:
-    """And what it had opened is closed again."""
+def test_port_in_use_is_an_error(tmp_path: Path) -> None:
+    """Everything that was opened is closed."""
 
     async def test() -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -212,13 +212,13 @@ def test_a_port_that_is_taken_stops_it_before_it_begins(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("served")
-def test_a_fault_in_the_house_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sidecar whose journal has died accepts nothing more: it fails, to be started again."""
+def test_fault_in_the_write_queue_ends_the_sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It could not store anything, so the process fails and is restarted by the platform."""
 
-    async def broken(_: Journal) -> None:
+    async def fail(_: WriteQueue) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Journal, "_flush", broken)
+    monkeypatch.setattr(WriteQueue, "_flush", fail)
 
     async def test() -> None:
         async with running(tmp_path) as (sidecar, serving):

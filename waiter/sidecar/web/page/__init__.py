@@ -1,4 +1,4 @@
-"""The page at ``/``: four files of this package, and nothing from another host."""
+"""The page at ``/``: four files of this package; nothing is loaded from another host."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILES = {
 
 
 def page_routes() -> list[Route]:
-    """Give the routes that serve the page."""
+    """Return the routes that serve the page."""
     return [_route(path, name, kind) for path, (name, kind) in FILES.items()]
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: it is live, it is accessible, and what tasks say does not run."""
+"""The page in a real browser: live updates, accessibility, and hostile texts."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ RIGHT_TO_LEFT = "\u202egnp.exe"
 
 
 class Browser:
-    """Chromium, looking at the page of one sidecar."""
+    """Chromium with the page of one sidecar."""
 
     def __init__(self, profile: Path) -> None:
-        # Here, so that the other tests do without selenium.
+        # Imported here, so that the other tests do not need selenium.
         webdriver: Any = import_module("selenium.webdriver")
         program, driver = shutil.which("chromium"), shutil.which("chromedriver")
         assert program, "these tests need Chromium: apt-get install chromium chromium-driver"
@@ -45,7 +45,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
 
-    def look(self, url: str, *, width: int = WIDE, height: int = 1000, dark: bool = False) -> None:
+    def open(self, url: str, *, width: int = WIDE, height: int = 1000, dark: bool = False) -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         still = {"name": "prefers-reduced-motion", "value": "reduce"}
         self.command("Emulation.setEmulatedMedia", features=[scheme, still])
@@ -63,7 +63,7 @@ class Browser:
         return list(self.run("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector))
 
     def until(self, selector: str, expected: Callable[[list[str]], bool] | list[str], seconds: float = 10) -> list[str]:
-        """Wait until the texts are what they should be."""
+        """Wait until the texts are as expected."""
         deadline = time.monotonic() + seconds
         while True:
             found = self.texts(selector)
@@ -72,7 +72,7 @@ class Browser:
             assert time.monotonic() < deadline, f"{selector}: {found}"
             time.sleep(0.05)
 
-    def complaints(self) -> list[str]:
+    def console_messages(self) -> list[str]:
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
@@ -86,12 +86,12 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def browser(chromium: Browser) -> Browser:
     chromium.driver.get("about:blank")
-    chromium.complaints()
+    chromium.console_messages()
     return chromium
 
 
 @pytest.fixture
-def sidecar(served: SimulatedCloud, tmp_path: Path) -> Iterator[Process]:  # noqa: ARG001 - the environment leads to it
+def sidecar(served: SimulatedCloud, tmp_path: Path) -> Iterator[Process]:  # noqa: ARG001 - its address is in the environment
     with process(tmp_path / "state", eager=False) as running:
         yield running
 
@@ -100,11 +100,11 @@ def post(sidecar: Process, *task_ids: str) -> None:
     assert httpx.post(f"{sidecar.control}/v1/waits", json=list(task_ids), timeout=30).status_code == 202
 
 
-def test_waits_appear_move_and_end_without_a_reload(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
-    """Everything that a wait is stands in its card; problems come first."""
-    browser.look(sidecar.control)
+def test_waits_are_updated_without_a_reload(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """A card shows all of a wait; problems are listed first."""
+    browser.open(sidecar.control)
     browser.until("#connection", ["live"])
-    assert browser.texts("#empty") == ["Nothing to wait for yet: POST task IDs to /v1/waits."]
+    assert browser.texts("#empty") == ["No waits yet: POST task IDs to /v1/waits."]
     phases = (Phase("NEW", 3), Phase("RUNNING", 3, "NETWORK"), Phase("FINISHED"))
     good = served.add(Script(phases=phases, created_resources={"instances": ["i-1"]}))
     bad = served.add(fails(2, "no host"))
@@ -120,26 +120,26 @@ def test_waits_appear_move_and_end_without_a_reload(served: SimulatedCloud, side
     assert browser.texts("#filter button") == ["All 2", "Problems 1", "Waiting 0", "Finished 1"]
     httpx.delete(f"{sidecar.control}/v1/waits/{bad}")
     browser.until(".card .id code", [good])
-    assert (browser.run("return window.loaded_once"), browser.complaints()) == (True, [])
+    assert (browser.run("return window.loaded_once"), browser.console_messages()) == (True, [])
 
 
-def test_ages_go_on_and_times_left_shrink(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
-    """Without anything from the sidecar in between."""
+def test_age_and_time_left_are_updated(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """No request to the sidecar is needed."""
     served.add_past("create_vm", [100.0] * 30)
     post(sidecar, served.add(never_ends(age=20)))
-    browser.look(sidecar.control)
+    browser.open(sidecar.control)
     (first,) = browser.until(".card .times", lambda found: bool(found) and "left" in found[0])
     assert first.startswith(("for 20s · about 1m", "for 21s · about 1m", "for 22s · about 1m"))
     browser.until(".card .times", lambda found: found != [first])
 
 
-def test_what_tasks_say_does_not_run(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
-    """Markup is text, marks that turn text around are shown as what they are, and nothing is wider than the page."""
+def test_hostile_texts_are_shown_as_text(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """Markup is text, bidirectional marks are shown as escapes, and nothing is wider than the page."""
     made: Any = {HOSTILE: [HOSTILE, RIGHT_TO_LEFT, "x" * 5000]}
     phases = (Phase("RUNNING", 0.5, HOSTILE), Phase("ERROR"))
     error = f"{HOSTILE} {RIGHT_TO_LEFT} {'long ' * 5000}{'x' * 5000}"
     script = Script(phases=phases, task_type=HOSTILE + RIGHT_TO_LEFT, error=error, created_resources=made)
-    browser.look(sidecar.control, width=NARROW)
+    browser.open(sidecar.control, width=NARROW)
     post(sidecar, served.add(script))
     browser.until(".card .status", ["✕ Failed"])
     assert browser.texts(".card .type") == [HOSTILE + "\\u202egnp.exe"]
@@ -147,12 +147,12 @@ def test_what_tasks_say_does_not_run(served: SimulatedCloud, sidecar: Process, b
     assert browser.texts(".card .made code")[:2] == [HOSTILE, "\\u202egnp.exe"]
     assert browser.run("return [window.ran, document.querySelectorAll('#list img, #list script').length]") == [None, 0]
     assert browser.run("return document.documentElement.scrollWidth <= innerWidth") is True
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
 
 
-def test_the_policy_stops_what_would_run(sidecar: Process, browser: Browser) -> None:
-    """Even a mistake in the page could not run markup, nor fetch from another host."""
-    browser.look(sidecar.control)
+def test_content_security_policy_blocks_markup_and_other_hosts(sidecar: Process, browser: Browser) -> None:
+    """A defect of the page could neither run markup nor load from another host."""
+    browser.open(sidecar.control)
     sink = "try { document.body.innerHTML = '<img src=x onerror=\"window.ran=1\">'; return 'set' } catch (e) { return e.name }"
     assert browser.run(sink) == "TypeError"
     fetched = browser.driver.execute_async_script(
@@ -161,14 +161,14 @@ def test_the_policy_stops_what_would_run(sidecar: Process, browser: Browser) -> 
     assert (fetched, browser.run("return window.ran")) == ("refused", None)
 
 
-def test_it_comes_back_with_the_sidecar(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
-    """It says that it is cut off, and shows what has happened since once it is not."""
+def test_page_reconnects_after_a_restart(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
+    """It reports the lost connection, and shows the current state after the restart."""
     with Address("127.0.0.1:0").bind() as free:
         address = str(Address.of(free))
     task_id = served.add(finishes(3, {"instances": 1}))
     with process(tmp_path, "--listen", address) as first:
         post(first, task_id)
-        browser.look(first.control)
+        browser.open(first.control)
         browser.until(".card .status", ["◌ Waiting"])
         first.process.kill()
         browser.until("#connection", lambda found: found[0].startswith("not connected"))
@@ -178,11 +178,11 @@ def test_it_comes_back_with_the_sidecar(served: SimulatedCloud, tmp_path: Path, 
     assert browser.run("return window.loaded_once") is True
 
 
-def test_a_thousand_waits_are_usable(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
-    """A page at a time, found by filter and by word; those that fail come to the top."""
+def test_thousand_waits_are_paged_filtered_and_searched(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """Failed waits are listed first."""
     ids = [served.add(never_ends()) for _ in range(999)]
     post(sidecar, *ids)
-    browser.look(sidecar.control)
+    browser.open(sidecar.control)
     browser.until("#filter button", ["All 999", "Problems 0", "Waiting 999", "Finished 0"])
     assert (len(browser.texts(".card")), browser.texts("#place")) == (50, ["1 to 50 of 999"])
     browser.run("document.getElementById('next').click()")
@@ -196,7 +196,7 @@ def test_a_thousand_waits_are_usable(served: SimulatedCloud, sidecar: Process, b
     browser.until(".card .id code", [ids[500]])
     search.clear()
     search.send_keys("no such thing")
-    browser.until("#empty:not([hidden])", ["No wait is like that."])
+    browser.until("#empty:not([hidden])", ["No wait matches."])
     search.clear()
     search.send_keys(" ")
     browser.run("document.querySelector('#filter [value=bad]').click()")
@@ -204,33 +204,33 @@ def test_a_thousand_waits_are_usable(served: SimulatedCloud, sidecar: Process, b
     assert browser.run("return document.querySelector('#filter [value=bad]').ariaPressed") == "true"
 
 
-def test_it_asks_for_the_token(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
-    """A wrong one is refused, the right one is remembered by this tab only."""
+def test_page_asks_for_the_token(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
+    """A wrong token is refused; the right one is stored for this tab only."""
     (tmp_path / "token").write_text("0123456789abcdef")
     with process(tmp_path / "state", "--token-file", str(tmp_path / "token")) as sidecar:
-        browser.look(sidecar.control)
-        for token, said in (("wrong", "This token is not the right one."), ("0123456789abcdef", "")):
-            browser.until("#login:not([hidden]) label", ["This sidecar asks for its token"])
+        browser.open(sidecar.control)
+        for token, problem in (("wrong", "The token is wrong."), ("0123456789abcdef", "")):
+            browser.until("#login:not([hidden]) label", ["This sidecar requires a token"])
             browser.driver.find_element("id", "token").send_keys(f"{token}\n")
-            browser.until("#login-problem", [said])
+            browser.until("#login-problem", [problem])
         browser.until("#connection", ["live"])
-        shown = {"Authorization": "Bearer 0123456789abcdef"}
-        httpx.post(f"{sidecar.control}/v1/waits", json=served.add(finishes(0.0)), headers=shown)
+        authorized = {"Authorization": "Bearer 0123456789abcdef"}
+        httpx.post(f"{sidecar.control}/v1/waits", json=served.add(finishes(0.0)), headers=authorized)
         browser.until(".card .status", ["✓ Finished"])
 
 
-def test_everything_is_within_reach_of_the_keyboard(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
-    """In the order in which it is read; what was copied says so, and focus stays where it is when cards move."""
+def test_everything_is_reachable_by_keyboard(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """The order is that of the text; copying is confirmed, and focus stays on a card that moves."""
     first = served.add(never_ends())
     post(sidecar, first)
-    browser.look(sidecar.control)
+    browser.open(sidecar.control)
     browser.until(".card .status", ["◌ Waiting"])
     reached = []
     for _ in range(7):
         browser.driver.switch_to.active_element.send_keys(TAB)
         reached.append(browser.run("return document.activeElement.ariaLabel || document.activeElement.textContent || 'search'"))
     filters = ["All 1", "Problems 0", "Waiting 1", "Finished 0"]
-    assert [one.strip() for one in reached] == ["Skip to the waits", *filters, "search", "Copy the ID of the task"]
+    assert [one.strip() for one in reached] == ["Skip to the waits", *filters, "search", "Copy task ID"]
     browser.driver.switch_to.active_element.send_keys(ENTER)
     browser.until(".id .copy", lambda found: found[0] in {"Copied", "Selected"})
     post(sidecar, served.add(fails(0.0)))
@@ -239,7 +239,7 @@ def test_everything_is_within_reach_of_the_keyboard(served: SimulatedCloud, side
     assert browser.run(focused) == first
 
 
-def show_all(served: SimulatedCloud, sidecar: Process) -> None:
+def post_examples(served: SimulatedCloud, sidecar: Process) -> None:
     served.add_past("create_k8s_cluster_v2", [500.0 + 20 * number for number in range(20)], every=60)
     served.add_past("create_vm", [14.0 + number for number in range(20)], every=60)
     build = (Phase("NEW", 0.6), Phase("RUNNING", 1.5, "NETWORK"), Phase("RUNNING", 2, "VOLUME"))
@@ -254,19 +254,17 @@ def show_all(served: SimulatedCloud, sidecar: Process) -> None:
     post(sidecar, *map(served.add, scripts))
 
 
-def test_a_checker_of_accessibility_finds_nothing(
-    served: SimulatedCloud, sidecar: Process, browser: Browser, tmp_path: Path
-) -> None:
-    """Wide and narrow, light and dark; what it looked at can be kept as screenshots."""
+def test_axe_finds_no_problem(served: SimulatedCloud, sidecar: Process, browser: Browser, tmp_path: Path) -> None:
+    """The page is checked wide and narrow, light and dark, and screenshots can be kept."""
     axe = Path(os.environ.get("SIDECAR_TEST_AXE", "node_modules/axe-core/axe.min.js"))
     shots = Path(os.environ.get("SIDECAR_TEST_SCREENSHOTS", tmp_path))
-    show_all(served, sidecar)
-    browser.look(sidecar.control)
+    post_examples(served, sidecar)
+    browser.open(sidecar.control)
     browser.until(".card .status", ["✕ Failed", "◌ Waiting", "◌ Waiting", "✓ Finished", "✓ Finished"], 15)
     browser.until(".card .times", lambda found: sum("left" in one for one in found) == 2, 15)
     for width in (WIDE, NARROW):
         for dark in (False, True):
-            browser.look(sidecar.control, width=width, height=1020, dark=dark)
+            browser.open(sidecar.control, width=width, height=1020, dark=dark)
             browser.until(".card .times", lambda found: sum("left" in one for one in found) == 2)
             browser.run(axe.read_text())
             found = browser.driver.execute_async_script("axe.run().then(arguments[0], (e) => arguments[0](String(e)))")

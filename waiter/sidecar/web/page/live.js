@@ -1,6 +1,6 @@
-// The waits as the sidecar has them: listed once, and asked for again when an event says that one has changed.
+// The waits of the sidecar: listed once, and requested again when an event reports a change.
 
-const AT_ONCE = 40;
+const MAX_IDS = 40;
 const SETTLE = 250;
 
 export const waits = new Map();
@@ -13,47 +13,47 @@ let show = null;
 
 class Locked extends Error {}
 
-// show.waits() is called when they have changed, show.connection(state, text) and show.login(problem) as it happens.
-export function follow(shown) {
-  show = shown;
-  listen();
+// Callbacks: show.waits() after every change, show.connection(state, text), show.login(problem).
+export function follow(callbacks) {
+  show = callbacks;
+  subscribe();
 }
 
-export function unlock(given) {
-  token = given;
+export function unlock(entered) {
+  token = entered;
   sessionStorage.setItem("token", token);
-  listen();
+  subscribe();
 }
 
-async function ask(path, headers = {}, signal = undefined) {
+async function request(path, headers = {}, signal = undefined) {
   if (token) headers.Authorization = `Bearer ${token}`;
-  const answer = await fetch(path, { headers, signal, cache: "no-store" });
-  if (answer.status === 401) {
-    const problem = token ? "This token is not the right one." : "";
+  const response = await fetch(path, { headers, signal, cache: "no-store" });
+  if (response.status === 401) {
+    const problem = token ? "The token is wrong." : "";
     sessionStorage.removeItem("token");
     show.login(problem);
     throw new Locked();
   }
-  if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-  return answer;
+  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  return response;
 }
 
 async function loadAll() {
-  const answer = await ask("v1/waits");
+  const response = await request("v1/waits");
   const seen = performance.now();
-  lastEvent = Number(answer.headers.get("Last-Event-ID"));
-  const said = await answer.json();
+  lastEvent = Number(response.headers.get("Last-Event-ID"));
+  const body = await response.json();
   waits.clear();
-  for (const wait of said.waits) waits.set(wait.id, { ...wait, seen });
+  for (const wait of body.waits) waits.set(wait.id, { ...wait, seen });
   show.waits();
 }
 
 async function loadSome(ids) {
-  const answer = await ask(`v1/waits?${ids.map((id) => `id=${encodeURIComponent(id)}`).join("&")}`);
+  const response = await request(`v1/waits?${ids.map((id) => `id=${encodeURIComponent(id)}`).join("&")}`);
   const seen = performance.now();
-  const said = await answer.json();
-  for (const id of ids) if (!said.waits.some((wait) => wait.id === id)) waits.delete(id);
-  for (const wait of said.waits) waits.set(wait.id, { ...wait, seen });
+  const body = await response.json();
+  for (const id of ids) if (!body.waits.some((wait) => wait.id === id)) waits.delete(id);
+  for (const wait of body.waits) waits.set(wait.id, { ...wait, seen });
   show.waits();
 }
 
@@ -65,7 +65,7 @@ async function reload() {
     let pause = SETTLE;
     dirty.clear();
     try {
-      await (ids.length > AT_ONCE ? loadAll() : loadSome(ids));
+      await (ids.length > MAX_IDS ? loadAll() : loadSome(ids));
     } catch {
       ids.forEach((id) => dirty.add(id));
       pause = 2000;
@@ -75,18 +75,18 @@ async function reload() {
   reloading = false;
 }
 
-// EventSource cannot send a token, so the stream is read by hand.
-async function listen() {
+// EventSource cannot send a token, so the stream is read with fetch.
+async function subscribe() {
   for (let pause = 500; ; pause = Math.min(pause * 2, 10000)) {
     try {
       await loadAll();
-      const answer = await ask("v1/events", { "Last-Event-ID": String(lastEvent) });
+      const response = await request("v1/events", { "Last-Event-ID": String(lastEvent) });
       show.connection("live", "live");
       pause = 500;
-      await read(answer.body.pipeThrough(new TextDecoderStream()).getReader());
+      await read(response.body.pipeThrough(new TextDecoderStream()).getReader());
     } catch (error) {
       if (error instanceof Locked) return;
-      show.connection("lost", `not connected (${error.message}), trying again`);
+      show.connection("lost", `not connected (${error.message}), reconnecting`);
     }
     await sleep(pause);
   }
@@ -98,12 +98,12 @@ async function read(reader) {
     if (done) throw new Error("the stream ended");
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
-    blocks.forEach(take);
+    blocks.forEach(handle);
     if (dirty.size) reload();
   }
 }
 
-function take(block) {
+function handle(block) {
   const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s, 2)));
   if (!fields.id) return;
   lastEvent = Number(fields.id);

@@ -1,4 +1,4 @@
-"""The store: whole changes or none, numbers that count by one, and files that are damaged, old or new."""
+"""The store: atomic changes, consecutive event numbers, and damaged, old and new files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from sidecar_parts import NOW
 
 from waiter.errors import ConfigurationError
-from waiter.sidecar import store as room
 from waiter.sidecar.model import Status, Transition, Wait
-from waiter.sidecar.store import Change, Happening, Store
+from waiter.sidecar.storage import store as store_module
+from waiter.sidecar.storage.store import Change, NewEvent, Store
 
 WAIT = Wait(
     id="a",
@@ -23,12 +23,12 @@ WAIT = Wait(
     transitions=(Transition("2027-01-15T08:00:00.000Z", "ERROR"),),
     error="no host",
     ended_at=NOW + 5,
-    born=NOW - 3,
+    task_created_at=NOW - 3,
 )
 
 
 def changes(*names: str) -> Change:
-    return Change(events=[Happening(name, b"{}") for name in names])
+    return Change(events=[NewEvent(name, b"{}") for name in names])
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.close()
 
 
-def test_a_wait_comes_back_as_it_was(tmp_path: Path) -> None:
-    """What was written before the process ended is read by the next one."""
+def test_wait_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """A second store on the directory reads the same waits."""
     store = Store(tmp_path)
     store.apply([Change(waits=[Wait(id="b", accepted_at=NOW + 1), WAIT])])
     store.close()
@@ -49,8 +49,8 @@ def test_a_wait_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found == [WAIT, Wait(id="b", accepted_at=NOW + 1)]
 
 
-def test_events_are_numbered_by_one_across_restarts(tmp_path: Path) -> None:
-    """The first event of a new process follows the last of the old one."""
+def test_event_numbers_continue_after_a_restart(tmp_path: Path) -> None:
+    """The first event of the next process follows the last one of the previous process."""
     store = Store(tmp_path)
     first = store.apply([changes("x", "y"), changes(), changes("z")])
     store.close()
@@ -63,9 +63,9 @@ def test_events_are_numbered_by_one_across_restarts(tmp_path: Path) -> None:
     assert (found, bounds) == ([(2, "y", b"{}"), (3, "z", b"{}")], (0, 4))
 
 
-def test_a_bounded_number_of_events_is_kept(tmp_path: Path) -> None:
-    """The oldest go first, and the numbers go on."""
-    store = Store(tmp_path, kept_events=2)
+def test_number_of_stored_events_is_limited(tmp_path: Path) -> None:
+    """The oldest are deleted first, and their numbers are not used again."""
+    store = Store(tmp_path, max_events=2)
     for _ in range(5):
         store.apply([changes("x")])
     found = store.events_after(0, 10)
@@ -74,15 +74,15 @@ def test_a_bounded_number_of_events_is_kept(tmp_path: Path) -> None:
     assert ([event.id for event in found], bounds) == ([4, 5], (3, 5))
 
 
-def test_nothing_has_happened_in_a_new_store(store: Store) -> None:
-    """No wait, no event, and number 1 comes next."""
+def test_new_store_is_empty(store: Store) -> None:
+    """It has no wait and no event, and the next number is 1."""
     assert (store.waits(), store.bounds(), store.damage) == ([], (0, 0), None)
 
 
 def test_changes_are_written_together_or_not_at_all(store: Store) -> None:
-    """A fault in the second change takes back the first, and the numbers of its events with it."""
+    """A fault in the second change also rolls back the first, with its event numbers."""
     store.apply([Change(waits=[WAIT])])
-    broken = Change(deleted=["a"], events=[Happening("x", object())])  # type: ignore[arg-type]
+    broken = Change(deleted=["a"], events=[NewEvent("x", object())])  # type: ignore[arg-type]
     with pytest.raises(sqlite3.Error):
         store.apply([changes("x"), broken])
     assert (store.waits(), store.bounds()) == ([WAIT], (0, 0))
@@ -90,8 +90,8 @@ def test_changes_are_written_together_or_not_at_all(store: Store) -> None:
     assert store.waits() == []
 
 
-def test_a_full_disk_takes_nothing(store: Store) -> None:
-    """The change is refused, and what was there is still there."""
+def test_full_disk_rejects_a_change(store: Store) -> None:
+    """The stored waits are not affected."""
     store.apply([Change(waits=[WAIT])])
     store._database.execute("PRAGMA max_page_count = 1")
     big = Wait(id="b", accepted_at=NOW, error="x" * 100_000)
@@ -101,15 +101,17 @@ def test_a_full_disk_takes_nothing(store: Store) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_one_sidecar_has_one_directory(tmp_path: Path) -> None:
-    """Who comes second is sent away."""
+def test_directory_is_locked(tmp_path: Path) -> None:
+    """A second store on it is refused."""
     with pytest.raises(ConfigurationError) as caught:
         Store(tmp_path)
-    assert str(caught.value) == f"another sidecar uses the state directory {tmp_path}: give each its own"
+    assert str(caught.value) == (
+        f"the state directory {tmp_path} is used by another sidecar: each sidecar needs its own directory"
+    )
 
 
-def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    """A file stands where the directory should be."""
+def test_unusable_directory_is_named(tmp_path: Path) -> None:
+    """There is a file at its path."""
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError) as caught:
         Store(tmp_path / "file")
@@ -117,8 +119,8 @@ def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["no database", "a torn page"])
-def test_a_damaged_database_is_moved_aside(tmp_path: Path, damage: str) -> None:
-    """It is kept and named, and the new one starts with numbers that nobody has seen."""
+def test_damaged_database_is_moved_aside(tmp_path: Path, damage: str) -> None:
+    """The old file is kept and named; the new one starts with unused event numbers."""
     store = Store(tmp_path)
     store.apply([Change(waits=[Wait(id=f"{number}", accepted_at=NOW, error="x" * 2000) for number in range(50)])])
     store.close()
@@ -132,26 +134,26 @@ def test_a_damaged_database_is_moved_aside(tmp_path: Path, damage: str) -> None:
     ((first,),) = again.apply([changes("x")])
     again.close()
     assert again.damage is not None
-    assert again.damage.startswith(f"{file} was damaged (")
-    assert again.damage.endswith(") and is kept as waits.sqlite3.damaged-2; its waits are not known any more")
+    assert again.damage.startswith(f"{file} is damaged (")
+    assert again.damage.endswith(") and was renamed to waits.sqlite3.damaged-2; its waits are lost")
     assert (waits, forgotten, first.id) == ([], newest, newest + 1)
     assert newest > 1_600_000_000_000
     assert (tmp_path / "waits.sqlite3.damaged-2").exists()
 
 
-def test_a_wait_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
-    """SQLite finds nothing wrong with the file, but what is in it is no wait."""
+def test_unreadable_wait_is_damage(tmp_path: Path) -> None:
+    """The file is sound for SQLite, but a document in it is not a wait."""
     store = Store(tmp_path)
     store._database.execute("INSERT INTO waits VALUES ('a', '{\"id\": 5}')")
     store.close()
     again = Store(tmp_path)
     again.close()
     assert again.damage is not None
-    assert "waits.sqlite3 was damaged (Expected `str`, got `int` - at `$.id`)" in again.damage
+    assert "waits.sqlite3 is damaged (Expected `str`, got `int` - at `$.id`)" in again.damage
 
 
-def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
-    """Its waits are kept, and what it did not have is there."""
+def test_older_database_is_migrated(tmp_path: Path) -> None:
+    """Its waits are kept, and missing tables are created."""
     store = Store(tmp_path)
     store.apply([Change(waits=[WAIT])])
     store.close()
@@ -164,21 +166,21 @@ def test_an_older_database_is_brought_up_to_date(tmp_path: Path) -> None:
     assert (waits, written, again.damage) == ([WAIT], [[(1, "x", b"{}")]], None)
 
 
-def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
-    """A waiter that does not know its format says so and touches nothing."""
+def test_newer_database_is_refused(tmp_path: Path) -> None:
+    """The error names both formats, and no file changes."""
     Store(tmp_path).close()
     new = sqlite3.connect(tmp_path / "waits.sqlite3")
     new.execute("PRAGMA user_version = 99")
     new.close()
-    with pytest.raises(ConfigurationError, match=r"was written by a newer waiter \(format 99, this one knows 2\)"):
+    with pytest.raises(ConfigurationError, match=r"was written by a newer waiter \(format 99, this one supports 2\)"):
         Store(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "waits.sqlite3"]
 
 
-def test_a_database_that_is_in_use_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody looks into it with another program."""
+def test_locked_database_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program has it open."""
     Store(tmp_path).close()
-    monkeypatch.setattr(room, "BUSY_TIMEOUT", 0.01)
+    monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.01)
     other = sqlite3.connect(tmp_path / "waits.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(ConfigurationError, match=r"cannot use .*waits\.sqlite3: database is locked"):
@@ -186,8 +188,8 @@ def test_a_database_that_is_in_use_is_not_taken_for_damaged(tmp_path: Path, monk
     other.close()
 
 
-def test_a_full_disk_does_not_keep_a_sidecar_from_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing to migrate, nothing is written."""
+def test_opening_a_current_database_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the sidecar starts on a full disk too."""
     Store(tmp_path).close()
-    monkeypatch.setattr(room, "_transaction", None)
+    monkeypatch.setattr(store_module, "_transaction", None)
     Store(tmp_path).close()

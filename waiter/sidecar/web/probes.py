@@ -1,4 +1,4 @@
-"""The probes and the metrics: for the platform, which asks from anywhere, so nothing here names a resource."""
+"""The probes and the metrics: open to every client of the platform, so no response names a resource."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Probes:
         self._is_ready = is_ready
 
     def app(self) -> Starlette:
-        """Give the whole of the probe listener's application."""
+        """Return the application of the probe listener."""
         return Starlette(
             routes=[
                 Route("/livez", self.live),
@@ -35,16 +35,16 @@ class Probes:
         )
 
     async def live(self, _: Request) -> Response:
-        """Live means that the loop turns, as it does to answer this; the API may be away."""
+        """Answer 200 while the event loop runs; an outage of the API does not matter."""
         return PlainTextResponse("ok\n")
 
     async def ready(self, _: Request) -> Response:
-        """Ready, and started, once every task of the command line is FINISHED."""
+        """Answer 200 once every task of the command line is FINISHED."""
         if self._is_ready():
             return PlainTextResponse("ok\n")
         return PlainTextResponse("waiting for tasks\n", HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def metrics(self, request: Request) -> Response:
-        """Give the metrics as Prometheus or OpenMetrics reads them."""
-        body, content_type = self._metrics.exposed(request.headers.get("accept", ""))
+        """Return the metrics in the format of Prometheus or OpenMetrics."""
+        body, content_type = self._metrics.render(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": content_type})

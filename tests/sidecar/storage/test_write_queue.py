@@ -1,0 +1,131 @@
+"""The write queue: a failed write is reported to its writer or retried."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sidecar_parts import NOW, run
+
+from waiter.sidecar.model import Wait
+from waiter.sidecar.storage import write_queue as write_queue_module
+from waiter.sidecar.storage.store import Change, NewEvent, Store, StoredEvent
+from waiter.sidecar.storage.write_queue import StorageError, WriteQueue
+
+PAGES = "PRAGMA max_page_count = {}"
+FULL = "database or disk is full"
+
+
+class Published(list[tuple[str, int]]):
+    def publish(self, events: Sequence[StoredEvent]) -> None:
+        self += [(event.name, event.id) for event in events]
+
+
+def change(*names: str, error: str = "") -> Change:
+    return Change(waits=[Wait(id="a", accepted_at=NOW, error=error)], events=[NewEvent(name, b"{}") for name in names])
+
+
+async def fill(write_queue: WriteQueue) -> None:
+    """Make the disk full: large changes fail, and small ones when no page is free."""
+    await write_queue.query(lambda store: store._database.execute(PAGES.format(1)))
+
+
+async def free(write_queue: WriteQueue) -> None:
+    await write_queue.query(lambda store: store._database.execute(PAGES.format(1_000_000)))
+
+
+def big(*names: str) -> Change:
+    return change(*names, error="x" * 100_000)
+
+
+@pytest.fixture
+def published() -> Published:
+    return Published()
+
+
+@pytest.fixture
+def make_queue(tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(write_queue_module, "RETRY_INTERVAL", 0.01)
+    return lambda: WriteQueue(Store(tmp_path), published.publish)
+
+
+def test_changes_are_published_in_order_once_written(make_queue: Any, published: Published) -> None:
+    """The writer's callback runs before its events are published; enqueued changes are written too."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            queue.enqueue(change("enqueued"))
+            await queue.write(change("written"), lambda: published.append(("then", 0)))
+            assert published == [("enqueued", 1), ("then", 0), ("written", 2)]
+            queue.enqueue(change("last"))
+        assert published[3:] == [("last", 3)]
+
+    run(test())
+
+
+def test_failed_write_is_raised_and_dropped(make_queue: Any, published: Published, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next write succeeds."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            await fill(queue)
+            with pytest.raises(StorageError) as caught:
+                await queue.write(big("refused"), lambda: published.append(("never", 0)))
+            assert str(caught.value) == f"cannot be stored: {FULL}"
+            await free(queue)
+            await queue.write(change("written"), lambda: None)
+        assert published == [("written", 1)]
+
+    run(test())
+    expected = f"waiter: cannot write to the state directory: {FULL}; changes are kept in memory until it is writable\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_write_eventually_is_retried(make_queue: Any, published: Published, capsys: pytest.CaptureFixture[str]) -> None:
+    """The writer continues after the first attempt; only events of failed polls are dropped."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            await fill(queue)
+            await queue.write_eventually(big("poll.failed", "task.failed"), lambda: published.append(("then", 0)))
+            assert published == [("then", 0)]
+            await asyncio.sleep(0.05)
+            await free(queue)
+            await queue.write(Change(), lambda: None)
+        assert published == [("then", 0), ("task.failed", 1)]
+
+    run(test())
+    assert capsys.readouterr().err.splitlines()[1:] == ["waiter: the state directory is writable again"]
+
+
+def test_queue_closes_on_a_full_disk(make_queue: Any, published: Published) -> None:
+    """Changes that cannot be written are lost with the process."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            await fill(queue)
+            await queue.write_eventually(big("lost"), lambda: None)
+        assert published == []
+
+    run(test())
+
+
+def test_cancelled_writer_does_not_affect_the_write(make_queue: Any, published: Published) -> None:
+    """The change is written, or fails, as if its writer were still waiting."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            writing = asyncio.create_task(queue.write(change("written"), lambda: published.append(("then", 0))))
+            await asyncio.sleep(0)
+            writing.cancel()
+            await queue.write(change("next"), lambda: None)
+            assert published == [("then", 0), ("written", 1), ("next", 2)]
+            await fill(queue)
+            writing = asyncio.create_task(queue.write(big("refused"), lambda: None))
+            await asyncio.sleep(0)
+            writing.cancel()
+
+    run(test())

@@ -1,0 +1,238 @@
+"""The control API over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sidecar_parts import NEW_WAIT, Sidecar, events_in, run
+
+from waiter.sidecar.storage.write_queue import StorageError
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("body", ["a", ["a"], {"tasks": ["a"]}, {"tasks": ["a", "a"], "count": 1}])
+def test_post_accepts_ids_and_api_responses(sidecar: Sidecar, body: Any) -> None:
+    """The response is 202 with the waits and the number of the last event."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.post("/v1/waits", json=body)
+            assert (response.status_code, response.json()) == (202, {"waits": [NEW_WAIT]})
+            assert (response.headers["last-event-id"], response.headers["content-type"]) == ("1", "application/json")
+
+    run(test())
+
+
+REFUSED = [
+    (b"{", "not JSON: Input data was truncated"),
+    (b"5", "neither a task ID nor an answer with a list of tasks: int"),
+    (b'["a", "../b", 5]', "not a task ID: '../b'; not a task ID: 5"),
+    (b"[" * 100_000, "not JSON: maximum recursion depth exceeded"),
+    (b"\xff", "not JSON: JSON is malformed: invalid character (byte 0)"),
+]
+
+
+@pytest.mark.parametrize(("body", "reason"), REFUSED, ids=["broken", "number", "bad IDs", "deep", "binary"])
+def test_post_of_an_invalid_body_is_refused(sidecar: Sidecar, body: bytes, reason: str) -> None:
+    """The response names the problem, and no wait is accepted."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.post("/v1/waits", content=body, headers={"Content-Type": "application/json"})
+            assert response.status_code == 400
+            assert response.json()["error"].startswith(reason)
+            assert sidecar.service.waits == {}
+
+    run(test())
+
+
+def test_post_on_a_full_disk_returns_507(sidecar: Sidecar) -> None:
+    """No wait is accepted."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA max_page_count = 1"))
+            response = await client.post("/v1/waits", json=[f"{number}{'x' * 100}" for number in range(200)])
+            assert response.status_code == 507
+            assert response.json() == {"error": "cannot be stored: database or disk is full"}
+            assert (sidecar.service.waits, sidecar.waiter.waited_for, sidecar.store.waits()) == ({}, [], [])
+
+    run(test())
+
+
+def test_post_of_too_many_waits_returns_429(sidecar: Sidecar) -> None:
+    """The response has a Retry-After header."""
+
+    async def test() -> None:
+        async with sidecar.open(max_waits=1), sidecar.client() as client:
+            response = await client.post("/v1/waits", json=["a", "b"])
+            assert (response.status_code, response.headers["retry-after"]) == (429, "60")
+
+    run(test())
+
+
+def test_get_returns_all_or_selected_waits(sidecar: Sidecar) -> None:
+    """Waits are selected by ID and by status; an unknown ID is left out."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json=["a", "b"])
+            await sidecar.settle()
+            sidecar.waiter.finish("b")
+            await sidecar.settle()
+
+            async def ids(query: str) -> list[str]:
+                return [wait["id"] for wait in (await client.get(f"/v1/waits?{query}")).json()["waits"]]
+
+            found = {query: await ids(query) for query in ("", "id=b&id=x", "status=waiting", "status=failed&id=a")}
+            assert found == {"": ["a", "b"], "id=b&id=x": ["b"], "status=waiting": ["a"], "status=failed&id=a": []}
+            wrong = await client.get("/v1/waits?status=lost")
+            assert (wrong.status_code, wrong.json()["error"][:27]) == (400, "status is one of waiting, f")
+            assert (await client.get("/v1/waits/a")).json() == NEW_WAIT
+
+    run(test())
+
+
+@pytest.mark.parametrize("path", ["/v1/waits/a?wait=5s", "/v1/waits?wait=5s", "/v1/waits?id=a&wait=5s"])
+def test_long_poll_returns_when_the_wait_ends(sidecar: Sidecar, path: str) -> None:
+    """It does not return before."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json="a")
+            await sidecar.settle()
+            request = asyncio.create_task(client.get(path))
+            await sidecar.settle()
+            assert not request.done()
+            sidecar.waiter.finish("a")
+            response = (await request).json()
+            assert response.get("waits", [response])[0]["status"] == "finished"
+
+    run(test())
+
+
+def test_long_poll_returns_after_its_duration(sidecar: Sidecar) -> None:
+    """The response is the wait as it is; an invalid duration is refused."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json="a")
+            assert (await client.get("/v1/waits/a?wait=0.01s")).json() == NEW_WAIT
+            wrong = await client.get("/v1/waits/a?wait=soon")
+            assert wrong.status_code == 400
+            assert wrong.json()["error"] == "wait is not a duration: 'soon' (write 90, 90s, 30m, 1h30m or none)"
+            unknown = await client.get("/v1/waits/b?wait=5s")
+            assert (unknown.status_code, unknown.json()) == (404, {"error": "no such wait"})
+
+    run(test())
+
+
+def test_delete_removes_a_wait(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """204, then 404; 409 for a task of the command line, 507 when the disk rejects it."""
+
+    async def test() -> None:
+        async with sidecar.open(startup_ids=["g"]), sidecar.client() as client:
+            await client.post("/v1/waits", json=["a", "b"])
+            codes = [(await client.delete(f"/v1/waits/{wait_id}")).status_code for wait_id in ("a", "a", "g")]
+
+            async def fail(*_: object) -> None:
+                raise StorageError
+
+            monkeypatch.setattr(sidecar.write_queue, "write", fail)
+            codes.append((await client.delete("/v1/waits/b")).status_code)
+            assert codes == [204, 404, 409, 507]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [("0", [1, 2, 3]), ("2", [3]), ("", [3]), ("-1", [3]), ("٣", [3]), ("9" * 19, [3]), ("99", [0, 1, 2, 3])],
+)
+def test_events_start_after_last_event_id(sidecar: Sidecar, last: str, expected: list[int]) -> None:
+    """A value that is not a number requests new events only."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json=["a", "b"])
+            headers = [(b"Last-Event-ID", last.encode())] if last else []
+            request = asyncio.create_task(client.get("/v1/events", headers=headers))
+            await sidecar.settle()
+            await client.delete("/v1/waits/a")
+            await sidecar.settle()
+            sidecar.stream.close()
+            response = await request
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            assert [number for number, *_ in events_in(response.text)] == expected
+
+    run(test())
+
+
+def test_event_has_name_and_data(sidecar: Sidecar) -> None:
+    """``event:`` is its name and ``data:`` its JSON."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json="a")
+            request = asyncio.create_task(client.get("/v1/events", headers={"Last-Event-ID": "0"}))
+            await sidecar.settle()
+            sidecar.stream.close()
+            data = {"task_id": "a", "at": "2027-01-15T08:00:00.000Z"}
+            assert events_in((await request).text) == [(1, "wait.accepted", data)]
+
+    run(test())
+
+
+def test_open_requests_are_limited(sidecar: Sidecar) -> None:
+    """Above the maximum of streams and of long polls the response is 503; each releases its slot."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json="a")
+            paths = ["/v1/events"] * 257 + ["/v1/waits?wait=30s"] * 257
+            requests = [asyncio.create_task(client.get(path)) for path in paths]
+            await sidecar.settle()
+            full = [one.result() for one in requests if one.done()]
+            assert [response.status_code for response in full] == [503, 503]
+            assert full[0].json() == {"error": "too many open requests"}
+            assert full[0].headers["retry-after"] == "5"
+            sidecar.stream.close()
+            assert {response.status_code for response in await asyncio.gather(*requests)} == {200, 503}
+            assert (await client.get("/v1/events")).status_code == 200
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "begins"),
+    [("/", "text/html", "<!doctype html>"), ("/page.css", "text/css", ":root {"), ("/page.js", "text/javascript", "import {")],
+)
+def test_page_is_served_with_its_policy(sidecar: Sidecar, path: str, kind: str, begins: str) -> None:
+    """The policy permits no other source of code."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.get(path)
+            assert response.headers["content-type"] == f"{kind}; charset=utf-8"
+            assert response.text.startswith(begins)
+            policy = response.headers["content-security-policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+            assert "unsafe" not in policy
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"), [("GET", "/v2", 404), ("GET", "/v1/waits/", 404), ("PUT", "/v1/waits", 405), ("POST", "/", 405)]
+)
+def test_other_paths_and_methods_are_refused(sidecar: Sidecar, method: str, path: str, code: int) -> None:
+    """There is no redirect."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            assert (await client.request(method, path)).status_code == code
+
+    run(test())

@@ -1,0 +1,102 @@
+"""The tasks of the command line: their result file, readiness, and the exit code of a failure."""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
+from waiter.sidecar.model import Status, Wait
+
+if TYPE_CHECKING:
+    from waiter.sidecar.event_stream import EventStream
+    from waiter.sidecar.service import Service
+
+RETRY_INTERVAL = 5.0
+_FIELDS = ("id", "task_type", "state", "error", "created_on", "finished_on")
+_CODES = {
+    Status.FINISHED: ExitCode.FINISHED,
+    Status.FAILED: ExitCode.FAILED,
+    Status.REFUSED: ExitCode.REFUSED,
+    Status.NOT_FOUND: ExitCode.NOT_FOUND,
+    Status.UNAVAILABLE: ExitCode.UNAVAILABLE,
+    Status.STALLED: ExitCode.STALLED,
+    Status.TIMED_OUT: ExitCode.TIMED_OUT,
+}
+
+
+class StartupTasks:
+    """The tasks of the command line; ready once every one is FINISHED and the result file, if any, is written."""
+
+    def __init__(self, service: Service, result_file: Path | None) -> None:
+        self._service = service
+        self._result_file = result_file
+        self._exit_code: int | None = None
+
+    def is_ready(self) -> bool:
+        """Whether the application may start."""
+        return self._exit_code == ExitCode.FINISHED
+
+    async def wait_until_ended(self, stream: EventStream) -> int:
+        """Wait until all of them have ended, write the result file, and return the exit code."""
+        await stream.wait_until(lambda: all(wait.has_ended for wait in self._service.startup_waits()), inf)
+        return await self._write_result(stream)
+
+    async def wait_until_finished(self, stream: EventStream) -> None:
+        """Wait until all are FINISHED: a wait that ended badly, for example by a time-out, can be requested again."""
+        await stream.wait_until(lambda: self._service.is_ready, inf)
+        if not self.is_ready():
+            await self._write_result(stream)
+
+    async def _write_result(self, stream: EventStream) -> int:
+        while not stream.is_closed:
+            codes = [_CODES.get(wait.status, ExitCode.FAULT) for wait in self._service.startup_waits()]
+            code = min(filter(None, codes), default=ExitCode.FINISHED)
+            try:
+                if self._result_file is not None:
+                    content = msgspec.json.encode(result_json(self._service.startup_waits())) + b"\n"
+                    write_atomically(self._result_file, content)
+            except OSError as error:
+                stderr.warn(f"cannot write the result to {self._result_file}: {error.strerror}; retrying")
+                await stream.wait_until(lambda: False, RETRY_INTERVAL)
+            else:
+                self._exit_code = code
+                return code
+        return ExitCode.FINISHED
+
+
+def result_json(waits: list[Wait]) -> dict[str, Any]:
+    """Return the object that ``waiter wait --output json`` prints for the same tasks."""
+    tasks, merged = [], dict[str, list[str | int]]()
+    for wait in waits:
+        task = wait.task or {"id": wait.id}
+        tasks.append({name: task.get(name) for name in _FIELDS} | {"created_resources": wait.created_resources})
+        for kind, ids in wait.created_resources.items():
+            merged[kind] = list(dict.fromkeys([*merged.get(kind, []), *ids]))
+    return {"tasks": tasks, "created_resources": merged}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file; readers see the old or the new content, also after a power cut. Raises OSError."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
+        try:
+            part.write(content)
+            part.flush()
+            # Other users of the pod read the file, and a temporary file is readable by its owner only.
+            os.fchmod(part.fileno(), 0o644)
+            os.fsync(part.fileno())
+            Path(part.name).replace(path)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -1,0 +1,1 @@
+"""The persistent state of the sidecar: waits and events in one SQLite database."""

@@ -1,0 +1,138 @@
+"""The queue in front of the store: pending changes are written in one transaction, off the event loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Self, TypeVar
+
+import msgspec
+
+from waiter.console import stderr
+from waiter.errors import WaiterError
+from waiter.sidecar.storage.store import Change, Store, StoredEvent
+
+RETRY_INTERVAL = 1.0
+Result = TypeVar("Result")
+
+
+class StorageError(WaiterError):
+    """A change could not be stored: the disk is full, read-only or broken."""
+
+
+class _Entry(msgspec.Struct):
+    change: Change
+    written: asyncio.Future[None]
+    on_written: Callable[[], object] | None
+    may_fail: bool
+
+    def succeed(self) -> None:
+        """Call ``on_written`` once, even when the writer was cancelled, and resume the writer."""
+        on_written, self.on_written = self.on_written, None
+        if on_written is not None:
+            on_written()
+        if not self.written.done():
+            self.written.set_result(None)
+
+    def fail(self, error: sqlite3.Error) -> None:
+        """Raise StorageError in the writer."""
+        if not self.written.done():
+            self.written.set_exception(StorageError(f"cannot be stored: {error}"))
+
+
+class WriteQueue:
+    """Writes changes in order; ``publish`` is called with their numbered events once they are on disk.
+
+    ``writer_task`` is the running task; it ends only on close or on a fault.
+    """
+
+    def __init__(self, store: Store, publish: Callable[[Sequence[StoredEvent]], object]) -> None:
+        self._store = store
+        self._publish = publish
+        # One thread: SQLite is used from one place at a time, and in order.
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._pending: list[_Entry] = []
+        self._wakeup = asyncio.Event()
+        self._is_failing = False
+        self._is_closing = False
+
+    async def write(self, change: Change, on_written: Callable[[], object]) -> None:
+        """Write a change and call ``on_written``; raises StorageError and drops the change when the disk rejects it."""
+        await self._add(change, on_written, may_fail=True)
+
+    async def write_eventually(self, change: Change, on_written: Callable[[], object]) -> None:
+        """Write a change, retrying until it succeeds; call ``on_written`` and return after the first attempt."""
+        await self._add(change, on_written, may_fail=False)
+
+    def enqueue(self, change: Change) -> None:
+        """Write a change, retrying until it succeeds, without waiting for it."""
+        self._add(change, None, may_fail=False)
+
+    def _add(self, change: Change, on_written: Callable[[], object] | None, *, may_fail: bool) -> asyncio.Future[None]:
+        entry = _Entry(change, asyncio.get_running_loop().create_future(), on_written, may_fail)
+        self._pending.append(entry)
+        self._wakeup.set()
+        return entry.written
+
+    async def query(self, read: Callable[[Store], Result]) -> Result:
+        """Return the result of ``read(store)``, called in the store's thread after all earlier writes."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, read, self._store)
+
+    async def __aenter__(self) -> Self:
+        self.writer_task = asyncio.create_task(self._run(), name="write queue")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Write the pending changes in one last attempt, and close the store."""
+        self._is_closing = True
+        self._wakeup.set()
+        try:
+            await self.writer_task
+        finally:
+            await self.query(Store.close)
+            self._executor.shutdown()
+
+    async def _run(self) -> None:
+        while not self._is_closing:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wakeup.wait(), RETRY_INTERVAL if self._is_failing else None)
+            self._wakeup.clear()
+            await self._flush()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        batch, self._pending = self._pending, []
+        if not batch:
+            return
+        try:
+            written = await self.query(lambda store: store.apply([entry.change for entry in batch]))
+        except sqlite3.Error as error:
+            self._handle_failure(batch, error)
+            return
+        if self._is_failing:
+            stderr.info("the state directory is writable again")
+        self._is_failing = False
+        for entry, events in zip(batch, written, strict=True):
+            entry.succeed()
+            self._publish(events)
+
+    def _handle_failure(self, batch: Sequence[_Entry], error: sqlite3.Error) -> None:
+        if not self._is_failing:
+            stderr.warn(f"cannot write to the state directory: {error}; changes are kept in memory until it is writable")
+        retried = [entry for entry in batch if not entry.may_fail]
+        self._is_failing = bool(retried)
+        self._pending[:0] = retried
+        for entry in retried:
+            entry.change = _without_polls(entry.change)
+            entry.succeed()
+        for entry in batch:
+            entry.fail(error)
+        self._publish(())
+
+
+def _without_polls(change: Change) -> Change:
+    # Changes that wait in memory must stay bounded, and a long outage produces any number of failed polls.
+    return msgspec.structs.replace(change, events=[event for event in change.events if not event.name.startswith("poll.")])

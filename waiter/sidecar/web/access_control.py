@@ -1,0 +1,188 @@
+"""Access control of the control listener: origin of a request, token, and size limits.
+
+Any web page can make a browser on the same machine send requests to the sidecar. Three checks reject these: Host must name
+this machine (a foreign name that resolves to 127.0.0.1 does not: DNS rebinding), Origin must be the sidecar's own, and so must
+Sec-Fetch-Site, which browsers also send when they send no Origin. A valid token permits any Host, because a foreign page does
+not have one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
+
+from waiter.errors import ConfigurationError
+from waiter.sidecar.web.page import FILES
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_BODY_SIZE = 256 * 2**10
+BODY_TIMEOUT = 10.0
+MIN_TOKEN_LENGTH = 16
+MAX_OPEN_REQUESTS = 256
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]/@]+)(?::\d{1,5})?")
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class RequestRefusedError(Exception):
+    """A request that is answered with an error; ``response`` is the answer."""
+
+    def __init__(self, status: HTTPStatus, reason: str, **headers: str) -> None:
+        super().__init__(reason)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.response = JSONResponse({"error": reason}, status, headers=named)
+
+
+class Token:
+    """The token that clients must send; the file is read again when an unknown token arrives."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._token = self._read()
+
+    def _read(self) -> bytes:
+        try:
+            token = self._file.read_bytes().strip()
+        except OSError as error:
+            message = f"cannot read the token from {self._file}: {error.strerror}"
+            raise ConfigurationError(message) from error
+        if re.fullmatch(rb"[!-~]{%d,}" % MIN_TOKEN_LENGTH, token):
+            return token
+        message = f"the token in {self._file} must have at least {MIN_TOKEN_LENGTH} ASCII characters and no spaces"
+        raise ConfigurationError(message)
+
+    def accepts(self, headers: Headers) -> bool:
+        """Return whether a request has the header ``Authorization: Bearer <token>``; may read the file again."""
+        scheme, _, sent = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        return self._matches(sent) or self._matches_after_reload(sent)
+
+    def _matches(self, sent: str) -> bool:
+        return hmac.compare_digest(self._token, sent.strip().encode())
+
+    def _matches_after_reload(self, sent: str) -> bool:
+        try:
+            self._token = self._read()
+        except ConfigurationError:
+            return False
+        return self._matches(sent)
+
+
+class AccessControl:
+    """Middleware that refuses requests from other sites or without the token, and adds security headers to responses."""
+
+    def __init__(self, app: ASGIApp, token: Token | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request or refuse it."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                added = [(name.lower().encode(), value.encode()) for name, value in _SECURITY_HEADERS.items()]
+                message["headers"] = [*message["headers"], *added]
+            await send(message)
+
+        try:
+            self._check(scope["path"], Headers(scope=scope))
+        except RequestRefusedError as refusal:
+            await refusal.response(scope, receive, send_with_headers)
+        else:
+            await self._app(scope, receive, send_with_headers)
+
+    def _check(self, path: str, headers: Headers) -> None:
+        has_token = self._token is not None and self._token.accepts(headers)
+        if not has_token and not is_local(headers.get("host", "")):
+            reason = "Host must be localhost or an IP address when the request has no token"
+            raise RequestRefusedError(HTTPStatus.MISDIRECTED_REQUEST, reason)
+        if not _is_same_origin(headers.get("origin"), headers.get("host", "")):
+            raise RequestRefusedError(HTTPStatus.FORBIDDEN, "requests from other origins are refused")
+        is_navigation = path == "/" and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"} and not is_navigation:
+            raise RequestRefusedError(HTTPStatus.FORBIDDEN, "requests from other sites are refused")
+        # The page contains no data, so it is served without a token, and asks for one.
+        if self._token is not None and not has_token and path not in FILES:
+            reason = "a token is required: Authorization: Bearer <token>"
+            raise RequestRefusedError(HTTPStatus.UNAUTHORIZED, reason, WWW_Authenticate="Bearer")
+
+
+def is_local(host: str) -> bool:
+    """Whether a Host header is an address or localhost; other names can be made to resolve to this machine."""
+    found = _HOST.fullmatch(host)
+    name = found[1].strip("[]").lower() if found else ""
+    try:
+        return bool(ip_address(name))
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def _is_same_origin(origin: str | None, host: str) -> bool:
+    return origin is None or origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"}
+
+
+class Slots:
+    """A limit on the number of requests that are open at the same time."""
+
+    def __init__(self, count: int = MAX_OPEN_REQUESTS) -> None:
+        self._free = count
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a slot; raises RequestRefusedError when none is free."""
+        if not self._free:
+            raise RequestRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many open requests", Retry_After="5")
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the JSON body of a request; raises RequestRefusedError when it is too large or too slow."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        # A form on a foreign page cannot send this type.
+        raise RequestRefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
+    body = b""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_SIZE:
+                    reason = f"the body is larger than {MAX_BODY_SIZE} bytes"
+                    raise RequestRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason, Connection="close")
+    except TimeoutError:
+        raise RequestRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body took too long", Connection="close") from None
+    return body
+
+
+async def answer_refusal(_: Request, refusal: Exception) -> Response:
+    """Return the response of a RequestRefusedError; an exception handler for Starlette."""
+    assert isinstance(refusal, RequestRefusedError)  # noqa: S101 - registered for these only
+    return refusal.response

@@ -1,0 +1,154 @@
+"""The control API: request, list and delete waits, and follow their events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import ExitStack
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from waiter.config.task_ids import task_ids
+from waiter.console.formatting import parse_duration
+from waiter.errors import ConfigurationError
+from waiter.sidecar.model import Status, Wait
+from waiter.sidecar.service import InUseError, TooManyWaitsError
+from waiter.sidecar.storage.write_queue import StorageError
+from waiter.sidecar.web.access_control import AccessControl, RequestRefusedError, Slots, Token, answer_refusal, read_body
+from waiter.sidecar.web.page import page_routes
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from waiter.sidecar.event_stream import EventStream
+    from waiter.sidecar.service import Service
+    from waiter.sidecar.storage.write_queue import WriteQueue
+
+Result = TypeVar("Result")
+
+MAX_LONG_POLL = 300.0
+# Event numbers are 64-bit integers in SQLite.
+_MAX_DIGITS = 18
+
+
+class ControlApi:
+    """The endpoints under ``/v1``."""
+
+    def __init__(self, service: Service, write_queue: WriteQueue, stream: EventStream) -> None:
+        self._service = service
+        self._write_queue = write_queue
+        self._stream = stream
+        self._long_polls = Slots()
+        self._subscribers = Slots()
+
+    def app(self, token: Token | None) -> ASGIApp:
+        """Return the application of the control listener."""
+        routes = [
+            Route("/v1/waits", self.accept, methods=["POST"]),
+            Route("/v1/waits", self.list, methods=["GET"]),
+            Route("/v1/waits/{wait_id}", self.get, methods=["GET"]),
+            Route("/v1/waits/{wait_id}", self.delete, methods=["DELETE"]),
+            Route("/v1/events", self.events, methods=["GET"]),
+            *page_routes(),
+        ]
+        app = Starlette(routes=routes, exception_handlers={RequestRefusedError: answer_refusal})
+        app.router.redirect_slashes = False
+        return AccessControl(app, token)
+
+    async def accept(self, request: Request) -> Response:
+        """POST /v1/waits: an ID, a list of IDs, or a response of the API; 202 once they are on disk."""
+        ids = _read_ids(await read_body(request))
+        waits = await _as_http_errors(self._service.accept(ids))
+        return self._respond({"waits": self._service.as_json(waits)}, HTTPStatus.ACCEPTED)
+
+    async def list(self, request: Request) -> Response:
+        """GET /v1/waits?id=...&status=...&wait=30s: all waits or a selection; with wait, once they have ended."""
+        ids, status = set(request.query_params.getlist("id")), request.query_params.get("status")
+        if status is not None and status not in set(Status):
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"status is one of {', '.join(Status)}")
+
+        def selected() -> Iterable[Wait]:
+            known = [wait for wait_id in ids if (wait := self._service.waits.get(wait_id))]
+            return known if ids else self._service.waits.values()
+
+        await self._long_poll(request, lambda: all(wait.has_ended for wait in selected()))
+        waits = [wait for wait in selected() if status in {None, wait.status}]
+        return self._respond({"waits": self._service.as_json(waits)})
+
+    async def get(self, request: Request) -> Response:
+        """GET /v1/waits/{id}?wait=30s: one wait; with wait, once it has ended or the time is over."""
+        wait_id = request.path_params["wait_id"]
+        await self._long_poll(request, lambda: (wait := self._service.waits.get(wait_id)) is None or wait.has_ended)
+        if wait_id not in self._service.waits:
+            raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no such wait")
+        return self._respond(self._service.as_json([self._service.waits[wait_id]])[0])
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE /v1/waits/{id}: delete a wait; its task is not affected."""
+        try:
+            await _as_http_errors(self._service.delete(request.path_params["wait_id"]))
+        except KeyError:
+            raise RequestRefusedError(HTTPStatus.NOT_FOUND, "no such wait") from None
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def events(self, request: Request) -> Response:
+        """GET /v1/events: server-sent events, only new ones or those after ``Last-Event-ID``."""
+        header = request.headers.get("last-event-id", "").strip()
+        last = int(header) if header.isascii() and header.isdigit() and len(header) <= _MAX_DIGITS else None
+        slot = ExitStack()
+        slot.enter_context(self._subscribers.take())
+        return _EventResponse(slot, self._stream.subscribe(self._write_queue, last))
+
+    async def _long_poll(self, request: Request, is_over: Callable[[], bool]) -> None:
+        duration = request.query_params.get("wait")
+        if duration is None:
+            return
+        try:
+            seconds = min(parse_duration(duration), MAX_LONG_POLL)
+        except ValueError as error:
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"wait is {error}") from None
+        with self._long_polls.take():
+            await self._stream.wait_until(is_over, seconds)
+
+    def _respond(self, content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:  # noqa: ANN401 - JSON
+        # A client that subscribes after this event misses nothing that is not in the response.
+        headers = {"Last-Event-ID": str(self._stream.newest)}
+        return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+
+
+class _EventResponse(StreamingResponse):
+    """A stream that releases its slot however it ends, even when it never started."""
+
+    def __init__(self, slot: ExitStack, frames: AsyncIterator[bytes]) -> None:
+        super().__init__(frames, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._slot = slot
+
+    async def __call__(self, *asgi: Any) -> None:  # noqa: ANN401 - the three of ASGI
+        with self._slot:
+            await super().__call__(*asgi)
+
+
+def _read_ids(body: bytes) -> list[str]:
+    try:
+        content = msgspec.json.decode(body)
+        return task_ids({"tasks": content} if isinstance(content, list) else content)
+    except ConfigurationError as error:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"not JSON: {error}") from None
+
+
+async def _as_http_errors(request: Awaitable[Result]) -> Result:
+    try:
+        return await request
+    except StorageError as error:
+        raise RequestRefusedError(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from error
+    except TooManyWaitsError as error:
+        raise RequestRefusedError(HTTPStatus.TOO_MANY_REQUESTS, str(error), Retry_After="60") from error
+    except InUseError as error:
+        raise RequestRefusedError(HTTPStatus.CONFLICT, str(error)) from error
