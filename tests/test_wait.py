@@ -276,7 +276,7 @@ def test_ctrl_c_during_many_waits_says_that_the_tasks_go_on(cloud: SimulatedClou
         yield []
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("waiter.batch.completion.in_background", interrupted)
+    monkeypatch.setattr("waiter.batch.completion.iterate_in_background", interrupted)
     with Waiter(**cloud.options) as waiter, pytest.raises(KeyboardInterrupt) as caught:
         waiter.wait_all(["t-1", "t-2"])
     assert caught.value.__notes__ == ["the wait for 2 tasks was interrupted; the tasks go on"]

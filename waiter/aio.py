@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import msgspec
 from tenacity import AsyncRetrying, Retrying
 
-from waiter.batch.completion import SharedSleep, in_order_of_ending, run_in_thread, run_inline
+from waiter.batch.completion import SharedSleep, outcomes_as_completed, run_in_thread, run_inline
 from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
 from waiter.config.settings import Limits, Options, resolve
@@ -92,18 +92,18 @@ class AsyncWaiter(Base):
     async def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Like Waiter.wait, awaited."""
         with self._plan(task_id, limits) as plan:
-            subscription = self._listing_poller.enter(plan) if runs_under_asyncio() else None
+            subscription = self._listing_poller.subscribe(plan) if runs_under_asyncio() else None
             try:
                 return plan.conclude(await self._loop(self._look, plan, subscription))
             finally:
                 if subscription is not None:
-                    self._listing_poller.leave(subscription)
+                    self._listing_poller.unsubscribe(subscription)
 
     def _rest(self, seconds: float, subscription: Subscription | None) -> Awaitable[None]:
         return self._client.sleep(seconds) if subscription is None else subscription.sleep(seconds)
 
     async def _look(self, plan: WaitState, subscription: Subscription | None) -> TaskSnapshot:
-        snapshot = plan.saw(await (self._client.ask(plan) if subscription is None else self._listing_poller.look(subscription)))
+        snapshot = plan.saw(await (self._client.ask(plan) if subscription is None else self._listing_poller.poll(subscription)))
         if (task_type := plan.claim_past()) is not None:
             try:
                 plan.learn(await self._client.list_past(task_type, timeout=plan.listing_timeout))
@@ -132,7 +132,7 @@ class AsyncWaiter(Base):
         if not runs_under_asyncio():
             message = "several tasks at once need asyncio: elsewhere, await wait() for each of them"
             raise ConfigurationError(message)
-        return in_order_of_ending(self.wait, ids)
+        return outcomes_as_completed(self.wait, ids)
 
     async def status(self, task_id: TaskRef) -> Task:
         """Like Waiter.status, awaited."""

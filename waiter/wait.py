@@ -92,10 +92,10 @@ class Waiter(Base):
         if len(ids) > 1:
             # A wait for one task needs no event loop, and asyncio takes long to load.
             from waiter.aio import AsyncWaiter  # noqa: PLC0415
-            from waiter.batch.completion import in_background  # noqa: PLC0415
+            from waiter.batch.completion import iterate_in_background  # noqa: PLC0415
 
             try:
-                yield from in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
+                yield from iterate_in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
             except BaseException as error:
                 note_interruption(error, f"the wait for {len(ids)} tasks was interrupted; the tasks go on")
                 raise

@@ -1,4 +1,4 @@
-"""Several waits at once, on both drivers: results, errors, order, and who stops when."""
+"""Several waits at once, on both drivers: results, errors, order and cancellation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from waiter import (
     wait_for_task,
     wait_for_tasks,
 )
-from waiter.batch.completion import in_background, in_order_of_ending
+from waiter.batch.completion import iterate_in_background, outcomes_as_completed
 from waiter.config.task_ids import all_task_ids
 from waiter.outcome import OutcomeCollector
 from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends
@@ -36,7 +36,7 @@ Wait = Callable[..., Any]
 
 
 class Blocking:
-    """The ways to wait for many, blocking."""
+    """Wait for many tasks with the blocking functions."""
 
     def wait_all(self, cloud: SimulatedCloud, ids: Any, **options: Any) -> dict[str, Task]:
         with Waiter(**cloud.options) as waiter:
@@ -54,7 +54,7 @@ class Blocking:
 
 
 class Awaited:
-    """The same, awaited."""
+    """Wait for many tasks with the awaited functions."""
 
     def wait_all(self, cloud: SimulatedCloud, ids: Any, **options: Any) -> dict[str, Task]:
         async def wait() -> dict[str, Task]:
@@ -86,8 +86,8 @@ def many(request: pytest.FixtureRequest) -> Many:
     return made
 
 
-def test_all_finish(many: Many, cloud: SimulatedCloud) -> None:
-    """The tasks come in the order asked for, each once, whatever the order in which they end."""
+def test_results_are_in_the_order_asked_for(many: Many, cloud: SimulatedCloud) -> None:
+    """Each task comes once, whatever the order in which they end."""
     slow, quick = cloud.add(finishes(19)), cloud.add(finishes(3))
     tasks = many.wait_all(cloud, [slow, quick, {"tasks": [slow]}])
     assert [(task_id, task.id, str(task.state)) for task_id, task in tasks.items()] == [
@@ -96,8 +96,8 @@ def test_all_finish(many: Many, cloud: SimulatedCloud) -> None:
     ]
 
 
-def test_they_come_as_they_end(many: Many, cloud: SimulatedCloud) -> None:
-    """A bad end is an outcome like any other."""
+def test_outcomes_come_as_tasks_end(many: Many, cloud: SimulatedCloud) -> None:
+    """A failure is an outcome like any other."""
     slow, bad, quick = cloud.add(finishes(60)), cloud.add(fails(20)), cloud.add(finishes(3))
     outcomes = many.as_completed(cloud, [slow, bad, quick])
     assert [(outcome.task_id, type(outcome.error)) for outcome in outcomes] == [
@@ -107,14 +107,14 @@ def test_they_come_as_they_end(many: Many, cloud: SimulatedCloud) -> None:
     ]
 
 
-def test_they_are_awaited_side_by_side(many: Many, cloud: SimulatedCloud) -> None:
+def test_waits_run_side_by_side(many: Many, cloud: SimulatedCloud) -> None:
     """Twenty tasks of a minute take a minute."""
     many.wait_all(cloud, [cloud.add(finishes(60)) for _ in range(20)])
     assert 60 <= cloud.clock() < 75
 
 
-def test_one_bad_end_keeps_the_rest(many: Many, cloud: SimulatedCloud) -> None:
-    """The error has what succeeded and what failed."""
+def test_one_failure_keeps_the_other_results(many: Many, cloud: SimulatedCloud) -> None:
+    """The error holds what succeeded and what failed."""
     good, bad = cloud.add(finishes(9, {"instances": ["i-1"]})), cloud.add(fails(3))
     with pytest.raises(TasksError, match="1 of 2 tasks ended badly") as caught:
         many.wait_all(cloud, [good, bad])
@@ -123,40 +123,40 @@ def test_one_bad_end_keeps_the_rest(many: Many, cloud: SimulatedCloud) -> None:
 
 
 @pytest.mark.parametrize("return_when", ["FIRST_COMPLETED", ReturnWhen.FIRST_COMPLETED])
-def test_the_first_end_is_enough(many: Many, cloud: SimulatedCloud, return_when: str) -> None:
-    """What is missing from the answer had not ended."""
+def test_first_completed_returns_after_one_task(many: Many, cloud: SimulatedCloud, return_when: str) -> None:
+    """What is missing from the result had not ended."""
     quick = cloud.add(finishes(3))
     assert list(many.wait_all(cloud, [cloud.add(never_ends()), quick], return_when=return_when)) == [quick]
 
 
-def test_the_first_bad_end_is_enough(many: Many, cloud: SimulatedCloud) -> None:
-    """The error names what had not ended."""
+def test_first_exception_returns_after_one_failure(many: Many, cloud: SimulatedCloud) -> None:
+    """The error names the tasks that had not ended."""
     goes_on, good, bad = cloud.add(never_ends()), cloud.add(finishes(3)), cloud.add(fails(30))
     with pytest.raises(TasksError, match="1 of 3 tasks ended badly") as caught:
         many.wait_all(cloud, [goes_on, good, bad], return_when="FIRST_EXCEPTION")
     assert (list(caught.value.succeeded), list(caught.value.failed), caught.value.pending) == ([good], [bad], (goes_on,))
 
 
-def test_no_bad_end_is_all_of_them(many: Many, cloud: SimulatedCloud) -> None:
+def test_first_exception_without_failure_waits_for_all(many: Many, cloud: SimulatedCloud) -> None:
     """FIRST_EXCEPTION without one waits for all."""
     ids = [cloud.add(finishes(3)), cloud.add(finishes(30))]
     assert list(many.wait_all(cloud, ids, return_when="FIRST_EXCEPTION")) == ids
 
 
-def test_nothing_to_wait_for(many: Many, cloud: SimulatedCloud) -> None:
-    """No task is no error and no request."""
+def test_no_tasks_make_no_requests(many: Many, cloud: SimulatedCloud) -> None:
+    """An empty list is no error."""
     assert (many.wait_all(cloud, []), many.as_completed(cloud, []), cloud.requests) == ({}, [], [])
 
 
-def test_one_task_of_many(many: Many, cloud: SimulatedCloud) -> None:
-    """One is a number too, and one ID is not a list of letters."""
+def test_one_task_is_accepted_where_many_are(many: Many, cloud: SimulatedCloud) -> None:
+    """A single ID is not taken for a list of letters."""
     good, bad = cloud.add(finishes(3)), cloud.add(fails(3))
     assert list(many.wait_all(cloud, good)) == [good]
     assert [type(outcome.error) for outcome in many.as_completed(cloud, bad)] == [TaskError]
 
 
-def test_what_they_created(many: Many, cloud: SimulatedCloud) -> None:
-    """wait_for_tasks tells them apart, wait_for_task puts them together."""
+def test_created_resources_by_task_and_merged(many: Many, cloud: SimulatedCloud) -> None:
+    """wait_for_tasks returns them by task, wait_for_task merges them."""
     ids = [cloud.add(finishes(3, {"instances": ["i-1"]})), cloud.add(finishes(9, {"volumes": ["v-1"]}))]
     assert many.wait_for_tasks(cloud, ids) == {
         ids[0]: CreatedResources(instances=("i-1",)),
@@ -166,20 +166,20 @@ def test_what_they_created(many: Many, cloud: SimulatedCloud) -> None:
 
 
 def test_return_when_is_checked(many: Many, cloud: SimulatedCloud) -> None:
-    """Before anything is asked."""
+    """Before any request."""
     names = "ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION"
     with pytest.raises(ConfigurationError, match=f"return_when must be {names}, not 'some'"):
         many.wait_all(cloud, ["t-1"], return_when="some")
 
 
 def test_every_bad_id_is_named() -> None:
-    """All problems at once."""
+    """All problems are in one error."""
     with pytest.raises(ConfigurationError) as caught:
         all_task_ids(["t-1", "no/id", {"tasks": ["../x"]}])
     assert caught.value.problems == ("not a task ID: 'no/id'", "not a task ID: '../x'")
 
 
-def test_an_outcome_gives_or_raises(cloud: SimulatedCloud) -> None:
+def test_outcome_returns_its_task_or_raises(cloud: SimulatedCloud) -> None:
     """As a future's result does."""
     good, bad = cloud.add(finishes(3)), cloud.add(fails(3))
     results = {outcome.task_id: outcome for outcome in Blocking().as_completed(cloud, [good, bad])}
@@ -188,8 +188,8 @@ def test_an_outcome_gives_or_raises(cloud: SimulatedCloud) -> None:
         results[bad].result()
 
 
-def test_a_part_of_a_group_compares_no_errors() -> None:
-    """Thousands of them are told apart by identity."""
+def test_subgroup_compares_errors_by_identity() -> None:
+    """Errors of a group may be unhashable and incomparable."""
 
     class IncomparableError(WaiterError):
         __hash__ = None  # type: ignore[assignment]
@@ -204,8 +204,8 @@ def test_a_part_of_a_group_compares_no_errors() -> None:
     assert list(part.failed) == ["0", "1", "3"]
 
 
-def test_a_tally_is_not_counted_anew() -> None:
-    """Thousands of batches of one outcome each."""
+def test_collector_does_not_walk_all_outcomes_for_each_batch() -> None:
+    """Thousands of batches hold one outcome each."""
 
     class Unwalked(dict[str, Any]):
         def values(self) -> Any:
@@ -220,7 +220,7 @@ def test_a_tally_is_not_counted_anew() -> None:
     assert over == [False, False, True]
 
 
-def test_a_cancelled_wait_leaves_the_others(cloud: SimulatedCloud) -> None:
+def test_cancelled_wait_leaves_the_others_running(cloud: SimulatedCloud) -> None:
     """Each wait of a waiter is its own."""
     quick, slow = cloud.add(finishes(3), watched=False), cloud.add(finishes(30))
 
@@ -234,8 +234,8 @@ def test_a_cancelled_wait_leaves_the_others(cloud: SimulatedCloud) -> None:
     assert asyncio.run(main()) == slow
 
 
-def test_who_listens_may_be_slow(cloud: SimulatedCloud) -> None:
-    """What ends while the listener awaits something else is told next."""
+def test_slow_consumer_gets_every_outcome(cloud: SimulatedCloud) -> None:
+    """Tasks that end while the consumer awaits something else come next."""
     ids = [cloud.add(finishes(seconds)) for seconds in (3, 6, 9, 40)]
 
     async def main() -> list[str]:
@@ -249,8 +249,8 @@ def test_who_listens_may_be_slow(cloud: SimulatedCloud) -> None:
     assert asyncio.run(main()) == ids
 
 
-def test_who_stops_listening_ends_the_waits(cloud: SimulatedCloud) -> None:
-    """Nothing goes on in the background."""
+def test_closing_the_iterator_cancels_the_waits(cloud: SimulatedCloud) -> None:
+    """Nothing is left running in the event loop."""
     ids = [cloud.add(never_ends()), cloud.add(finishes(3))]
 
     async def main() -> int:
@@ -264,7 +264,7 @@ def test_who_stops_listening_ends_the_waits(cloud: SimulatedCloud) -> None:
     assert asyncio.run(main()) == 1
 
 
-def test_who_stops_listening_ends_the_thread(cloud: SimulatedCloud) -> None:
+def test_closing_the_blocking_iterator_ends_its_thread(cloud: SimulatedCloud) -> None:
     """For blocking callers too."""
     ids = [cloud.add(never_ends()), cloud.add(finishes(3))]
     before = threading.active_count()
@@ -276,8 +276,8 @@ def test_who_stops_listening_ends_the_thread(cloud: SimulatedCloud) -> None:
     assert threading.active_count() == before
 
 
-def test_a_fault_of_ours_is_not_an_outcome() -> None:
-    """It ends the others and comes out as it is."""
+def test_unexpected_exception_cancels_the_others() -> None:
+    """It is raised as it is."""
     ended: list[str] = []
 
     async def wait(task_id: str) -> Task:
@@ -290,7 +290,7 @@ def test_a_fault_of_ours_is_not_an_outcome() -> None:
         raise AssertionError
 
     async def main() -> None:
-        async for _ in in_order_of_ending(wait, ["t-1", "t-2"]):
+        async for _ in outcomes_as_completed(wait, ["t-1", "t-2"]):
             pass
 
     with pytest.raises(ZeroDivisionError):
@@ -298,8 +298,8 @@ def test_a_fault_of_ours_is_not_an_outcome() -> None:
     assert ended == ["t-2"]
 
 
-def test_thousands_start_without_a_standstill() -> None:
-    """The loop turns in between."""
+def test_event_loop_runs_while_thousands_start() -> None:
+    """At most a hundred waits start in one turn."""
     turns: list[int] = []
     started = 0
 
@@ -317,15 +317,15 @@ def test_thousands_start_without_a_standstill() -> None:
     async def main() -> None:
         ticking = asyncio.create_task(tick())
         with pytest.raises(ZeroDivisionError):
-            await anext(in_order_of_ending(wait, map(str, range(1000))))
+            await anext(outcomes_as_completed(wait, map(str, range(1000))))
         await ticking
 
     asyncio.run(main())
     assert max(later - earlier for earlier, later in pairwise(turns)) <= 100
 
 
-def test_an_interruption_ends_what_runs_in_the_background() -> None:
-    """Ctrl-C strikes the thread that waits for it."""
+def test_interruption_cancels_the_background_generator() -> None:
+    """Ctrl-C is raised in the thread that consumes it."""
     ended = threading.Event()
 
     async def count() -> Any:
@@ -335,14 +335,14 @@ def test_an_interruption_ends_what_runs_in_the_background() -> None:
         finally:
             ended.set()
 
-    items: Any = in_background(count)
+    items: Any = iterate_in_background(count)
     assert next(items) == 1
     with pytest.raises(KeyboardInterrupt):
         items.throw(KeyboardInterrupt)
     assert ended.is_set()
 
 
-def test_a_fault_in_the_background_comes_to_the_front() -> None:
+def test_exception_in_the_background_is_raised_in_the_foreground() -> None:
     """As it is."""
 
     async def fail() -> Any:
@@ -350,7 +350,7 @@ def test_a_fault_in_the_background_comes_to_the_front() -> None:
         yield
 
     with pytest.raises(ZeroDivisionError):
-        list(in_background(fail))
+        list(iterate_in_background(fail))
 
 
 @pytest.fixture
@@ -362,15 +362,15 @@ def server() -> Iterator[tuple[SimulatedCloud, str]]:
 
 
 def test_many_over_real_http(server: tuple[SimulatedCloud, str]) -> None:
-    """A blocking waiter has an event loop in the background."""
+    """A blocking waiter runs an event loop in the background."""
     cloud, url = server
     ids = [cloud.add(ended()), cloud.add(ended())]
     with Waiter(api_key=cloud.api_key, base_url=url) as waiter:
         assert list(waiter.wait_all(ids)) == ids
 
 
-def test_many_over_a_client_of_ones_own(server: tuple[SimulatedCloud, str]) -> None:
-    """A blocking client is called from threads."""
+def test_many_over_a_blocking_client_of_the_user(server: tuple[SimulatedCloud, str]) -> None:
+    """It is called from threads, and not closed."""
     cloud, url = server
     ids = [cloud.add(ended()), cloud.add(ended())]
     with httpx.Client(trust_env=False) as client, Waiter(api_key=cloud.api_key, base_url=url, client=client) as waiter:
@@ -378,8 +378,8 @@ def test_many_over_a_client_of_ones_own(server: tuple[SimulatedCloud, str]) -> N
         assert not client.is_closed
 
 
-def test_a_notebook(server: tuple[SimulatedCloud, str]) -> None:
-    """A blocking call works where an event loop runs already."""
+def test_blocking_call_inside_a_running_event_loop(server: tuple[SimulatedCloud, str]) -> None:
+    """As in a notebook."""
     cloud, url = server
     ids = [cloud.add(ended()), cloud.add(ended())]
 

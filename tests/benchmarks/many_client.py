@@ -85,7 +85,7 @@ async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[flo
     # A quarter more than is due: what starts in one instant is spread over most of a gap, and what was late is made up for.
     async with Counted(**options, max_rps=max(100.0, 1.25 * len(ids) / GAP)) as waiter:
         if not listing:
-            waiter._listing_poller._circuit_breaker._lost_until = inf
+            waiter._listing_poller._circuit_breaker._open_until = inf
 
         if not any(delays):
             await waiter.wait_all(ids)

@@ -1,4 +1,4 @@
-"""What tests of listings have in common: who asked for what, and listings that say something else."""
+"""What tests of listings share: which requests were made, and listings that say something else than the cloud."""
 
 from __future__ import annotations
 
@@ -24,41 +24,56 @@ def wait_all(cloud: SimulatedCloud, ids: list[str], **options: Any) -> list[Outc
 
 
 def listings(cloud: SimulatedCloud) -> list[float]:
+    """Return when each page of a listing of active tasks was asked for."""
     return [request.at for request in cloud.requests if request.path.startswith(LISTING) and "state=NEW" in request.path]
 
 
-def singles(cloud: SimulatedCloud) -> int:
+def polls(cloud: SimulatedCloud) -> int:
+    """Return how many requests went to tasks' own endpoints."""
     return sum(request.task_id is not None for request in cloud.requests)
 
 
-class Distorted(httpx.AsyncBaseTransport):
-    """Changes what the listing says, and the count of it if nobody shall notice."""
+class DistortedTransport(httpx.AsyncBaseTransport):
+    """Change the rows of listings of active tasks; with ``adjust_count`` their count too, so that the change is consistent."""
 
-    def __init__(self, cloud: SimulatedCloud, change: Callable[[list[Any]], list[Any]], *, counts: bool = False) -> None:
+    def __init__(self, cloud: SimulatedCloud, change: Callable[[list[Any]], list[Any]], *, adjust_count: bool = False) -> None:
         self._cloud = cloud
         self._change = change
-        self._counts = counts
+        self._adjust_count = adjust_count
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await self._cloud.transport.handle_async_request(request)
         if b"state=NEW" not in request.url.query:
             return response
-        said = msgspec.json.decode(await response.aread())
-        said["results"] = self._change(said["results"])
-        if self._counts:
-            said["count"] = len(said["results"])
-        return httpx.Response(200, json=said)
+        payload = msgspec.json.decode(await response.aread())
+        payload["results"] = self._change(payload["results"])
+        if self._adjust_count:
+            payload["count"] = len(payload["results"])
+        return httpx.Response(200, json=payload)
 
 
-def distorted(cloud: SimulatedCloud, change: Callable[..., list[Any]], *, counts: bool = False) -> dict[str, Any]:
-    return {"client": httpx.AsyncClient(transport=Distorted(cloud, change, counts=counts), trust_env=False)}
+def distorted(cloud: SimulatedCloud, change: Callable[..., list[Any]], *, adjust_count: bool = False) -> dict[str, Any]:
+    """Return the options of a waiter whose listings are changed."""
+    transport = DistortedTransport(cloud, change, adjust_count=adjust_count)
+    return {"client": httpx.AsyncClient(transport=transport, trust_env=False)}
 
 
-def check(change: Callable[[list[Any]], list[Any]], *, counts: bool = False) -> SimulatedCloud:
-    """Wait for tasks that end between 20 and 50 s, and find each end soon, and the right one."""
+def frozen() -> Callable[[list[Any]], list[Any]]:
+    """Return a change that repeats the rows of the first listing for ever."""
+    first: list[Any] = []
+
+    def repeat(rows: list[Any]) -> list[Any]:
+        first.extend(rows if not first else [])
+        return first
+
+    return repeat
+
+
+def check_outcomes(change: Callable[[list[Any]], list[Any]], *, adjust_count: bool = False) -> SimulatedCloud:
+    """Wait with changed listings for a hundred tasks that end between 20 and 50 s, and assert that each outcome is right."""
     cloud = SimulatedCloud.virtual()
     ids = [cloud.add(fails(20 + 0.3 * place) if place % 9 == 0 else finishes(20 + place / 5)) for place in range(100)]
-    outcomes = wait_all(cloud, ids, learn=False, **distorted(cloud, change, counts=counts))
+    outcomes = wait_all(cloud, ids, learn=False, **distorted(cloud, change, adjust_count=adjust_count))
     assert [type(outcome.error) for outcome in sorted(outcomes, key=lambda outcome: ids.index(outcome.task_id))] == [
         TaskError if place % 9 == 0 else type(None) for place in range(100)
     ]

@@ -1,60 +1,63 @@
-"""Whether listings can be trusted: one that fails, misleads or is stuck is left alone, for longer each time."""
+"""Circuit breaker for the task listing: after a bad listing no other is made for a while, for longer each time."""
 
 from __future__ import annotations
 
 from math import inf
 
-# Listings may lag behind the tasks' own endpoint by so much.
-LAG = 10.0
-# A listing that is stuck is found out by an end within so many seconds.
-REMEMBERED = 600.0
-# A listing in which nobody can trust is left alone for so long, and so many times longer each time.
+# A listing may lag behind the tasks' own endpoint by so many seconds.
+MAX_LAG = 10.0
+# For how many seconds an end is remembered, so that a listing that still shows the task is recognised as stuck.
+END_MEMORY = 600.0
+# How long the circuit stays open after a bad listing, and the factor for each that follows.
 RESET_TIMEOUT = 5.0
-EACH_TIME = 4.0
+RESET_FACTOR = 4.0
 MAX_RESET_TIMEOUT = 600.0
 
 
-class StuckError(Exception):
-    """A listing shows a task that ended some time ago."""
+class UnusableListingError(Exception):
+    """A listing is stuck, or costs more requests than it saves."""
 
 
 class CircuitBreaker:
-    """What is held against listings. Every ``now`` is in monotonic seconds, and so is when a listing began."""
+    """Decide whether a listing may be made. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._ended: dict[str, float] = {}
-        self._misled = 0
-        self._is_lost = False
-        self._left_alone = 0.0
-        self._lost_until = -inf
+        self._ended_at: dict[str, float] = {}
+        self._needless_polls = 0
+        self._is_tripped = False
+        self._reset_timeout = 0.0
+        self._open_until = -inf
 
-    def is_there(self, now: float) -> bool:
-        """Whether there may be a listing."""
-        return now >= self._lost_until
+    def allows(self, now: float) -> bool:
+        """Return whether a listing may begin."""
+        return now >= self._open_until
 
-    def begin(self, now: float) -> None:
-        """Take note that a listing begins, and forget old ends; if the one before was good, it makes good for a bad one."""
-        self._ended = {key: ended_at for key, ended_at in self._ended.items() if ended_at > now - REMEMBERED}
-        if not self._is_lost:
-            self._left_alone /= EACH_TIME
-        self._is_lost, self._misled = False, 0
+    def record_listing(self, now: float) -> None:
+        """Record that a listing begins, forget old ends, and shorten the next reset timeout if the listing before was good."""
+        self._ended_at = {key: ended_at for key, ended_at in self._ended_at.items() if ended_at > now - END_MEMORY}
+        if not self._is_tripped:
+            self._reset_timeout /= RESET_FACTOR
+        self._is_tripped, self._needless_polls = False, 0
 
-    def note_end(self, key: str, now: float) -> None:
-        """Take note that a task has ended, so that no listing that begins later may show it."""
-        self._ended[key] = now
+    def record_end(self, key: str, now: float) -> None:
+        """Record that a task has ended: a listing that begins later than ``MAX_LAG`` from now must not show it as active."""
+        self._ended_at[key] = now
 
-    def check_going_on(self, key: str, began: float) -> None:
-        """Check a task that a listing shows as going on; raises StuckError if it ended well before that began."""
-        if self._ended.get(key, inf) + LAG < began:
-            raise StuckError
+    def check_active(self, key: str, began: float) -> None:
+        """Raise UnusableListingError for a task that a listing shows as active although it ended well before that began."""
+        if self._ended_at.get(key, inf) + MAX_LAG < began:
+            raise UnusableListingError
 
-    def note_look_in_vain(self, cost: float) -> bool:
-        """Take note that a listing made a wait look, and tell whether such looks now cost more than the listing itself."""
-        self._misled += 1
-        return self._misled > cost and not self._is_lost
+    def record_needless_poll(self) -> None:
+        """Record that a listing has caused a poll that showed nothing new."""
+        self._needless_polls += 1
 
-    def lose(self, now: float, retry_after: float = 0.0) -> None:
-        """Take note that the listing was bad, and for how many seconds the server wants to hear of no other."""
-        self._is_lost = True
-        self._left_alone = min(max(RESET_TIMEOUT, EACH_TIME * self._left_alone), MAX_RESET_TIMEOUT)
-        self._lost_until = now + max(self._left_alone, retry_after)
+    def is_misled(self, cost: float) -> bool:
+        """Return whether the last listing has caused more needless polls than its own ``cost`` in polls."""
+        return self._needless_polls > cost and not self._is_tripped
+
+    def trip(self, now: float, retry_after: float = 0.0) -> None:
+        """Allow no listing for the reset timeout, or for ``retry_after`` seconds if the server asks for longer."""
+        self._is_tripped = True
+        self._reset_timeout = min(max(RESET_TIMEOUT, RESET_FACTOR * self._reset_timeout), MAX_RESET_TIMEOUT)
+        self._open_until = now + max(self._reset_timeout, retry_after)

@@ -1,4 +1,4 @@
-"""Several waits at once: awaited side by side, and for blocking callers on an event loop of their own in the background."""
+"""Several waits at once: awaited side by side, and for blocking callers on an event loop in a background thread."""
 
 from __future__ import annotations
 
@@ -12,48 +12,47 @@ from itertools import count
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from waiter.batch.listing_poller import AT_ONCE
+from waiter.batch.slices import in_slices
 from waiter.errors import WaiterError
 from waiter.outcome import Outcome
 from waiter.task import Task
 
 T = TypeVar("T")
 Wait = Callable[[str], Coroutine[Any, Any, Task]]
-# Whoever was woken takes a few turns of the loop until it sleeps again.
-TURNS = 20
+# Turns of the event loop in which a coroutine that was woken comes to its next sleep.
+_TURNS = 20
 
 
-async def in_order_of_ending(wait: Wait, task_ids: Iterable[str]) -> AsyncGenerator[list[Outcome], None]:
-    """Wait for all of them at once, and give those that ended, as soon as some have.
+async def outcomes_as_completed(wait: Wait, task_ids: Iterable[str]) -> AsyncGenerator[list[Outcome], None]:
+    """Start all waits together and yield the outcomes of those that have ended, as soon as some have.
 
-    Whoever stops listening ends the waits that go on.
+    Closing the generator cancels the waits that are still running.
     """
     ended: list[asyncio.Task[Task]] = []
     some_ended = asyncio.Event()
 
-    def note(wait: asyncio.Task[Task]) -> None:
+    def record_end(wait: asyncio.Task[Task]) -> None:
         ended.append(wait)
         some_ended.set()
 
-    nowhere = Context()
-    going: dict[asyncio.Task[Task], str] = {}
+    # Each callback would keep a copy of the current context otherwise.
+    empty_context = Context()
+    running: dict[asyncio.Task[Task], str] = {}
     try:
-        for number, task_id in enumerate(task_ids, start=1):
+        async for task_id in in_slices(task_ids):
             one = asyncio.create_task(wait(task_id), name=task_id)
-            one.add_done_callback(note, context=nowhere)
-            going[one] = task_id
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
-        while going:
+            one.add_done_callback(record_end, context=empty_context)
+            running[one] = task_id
+        while running:
             await some_ended.wait()
             some_ended.clear()
-            # More of them end while whoever listens is busy: those are of the next batch.
+            # Waits that end while the caller handles this batch belong to the next.
             batch, ended[:] = ended.copy(), []
-            yield [_outcome(going.pop(one), one) for one in batch]
+            yield [_outcome(running.pop(one), one) for one in batch]
     finally:
-        for one in going:
+        for one in running:
             one.cancel()
-        await asyncio.gather(*going, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _outcome(task_id: str, wait: asyncio.Task[Task]) -> Outcome:
@@ -63,45 +62,45 @@ def _outcome(task_id: str, wait: asyncio.Task[Task]) -> Outcome:
         return Outcome(task_id, error=error)
 
 
-def in_background(start: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
-    """Run an asynchronous iterator on an event loop in another thread, and give what it gives in this one.
+def iterate_in_background(start: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
+    """Run an asynchronous generator on an event loop in another thread, and yield its items in this one.
 
-    It works where an event loop runs already, as in a notebook. Ctrl-C, or closing the iterator, ends what runs there.
+    It works where an event loop is already running, as in a notebook. Ctrl-C, or closing the generator, cancels the other one.
     """
-    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - whoever has an event loop does without
+    from anyio.from_thread import start_blocking_portal  # noqa: PLC0415 - slow to load, and unused by awaited waits
 
-    arrived: SimpleQueue[T | None] = SimpleQueue()
+    items: SimpleQueue[T | None] = SimpleQueue()
 
     async def pump() -> None:
-        async with aclosing(start()) as items:
-            async for item in items:
-                arrived.put(item)
+        async with aclosing(start()) as generator:
+            async for item in generator:
+                items.put(item)
 
     with start_blocking_portal() as portal:
         pumping = portal.start_task_soon(pump)
-        pumping.add_done_callback(lambda _: arrived.put(None))
+        pumping.add_done_callback(lambda _: items.put(None))
         try:
-            while (item := arrived.get()) is not None:
+            while (item := items.get()) is not None:
                 yield item
             pumping.result()
         finally:
             pumping.cancel()
 
 
-async def run_in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - whatever the call takes
-    """Await a blocking call; who is cancelled does not wait for its end."""
+async def run_in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - the arguments of the call
+    """Run a blocking call in a thread; cancellation does not wait for its end."""
     from anyio import to_thread  # noqa: PLC0415 - see above
 
     return await to_thread.run_sync(partial(call, *args, **kwargs), abandon_on_cancel=True)
 
 
-async def run_inline(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - like in_thread
-    """Make a blocking call that does not really block: one whose time is virtual."""
+async def run_inline(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - like run_in_thread
+    """Run a call that does not really block, because its time is virtual."""
     return call(*args, **kwargs)
 
 
 class SharedSleep:
-    """Lets many coroutines sleep on one blocking ``sleep``, which is called for whoever is due first. It is meant for tests."""
+    """Let many coroutines sleep on one blocking ``sleep``, which is called for the one that is due first. For tests."""
 
     def __init__(self, sleep: Callable[[float], object], clock: Callable[[], float]) -> None:
         self._sleep = sleep
@@ -120,7 +119,7 @@ class SharedSleep:
 
     async def _run(self) -> None:
         while self._sleepers:
-            for _ in range(TURNS):
+            for _ in range(_TURNS):
                 await asyncio.sleep(0)
             due, _, woken = heapq.heappop(self._sleepers)
             if not woken.done():

@@ -1,10 +1,10 @@
-"""What a listing costs, and when it is worth it; the unit is one look at one task.
+"""The cost of a listing, and the period at which it pays. The unit of cost is one poll of one task.
 
-A look costs one. A listing costs what its bytes would buy in looks, and :data:`PAGE` for each page, because a search costs a
-server more than a row by its key. Waits with the gaps g look S = Σ 1/g times a second. Their schedule makes g = √(2λ/h), so
-their tasks end at the rate H = Σ h = 2λ Σ 1/g² together, and the best time between two listings of cost C is √(2λC/H) = √(C/Q)
-with Q = Σ 1/g² (the same law as for one task, see ``schedule``). Requests and delay together then cost 2λ√(CQ), against 2λS for
-single looks: **the listing pays when C < S²/Q**, which is the number of waits if all gaps are alike.
+A poll costs one. A listing costs ``PAGE_COST`` for each page, because a search costs a server more than a row by its key, and
+what its bytes would buy in polls. Waits with the intervals g make S = Σ 1/g polls a second. Their schedule makes g = √(2λ/h),
+so their tasks end at the rate H = Σ h = 2λ Σ 1/g² together, and the best period of listings of cost C is √(2λC/H) = √(C/Q)
+with Q = Σ 1/g² (the law of one task's schedule, see ``waiter.schedule``). Requests and delay together then cost 2λ√(CQ),
+against 2λS for individual polls: **listings pay when C < S²/Q**, which is the number of waits if all intervals are alike.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import ceil, inf, sqrt
 
-FULL_PAGE = 1000
-# Measured: decoding and serving a page takes the CPU of 6 to 11 looks.
-PAGE = 10.0
-# What a request costs beside the body of its answer, in bytes: the heads of both.
-HEADS = 1000.0
-LEAST_PERIOD = 0.2
+PAGE_SIZE = 1000
+# Measured: decoding and serving a page takes the CPU time of 6 to 11 polls.
+PAGE_COST = 10.0
+# Bytes of a request and its response beside the body.
+REQUEST_OVERHEAD = 1000.0
+MIN_PERIOD = 0.2
 
 
-def cost_of(tasks: int, size: float) -> float:
-    """What a listing of so many tasks costs; ``size`` is that of a task in bytes."""
-    return PAGE * max(1, ceil(tasks / FULL_PAGE)) + tasks * size / (HEADS + size)
+def listing_cost(tasks: int, task_size: float) -> float:
+    """Return what a listing of so many tasks costs, in polls; ``task_size`` is in bytes."""
+    return PAGE_COST * max(1, ceil(tasks / PAGE_SIZE)) + tasks * task_size / (REQUEST_OVERHEAD + task_size)
 
 
-def period_of(gaps: Iterable[float], cost: float) -> float:
-    """Seconds from one listing to the next for waits with these gaps in seconds; infinite when single looks are cheaper."""
-    rates = [1 / gap for gap in gaps]
-    looks, squares = sum(rates), sum(rate * rate for rate in rates)
-    return inf if cost * squares >= looks * looks else max(LEAST_PERIOD, sqrt(cost / squares))
+def listing_period(intervals: Iterable[float], cost: float) -> float:
+    """Return the seconds between two listings for waits with these intervals; infinite when individual polls cost less."""
+    rates = [1 / interval for interval in intervals]
+    polls, squares = sum(rates), sum(rate * rate for rate in rates)
+    return inf if cost * squares >= polls * polls else max(MIN_PERIOD, sqrt(cost / squares))

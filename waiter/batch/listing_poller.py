@@ -1,13 +1,12 @@
-"""One look for many: a listing of the tasks that go on stands for the looks of all waits whose tasks are on it.
+"""One listing of the active tasks in place of the polls of many waits.
 
-Nothing but a task's own endpoint ends its wait. A listing says "goes on", which counts as a look, or says nothing, which makes
-the wait look for itself; so one that is refused, cut off, torn between two pages or wrong costs requests or time, but no end.
-It may lag, so it is no last look: at its deadline a wait asks the task's own endpoint, and makes do with a listing only if it
-gets no turn in time. That it is not stuck is checked: each page lets one wait look for itself, in turn, and a task that has
-ended has to be gone from those that begin later. One that fails, misleads or is not worth its pages is left alone, for longer
-each time.
+Only a poll of a task's own endpoint ends a wait. A listing that shows a task as active counts as a poll of it; one that does
+not show it makes the wait poll. So a listing that fails, is cut off, is torn between two pages or is wrong costs requests or
+time, but never a result. A listing may lag, so it is no final poll: at its deadline a wait polls its task, and uses a listing
+only if the rate limit leaves no room for that in time. A listing may be stuck, so each page lets one wait poll its task, in
+turn, and a task that has ended must not be on the listings that begin later.
 
-What a listing is worth stands in ``toll``, and what is held against it in ``trust``.
+``listing_cost`` says when listings pay, ``circuit_breaker`` when none may be made.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from math import ceil, inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
-from waiter.batch.circuit_breaker import CircuitBreaker, StuckError
-from waiter.batch.listing_cost import FULL_PAGE, PAGE, cost_of, period_of
+from waiter.batch.circuit_breaker import CircuitBreaker, UnusableListingError
+from waiter.batch.listing_cost import PAGE_COST, PAGE_SIZE, listing_cost, listing_period
+from waiter.batch.slices import in_slices
 from waiter.batch.subscription import MISSING, Subscription
 from waiter.batch.timer import InterruptibleTimer, Sleep
 from waiter.errors import ApiError
@@ -32,245 +32,247 @@ if TYPE_CHECKING:
     from waiter.polling.wait_state import WaitState
     from waiter.task import TaskSnapshot
 
-# Until a listing has shown how long a task is, in bytes.
-TASK = 1000.0
-# Who waits for a first look, and those for whom listings stand, wait no longer for a page.
-PATIENCE = 5.0
-RECONSIDERED = 1.0
-# So many waits are started or woken before the loop turns, so that it answers to others meanwhile.
-AT_ONCE = 100
+# Bytes of a task, until a listing has shown how long one is.
+DEFAULT_TASK_SIZE = 1000.0
+PAGE_TIMEOUT = 5.0
+# While individual polls cost less than listings, the costs are compared again after so many seconds.
+RECONSIDER_AFTER = 1.0
 _ENDED = {"FINISHED", "ERROR"}
-
-News = list[tuple[Subscription, bytes]]
 
 
 class Client(Protocol):
-    """What the crowd needs of whoever asks the API."""
+    """What the listing poller needs of a client."""
 
     def ask(self, plan: WaitState) -> Awaitable[TaskSnapshot]:
-        """Look at a wait's task at its own endpoint."""
+        """Poll the task of a wait."""
 
     def list_active(self, *, limit: int, offset: int, timeout: float) -> Awaitable[ActivePage]:
-        """List a part of the tasks that go on."""
+        """List a page of the active tasks."""
 
     def read(self, body: bytes) -> TaskSnapshot:
-        """Read a task as a listing shows it; raises ValueError or RecursionError."""
+        """Read a task from the JSON that a listing holds of it; raises ValueError or RecursionError."""
 
 
 class ListingPoller:
-    """All waits of one waiter, and the listings that stand for their looks."""
+    """The waits of one waiter, and the listings that serve them; times are monotonic seconds."""
 
     def __init__(self, client: Client, sleep: Sleep, clock: Callable[[], float], max_rps: float) -> None:
         self._client = client
-        # Listings do not queue up behind single looks, so they leave them half of the budget.
-        self._page_takes = 2 / max_rps
         self._sleep = sleep
         self._clock = clock
+        # Pages bypass the queue of the rate limiter, so they leave half of the rate to individual polls.
+        self._seconds_per_page = 2 / max_rps
         self._subscriptions: dict[str, tuple[Subscription, ...]] = {}
-        self._wanting: set[Subscription] = set()
+        # The waits that want the next listing.
+        self._awaiting: set[Subscription] = set()
         self._circuit_breaker = CircuitBreaker()
-        self._others = 0
-        self._task_size = TASK
+        self._foreign_tasks = 0
+        self._task_size = DEFAULT_TASK_SIZE
         self._listed_at = -inf
-        self._bell = InterruptibleTimer(sleep)
-        self._lister: asyncio.Task[None] | None = None
+        self._next_listing_at = inf
+        self._wakeup = InterruptibleTimer(sleep, clock)
+        self._listing: asyncio.Task[None] | None = None
 
-    def enter(self, plan: WaitState) -> Subscription:
-        """Give a wait its place; it leaves when it is over."""
-        subscription, key = Subscription(plan, self._sleep, self._clock), _key_of(plan.task_id)
+    # The waits.
+
+    def subscribe(self, state: WaitState) -> Subscription:
+        """Return a subscription for a wait, which unsubscribes when it is over."""
+        subscription, key = Subscription(state, self._sleep, self._clock), _key_of(state.task_id)
         self._subscriptions[key] = (*self._subscriptions.get(key, ()), subscription)
         return subscription
 
-    def leave(self, subscription: Subscription) -> None:
-        """Take a wait's place back."""
-        subscription.stop()
-        key = _key_of(subscription.plan.task_id)
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Remove a subscription, and remember the end of its task."""
+        subscription.cancel()
+        key = _key_of(subscription.state.task_id)
         others = tuple(other for other in self._subscriptions.pop(key) if other is not subscription)
         if others:
             self._subscriptions[key] = others
-        elif self._is_listing and subscription.plan.task is not None and subscription.plan.task.ended:
-            self._circuit_breaker.note_end(key, self._clock())
+        elif self._is_listing and subscription.state.task is not None and subscription.state.task.ended:
+            self._circuit_breaker.record_end(key, self._clock())
 
-    async def look(self, subscription: Subscription) -> TaskSnapshot:
-        """Look at the task: as a listing has shown it, or at its own endpoint."""
-        if subscription.plan.task is None:
-            await self._join(subscription)
-        was_sent, shown = subscription.take(self._client.read)
-        if shown is not None and subscription.plan.time_left >= EPSILON:
+    async def poll(self, subscription: Subscription) -> TaskSnapshot:
+        """Return the task as a listing has just shown it, or poll its own endpoint."""
+        if subscription.state.task is None:
+            await self._await_listing(subscription)
+        woken_by_listing = subscription.has_update
+        shown = subscription.pop_update(self._client.read)
+        if shown is not None and subscription.state.time_left >= EPSILON:
             return shown
         try:
-            snapshot = await self._client.ask(subscription.plan)
+            snapshot = await self._client.ask(subscription.state)
         except RateLimitTimeoutError:
-            await self._join(subscription)
-            _, shown = subscription.take(self._client.read)
-            if shown is None:
+            await self._await_listing(subscription)
+            if (shown := subscription.pop_update(self._client.read)) is None:
                 raise
             return shown
-        if was_sent and not snapshot.task.ended and self._circuit_breaker.note_look_in_vain(self._cost()):
-            self._leave_alone()
+        if woken_by_listing and not snapshot.task.ended:
+            self._record_needless_poll()
         return snapshot
 
-    async def _join(self, subscription: Subscription) -> None:
-        """Wait for a listing, if so many want to know of their tasks at once that there may be one."""
-        if len(self._subscriptions) <= PAGE:
+    async def _await_listing(self, subscription: Subscription) -> None:
+        """Wait for a listing if enough waits want their first poll now for one to pay."""
+        if len(self._subscriptions) <= PAGE_COST:
             return
         if not self._is_listing:
-            self._lister = asyncio.create_task(self._keep_listing())
-        self._wanting.add(subscription)
+            self._listing = asyncio.create_task(self._keep_listing())
+        self._awaiting.add(subscription)
         try:
-            await asyncio.sleep(0)  # until all who start together are here
-            if len(self._wanting) > PAGE:
-                self._bell.wake()
-                await subscription.rest_for_news(subscription.plan.request_timeout)
+            await asyncio.sleep(0)  # until all that start together are here
+            if len(self._awaiting) > PAGE_COST:
+                self._wakeup.wake()
+                await subscription.sleep_until_listing(subscription.state.request_timeout)
         finally:
-            subscription.stop()
-            self._wanting.discard(subscription)
+            subscription.cancel()
+            self._awaiting.discard(subscription)
+
+    def _record_needless_poll(self) -> None:
+        self._circuit_breaker.record_needless_poll()
+        if self._circuit_breaker.is_misled(self._cost()):
+            self._pause_listings()
 
     async def close(self) -> None:
         """End the listings."""
-        if self._lister is not None:
-            self._lister.cancel()
-            await asyncio.gather(self._lister, return_exceptions=True)
+        if self._listing is not None:
+            self._listing.cancel()
+            await asyncio.gather(self._listing, return_exceptions=True)
 
-    # The listings.
+    # When to list.
 
     @property
     def _is_listing(self) -> bool:
-        return self._lister is not None and not self._lister.done()
-
-    async def _keep_listing(self) -> None:
-        due = self._due()
-        try:
-            while len(self._subscriptions) > PAGE:
-                await self._gather()
-                now = self._clock()
-                if due - now < EPSILON or self._is_wanted(now):
-                    await self._list()
-                    due = self._due()
-                else:
-                    _let_go(self._wanting)
-                    await self._bell.rest(RECONSIDERED if due == inf else due - now)
-                    due = self._due() if due == inf else due
-        finally:
-            self._recall()
-            _let_go(self._wanting)
-            self._bell.stop()
-
-    async def _gather(self) -> None:
-        """Let all come in who want to know now; thousands start in more than one turn of the loop."""
-        before = -1
-        while before < len(self._wanting):
-            before = len(self._wanting)
-            await asyncio.sleep(0)
-
-    def _is_wanted(self, now: float) -> bool:
-        return self._circuit_breaker.is_there(now) and len(self._wanting) > self._cost()
-
-    def _due(self) -> float:
-        """When the next listing is due; when single looks are better, never, and every wait goes back to its own."""
-        period = inf
-        if self._circuit_breaker.is_there(self._clock()):
-            period = period_of((subscription.gap for subscription in self._all() if subscription.gap > 0), self._cost())
-        if period == inf:
-            self._recall()
-            return inf
-        pages = ceil((len(self._subscriptions) + self._others) / FULL_PAGE)
-        return self._listed_at + max(period, pages * self._page_takes)
-
-    def _recall(self) -> None:
-        """Let every wait go back to looks of its own."""
-        for subscription in self._all():
-            subscription.recall()
+        return self._listing is not None and not self._listing.done()
 
     def _all(self) -> Iterator[Subscription]:
         for subscriptions in self._subscriptions.values():
             yield from subscriptions
 
     def _cost(self) -> float:
-        return cost_of(len(self._subscriptions) + self._others, self._task_size)
+        return listing_cost(len(self._subscriptions) + self._foreign_tasks, self._task_size)
+
+    async def _keep_listing(self) -> None:
+        self._schedule_next_listing()
+        try:
+            while len(self._subscriptions) > PAGE_COST:
+                await self._let_all_start()
+                now = self._clock()
+                if self._is_due(now):
+                    await self._list()
+                    self._schedule_next_listing()
+                    continue
+                _stop_awaiting(self._awaiting)
+                if self._next_listing_at < inf:
+                    await self._wakeup.sleep(self._next_listing_at - now)
+                else:
+                    await self._wakeup.sleep(RECONSIDER_AFTER)
+                    self._schedule_next_listing()
+        finally:
+            self._resume_individual_polling()
+            _stop_awaiting(self._awaiting)
+            self._wakeup.cancel()
+
+    async def _let_all_start(self) -> None:
+        """Let the event loop run until no more waits come to await a listing: thousands start in more than one turn."""
+        before = -1
+        while before < len(self._awaiting):
+            before = len(self._awaiting)
+            await asyncio.sleep(0)
+
+    def _is_due(self, now: float) -> bool:
+        is_wanted = self._circuit_breaker.allows(now) and len(self._awaiting) > self._cost()
+        return is_wanted or self._next_listing_at - now < EPSILON
+
+    def _schedule_next_listing(self) -> None:
+        """Decide when to make the next listing: when it pays, else never, and every wait resumes individual polling."""
+        period = inf
+        if self._circuit_breaker.allows(self._clock()):
+            period = listing_period((one.interval for one in self._all() if one.interval > 0), self._cost())
+        pages = ceil((len(self._subscriptions) + self._foreign_tasks) / PAGE_SIZE)
+        self._next_listing_at = self._listed_at + max(period, pages * self._seconds_per_page)
+        if period == inf:
+            self._resume_individual_polling()
+
+    def _pause_listings(self, retry_after: float = 0.0) -> None:
+        """Do without listings until the circuit breaker allows one, and forget what they said of foreign tasks."""
+        self._circuit_breaker.trip(self._clock(), retry_after)
+        self._foreign_tasks = 0
+        self._next_listing_at = inf
+        self._resume_individual_polling()
+
+    def _resume_individual_polling(self) -> None:
+        for subscription in self._all():
+            subscription.resume_individual_polling()
+
+    # One listing.
 
     async def _list(self) -> None:
-        """Make a listing for those who want to know now; who comes too late for it may want the next."""
-        asking, self._wanting = self._wanting, set()
-        try:
-            await self._list_for_all()
-        finally:
-            _let_go(asking)
-
-    async def _list_for_all(self) -> None:
+        """Make a listing and update the waits; a wait that comes too late for it may await the next."""
         began = self._listed_at = self._clock()
-        self._circuit_breaker.begin(began)
+        awaiting, self._awaiting = self._awaiting, set()
+        self._circuit_breaker.record_listing(began)
         try:
-            is_whole = await self._read(began)
+            await self._read_pages(began)
+            await self._follow_up(began)
         except ApiError as error:
-            self._leave_alone(error.silence)
-            return
-        except StuckError:
-            self._leave_alone()
-            return
-        shown, missed = [], []
-        for subscription in self._all():
-            if subscription.shown_at == began:
-                shown.append(subscription)
-            elif subscription.is_missed(began, is_whole=is_whole):
-                missed.append((subscription, MISSING))
-        # One for each page, and each in its turn.
-        for subscription in nsmallest(ceil(len(shown) / FULL_PAGE), shown, key=attrgetter("rests_since")):
-            subscription.check()
-        await self._wake(began, missed)
+            self._pause_listings(error.silence)
+        except UnusableListingError:
+            self._pause_listings()
+        finally:
+            _stop_awaiting(awaiting)
 
-    async def _read(self, began: float) -> bool:
-        """Read the listing, wake those for whom there is news, and say whether it was whole."""
-        offset, size = 0, 0
-        limit = min(FULL_PAGE, 100 * ceil(len(self._subscriptions) / 100))
+    async def _read_pages(self, began: float) -> None:
+        """Read the listing page by page; raises ApiError, or UnusableListingError when it is stuck or does not pay."""
+        offset = size = 0
+        limit = min(PAGE_SIZE, 100 * ceil(len(self._subscriptions) / 100))
         while True:
-            page = await self._client.list_active(limit=limit, offset=offset, timeout=PATIENCE)
-            await self._wake(began, self._news(page, began))
+            page = await self._client.list_active(limit=limit, offset=offset, timeout=PAGE_TIMEOUT)
+            await self._apply_page(page, began)
             offset += len(page.tasks)
             size += page.size
             self._task_size = size / max(offset, 1)
-            self._others = max(0, page.count - len(self._subscriptions))
+            self._foreign_tasks = max(0, page.count - len(self._subscriptions))
             if offset >= page.count:
-                return True
+                return
             if not page.tasks or self._cost() >= len(self._subscriptions):
-                self._leave_alone()
-                return False
+                raise UnusableListingError
 
-    def _news(self, page: ActivePage, began: float) -> News:
-        """Let the seats take note of a page, and give those for which there is news on it."""
-        news: News = []
-        for place, task in enumerate(page.tasks):
-            if task.state in _ENDED:
+    async def _apply_page(self, page: ActivePage, began: float) -> None:
+        """Record which tasks a page shows as active, and update the waits to which that is news."""
+        updates: list[tuple[Subscription, bytes]] = []
+        for place, row in enumerate(page.tasks):
+            if row.state in _ENDED:
                 continue
-            key = _key_of(task.id)
+            key = _key_of(row.id)
             if (subscriptions := self._subscriptions.get(key)) is None:
-                self._circuit_breaker.check_going_on(key, began)
-            else:
-                for subscription in subscriptions:
-                    if subscription.is_shown(task, began):
-                        news.append((subscription, page.bodies[place]))
-        return news
+                self._circuit_breaker.check_active(key, began)
+                continue
+            for subscription in subscriptions:
+                if subscription.can_use(began):
+                    subscription.record_shown(began)
+                    if subscription.needs_update(row):
+                        updates.append((subscription, page.bodies[place]))
+        await self._notify(updates, began)
 
-    async def _wake(self, began: float, news: News) -> None:
-        for number, (subscription, body) in enumerate(news, start=1):
-            subscription.tell(body, began)
-            if number % AT_ONCE == 0:
-                await asyncio.sleep(0)
+    async def _follow_up(self, began: float) -> None:
+        """Wake the waits whose task was not listed, and for each page one of the others as a check on the listing."""
+        everyone = list(self._all())
+        shown = [one for one in everyone if one.shown_at == began]
+        for subscription in nsmallest(ceil(len(shown) / PAGE_SIZE), shown, key=attrgetter("sleeping_since")):
+            subscription.spot_check()
+        await self._notify([(one, MISSING) for one in everyone if one.shown_at != began], began)
 
-    def _leave_alone(self, retry_after: float = 0.0) -> None:
-        """Do without listings, and forget what they said of tasks that nobody here waits for."""
-        self._circuit_breaker.lose(self._clock(), retry_after)
-        self._others = 0
+    async def _notify(self, updates: list[tuple[Subscription, bytes]], began: float) -> None:
+        async for subscription, update in in_slices(updates):
+            if subscription.can_use(began):
+                subscription.notify(update)
 
 
-def _let_go(wanting: Iterable[Subscription]) -> None:
-    """Let those who want to know, and have not been told, look for themselves."""
-    for subscription in wanting:
-        if subscription.wants:
-            subscription.wake()
+def _stop_awaiting(subscriptions: Iterable[Subscription]) -> None:
+    for subscription in subscriptions:
+        subscription.stop_awaiting()
 
 
 def _key_of(task_id: str) -> str:
-    """Give what two spellings of an ID have in common, and no copy, for the sake of memory."""
+    """Return what two spellings of an ID have in common, without a copy if that is the ID itself."""
     key = task_id.lower()
     return task_id if key == task_id else key

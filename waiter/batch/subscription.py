@@ -1,4 +1,4 @@
-"""One wait's place in the crowd: the sleep that a listing ends, with news of its task, or makes longer."""
+"""One wait's subscription to the listings: a sleep that they extend while they show its task, and end with an update."""
 
 from __future__ import annotations
 
@@ -7,93 +7,119 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from waiter.batch.timer import InterruptibleTimer, Sleep
-from waiter.polling.wait_state import LONGEST_PAUSE
 
 if TYPE_CHECKING:
     from waiter.api.responses import Active
     from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
+# The update of a wait whose task is not on a listing.
 MISSING = b""
 
 
-class Subscription(InterruptibleTimer):
-    """One wait's place in the crowd; times are monotonic seconds."""
+class Subscription:
+    """What listings and one wait know of each other; times are monotonic seconds."""
 
-    __slots__ = ("_clock", "_gap_of", "gap", "news", "plan", "rests_since", "shown_at", "wants")
+    __slots__ = (
+        "_clock",
+        "_interval_since",
+        "_timer",
+        "_update",
+        "_valid_until",
+        "awaiting_listing",
+        "interval",
+        "shown_at",
+        "sleeping_since",
+        "state",
+    )  # fmt: skip
 
-    def __init__(self, plan: WaitState, sleep: Sleep, clock: Callable[[], float]) -> None:
-        super().__init__(sleep)
-        self.plan = plan
-        self.gap = 0.0
-        self.news: bytes | None = None
-        self.shown_at = self.rests_since = self._gap_of = -inf
-        self.wants = False
+    def __init__(self, state: WaitState, sleep: Sleep, clock: Callable[[], float]) -> None:
+        self.state = state
+        self.interval = 0.0
+        self.awaiting_listing = False
+        self.shown_at = self.sleeping_since = self._interval_since = self._valid_until = -inf
+        self._update: bytes | None = None
+        self._timer = InterruptibleTimer(sleep, clock)
         self._clock = clock
 
+    # The wait's side.
+
     def sleep(self, seconds: float) -> Awaitable[None]:
-        """Sleep until a look of its own is due, and on for as long as listings show the task."""
-        self.rests_since = self._gap_of = self._clock()
-        self.gap = seconds
-        return self.rest(seconds)
+        """Sleep until the wait has to poll: after its interval, or much later while listings show its task."""
+        self.interval = seconds
+        self._valid_until = self.state.may_do_without_until
+        return self._start_sleep(seconds)
 
-    async def rest_for_news(self, seconds: float) -> None:
-        """Rest until a listing that begins from now on has told whether the task goes on."""
-        self.rests_since = self._gap_of = self._clock()
-        self.wants = True
+    async def sleep_until_listing(self, seconds: float) -> None:
+        """Sleep until a listing that begins from now on has been read, or for so many seconds."""
+        self.awaiting_listing = True
         try:
-            await self.rest(seconds)
+            await self._start_sleep(seconds)
         finally:
-            self.wants = False
+            self.awaiting_listing = False
 
-    def more(self) -> float:
-        """Rest until it is recalled, or has to look for itself, if a listing has shown the task since it rests."""
-        if self.shown_at < self.rests_since:
-            return 0.0
-        return min(self.plan.may_do_without_until - self._clock(), LONGEST_PAUSE)
+    def _start_sleep(self, seconds: float) -> Awaitable[None]:
+        self.sleeping_since = self._interval_since = self._clock()
+        return self._timer.sleep(seconds)
 
-    def recall(self) -> None:
-        """Go back to looks of its own, the next a gap after the last listing that showed the task."""
-        if self.is_resting and self.shown_at >= self.rests_since:
-            self.reset(max(0.0, self.shown_at + self.gap - self._clock()))
-            self.shown_at = -inf
+    @property
+    def has_update(self) -> bool:
+        """Whether a listing has ended the last sleep."""
+        return self._update is not None
 
-    def is_shown(self, task: Active, began: float) -> bool:
-        """Take note of a listing, begun then, that shows the task as going on; whether the wait has to hear of it."""
-        if began < self.rests_since or not self.is_resting:  # its own look is newer
-            return False
-        self.shown_at = began
-        if began - self._gap_of >= self.gap > 0:
-            self._gap_of, self.gap = began, self.plan.gap_by_now(self.gap)
-        seen = self.plan.task
-        is_new = seen is None or seen.state != task.state or seen.detailed_state != task.detailed_state
-        return self.wants or is_new
-
-    def is_missed(self, began: float, *, is_whole: bool) -> bool:
-        """Whether a listing begun then should have shown its task."""
-        return began >= self.rests_since and (self.wants or (is_whole and self.gap > 0))
-
-    def tell(self, news: bytes, began: float) -> None:
-        """Wake the wait with what a listing begun then has shown of its task, or MISSING."""
-        if self.is_resting and self.rests_since <= began:
-            self.news = news
-            self.wake()
-
-    def check(self) -> None:
-        """Let the wait look for itself, unless it waits for a listing."""
-        if not self.wants:
-            self.wake()
-
-    def take(self, read: Callable[[bytes], TaskSnapshot]) -> tuple[bool, TaskSnapshot | None]:
-        """Take the news: whether there was any, and the task unless it is missing, cannot be read or is older than known."""
-        news, self.news = self.news, None
-        if not news:
-            return news is not None, None
+    def pop_update(self, read: Callable[[bytes], TaskSnapshot]) -> TaskSnapshot | None:
+        """Return the task as the listing showed it; None if it showed nothing newer that can be read."""
+        update, self._update = self._update, None
+        if not update:
+            return None
         try:
-            snapshot = read(news)
+            snapshot = read(update)
         except (ValueError, RecursionError):
-            return True, None
-        return True, None if _is_older(snapshot.task, self.plan.task) else snapshot
+            return None
+        return None if _is_older(snapshot.task, self.state.task) else snapshot
+
+    def cancel(self) -> None:
+        """Release the timer of a sleep that was cancelled."""
+        self._timer.cancel()
+
+    # The listings' side. ``began`` is when a listing began.
+
+    def can_use(self, began: float) -> bool:
+        """Return whether the wait has slept since before the listing began, so that no poll of its own is newer."""
+        return self.sleeping_since <= began and self._timer.is_sleeping
+
+    def record_shown(self, began: float) -> None:
+        """Record that a listing shows the task as active: it takes the place of the polls that the schedule asks for."""
+        self.shown_at = began
+        self._timer.extend(self._valid_until)
+        if began - self._interval_since >= self.interval > 0:
+            self._interval_since, self.interval = began, self.state.gap_by_now(self.interval)
+
+    def needs_update(self, row: Active) -> bool:
+        """Return whether a row of a listing is news to the wait."""
+        seen = self.state.task
+        return self.awaiting_listing or seen is None or (seen.state, seen.detailed_state) != (row.state, row.detailed_state)
+
+    def notify(self, update: bytes) -> None:
+        """Wake the wait with the JSON of its task, or MISSING."""
+        self._update = update
+        self._timer.wake()
+
+    def spot_check(self) -> None:
+        """Let the wait poll its task now, unless it awaits a listing."""
+        if not self.awaiting_listing:
+            self._timer.wake()
+
+    def stop_awaiting(self) -> None:
+        """Let the wait poll its task if it still awaits a listing."""
+        if self.awaiting_listing:
+            self._timer.wake()
+
+    def resume_individual_polling(self) -> None:
+        """Let the wait poll its task an interval after the last listing that showed it."""
+        if self._timer.is_sleeping and self.shown_at >= self.sleeping_since:
+            self._timer.reset(max(0.0, self.shown_at + self.interval - self._clock()))
+            self.shown_at = -inf
 
 
 def _is_older(task: Task, seen: Task | None) -> bool:

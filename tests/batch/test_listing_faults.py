@@ -1,4 +1,4 @@
-"""Whatever a listing says or does not say, no result is lost."""
+"""Listings that fail, lag or are wrong cost requests or time, and never a result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from listing_parts import check, distorted, listings, wait_all
+from listing_parts import check_outcomes, distorted, frozen, listings, wait_all
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, TaskError
@@ -16,30 +16,32 @@ from waiter.testing.faults import Fault
 from waiter.testing.script import Phase, Script
 
 
-def test_a_listing_that_lags_at_the_deadline() -> None:
-    """Last looks are at the tasks themselves: what ended before the deadline has not timed out."""
+def test_task_that_a_lagging_listing_shows_at_the_deadline_is_polled() -> None:
+    """The final poll is of the task itself: one that ended before the deadline has not timed out."""
     cloud = SimulatedCloud.virtual()
     ids = [cloud.add(finishes(57)) for _ in range(60)]
-    kept: list[Any] = []
-
-    def lagging(results: list[Any]) -> list[Any]:
-        kept.extend(results if not kept else [])
-        return kept if cloud.clock() < 62 else results
-
-    outcomes = wait_all(cloud, ids, timeout=60, learn=False, wait=wait_fixed(30), **distorted(cloud, lagging))
+    repeat = frozen()
+    outcomes = wait_all(
+        cloud,
+        ids,
+        timeout=60,
+        learn=False,
+        wait=wait_fixed(30),
+        **distorted(cloud, lambda rows: repeat(rows) if cloud.clock() < 62 else rows),
+    )
     assert [outcome.error for outcome in outcomes] == [None] * 60
 
 
-def test_a_listing_older_than_what_is_known() -> None:
-    """It is not told as a transition, and the task's own endpoint is asked."""
+def test_listing_older_than_what_is_known_reports_no_transition() -> None:
+    """The task's own endpoint is polled instead."""
     cloud = SimulatedCloud.virtual()
     script = Script(phases=(Phase("NEW", 5), Phase("RUNNING", 50), Phase("FINISHED")))
     ids = [cloud.add(script) for _ in range(40)]
-    first: list[Any] = []
+    repeat = frozen()
 
-    def stale(results: list[Any]) -> list[Any]:
-        first.extend(results if not first else [])
-        return first if 10 < cloud.clock() < 30 else results
+    def stale(rows: list[Any]) -> list[Any]:
+        kept = repeat(rows)
+        return kept if 10 < cloud.clock() < 30 else rows
 
     events: list[Any] = []
     wait_all(cloud, ids, learn=False, on_event=events.append, **distorted(cloud, stale))
@@ -63,8 +65,8 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_listing_that_fails(cloud: SimulatedCloud, fault: Fault) -> None:
-    """Everybody looks for himself."""
+def test_every_outcome_is_right_when_all_listings_fail(cloud: SimulatedCloud, fault: Fault) -> None:
+    """Each wait polls its own task."""
     ids = [cloud.add(fails(30 + place) if place % 9 == 0 else finishes(30 + place)) for place in range(40)]
     cloud.outage(0, 1000, fault, on="listing")
     outcomes = wait_all(cloud, ids, learn=False)
@@ -73,8 +75,8 @@ def test_a_listing_that_fails(cloud: SimulatedCloud, fault: Fault) -> None:
     assert cloud.clock() < 100
 
 
-def test_a_listing_that_is_not_to_be_had_silences_nobody(cloud: SimulatedCloud) -> None:
-    """What the server asks for with it holds for listings, and nobody's own look waits for that."""
+def test_retry_after_of_a_listing_delays_listings_only(cloud: SimulatedCloud) -> None:
+    """Individual polls do not wait for it."""
     cloud.fault(status(503, 60), on="listing")
     wait_all(cloud, [cloud.add(finishes(90)) for _ in range(40)], learn=False)
     first, second = listings(cloud)[:2]
@@ -82,58 +84,52 @@ def test_a_listing_that_is_not_to_be_had_silences_nobody(cloud: SimulatedCloud) 
     assert sum(first < request.at < first + 20 for request in cloud.requests) >= 40
 
 
-def test_a_listing_is_forgiven(cloud: SimulatedCloud) -> None:
-    """What failed for a time, and went well for longer, is not left alone for long when it fails once more."""
+def test_good_listings_shorten_the_next_pause(cloud: SimulatedCloud) -> None:
+    """After a bad time and a longer good one, one more fault pauses listings only for a short time."""
     for began, seconds in ((0, 100), (400, 12)):
         cloud.outage(began, seconds, status(500), on="listing")
     wait_all(cloud, [cloud.add(finishes(470)) for _ in range(40)], learn=False)
     assert [at for at in listings(cloud) if 412 < at < 460]
 
 
-@pytest.mark.parametrize("counts", [False, True])
-def test_an_empty_listing(*, counts: bool) -> None:
-    """It shows nobody, and everybody looks for himself, at his own pace."""
-    cloud = check(lambda _: [], counts=counts)
+@pytest.mark.parametrize("adjust_count", [False, True])
+def test_empty_listing_is_given_up(*, adjust_count: bool) -> None:
+    """Every wait polls its own task at its own intervals."""
+    cloud = check_outcomes(lambda _: [], adjust_count=adjust_count)
     assert len(listings(cloud)) <= 3
 
 
-def test_a_listing_that_loses_tasks() -> None:
-    """Pages that were torn apart while tasks ended."""
+def test_listing_that_omits_some_tasks() -> None:
+    """Pages may be torn apart while tasks end: what is not listed is polled."""
     chance = random.Random(1)
-    check(lambda results: [one for one in results if chance.random() < 0.9])
+    check_outcomes(lambda rows: [row for row in rows if chance.random() < 0.9])
 
 
-def test_a_listing_that_shows_too_much() -> None:
-    """The filter is ignored."""
-    check(lambda results: [*results, {"id": "t-0", "state": "FINISHED"}, {"id": "t-1", "state": "RUNNING"}])
+def test_listing_that_ignores_the_filter() -> None:
+    """Ended and foreign tasks on it change nothing."""
+    check_outcomes(lambda rows: [*rows, {"id": "t-0", "state": "FINISHED"}, {"id": "t-1", "state": "RUNNING"}])
 
 
-def test_a_listing_that_sees_ends() -> None:
-    """Whether it is right or wrong, the task's own endpoint alone decides."""
+def test_listing_that_shows_wrong_ends() -> None:
+    """Whether it is right or wrong, only the task's own endpoint decides."""
     chance = random.Random(1)
-    check(lambda results: [{**one, "state": "ERROR"} if chance.random() < 0.1 else one for one in results])
+    check_outcomes(lambda rows: [{**row, "state": "ERROR"} if chance.random() < 0.1 else row for row in rows])
 
 
-def test_a_listing_that_is_stuck() -> None:
-    """It shows for ever what it showed once; the looks of single waits give it away."""
-    kept: list[Any] = []
-
-    def stuck(results: list[Any]) -> list[Any]:
-        kept.extend(results if not kept else [])
-        return kept
-
-    check(stuck)
+def test_stuck_listing_is_found_out() -> None:
+    """It repeats its first rows for ever; the spot checks find the first ends."""
+    check_outcomes(frozen())
 
 
-def test_a_row_that_is_stuck() -> None:
-    """One row of the listing has missed the end of its task: it is found out as soon as it is that wait's turn."""
+def test_stuck_row_is_found_out_by_its_spot_check() -> None:
+    """One row of the listing has missed the end of its task."""
     cloud = SimulatedCloud.virtual()
     ids = [cloud.add(never_ends(), watched=False) for _ in range(50)] + [cloud.add(finishes(60), task_id="stale")]
     row: list[Any] = []
 
-    def stale(results: list[Any]) -> list[Any]:
-        row[:] = row or [one for one in results if one["id"] == "stale"]
-        return [*(one for one in results if one["id"] != "stale"), *row]
+    def stale(rows: list[Any]) -> list[Any]:
+        row[:] = row or [one for one in rows if one["id"] == "stale"]
+        return [*(one for one in rows if one["id"] != "stale"), *row]
 
     async def main() -> float:
         async with AsyncWaiter(**cloud.async_options | distorted(cloud, stale), learn=False) as waiter:
@@ -143,13 +139,13 @@ def test_a_row_that_is_stuck() -> None:
     assert asyncio.run(main()) < 600
 
 
-def test_a_task_that_cannot_be_read_in_the_listing() -> None:
+def test_task_that_cannot_be_read_from_the_listing_is_polled() -> None:
     """Its own endpoint decides."""
-    check(lambda results: [{**one, "extra": "x"} | {"created_resources": 7} for one in results])
+    check_outcomes(lambda rows: [{**row, "extra": "x"} | {"created_resources": 7} for row in rows])
 
 
-def test_five_thousand_tasks_on_a_bad_day() -> None:
-    """Each is reported once, none early, none wrong, although one answer in twenty is spoiled."""
+def test_five_thousand_outcomes_are_right_with_five_percent_faults() -> None:
+    """Each is reported once, none before its end and none wrong."""
     cloud = SimulatedCloud.virtual(fault_rate=0.05, seed=5, record=False)
     chance = random.Random(5)
     ends = [chance.uniform(1, 10) for _ in range(5000)]
