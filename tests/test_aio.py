@@ -60,7 +60,7 @@ def test_key_file_is_read_again_after_a_401(tmp_path: Path) -> None:
 
         async def main() -> Any:
             async with AsyncWaiter(api_key=file, base_url=url) as waiter:
-                waiter._settings.api_key._token = "an-old-one"
+                waiter._session.settings.api_key._token = "an-old-one"
                 return (await waiter.wait(task_id)).created_resources.instances
 
         assert asyncio.run(main()) == ("i-1",)

@@ -36,9 +36,9 @@ def served() -> Iterator[tuple[SimulatedCloud, str]]:
 @pytest.mark.parametrize(
     ("call", "note"),
     [
-        ("wait", "the wait for task t-0 was interrupted; the task goes on"),
-        ("wait_all", "the wait for 3 tasks was interrupted; the tasks go on"),
-        ("as_completed", "the wait for 3 tasks was interrupted; the tasks go on"),
+        ("wait", "the wait for task t-0 was interrupted; the task is still running"),
+        ("wait_all", "the wait for 3 tasks was interrupted; the tasks are still running"),
+        ("as_completed", "the wait for 3 tasks was interrupted; the tasks are still running"),
     ],
 )
 def test_ctrl_c_ends_it_at_once(served: tuple[SimulatedCloud, str], call: str, note: str, hangs: bool) -> None:

@@ -266,7 +266,7 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_task_goes_on(on: Driver, cloud: 
 
     with pytest.raises(KeyboardInterrupt) as caught:
         on.wait(cloud, task_id, wait=interrupt)
-    assert caught.value.__notes__ == [f"the wait for task {task_id} was interrupted; the task goes on"]
+    assert caught.value.__notes__ == [f"the wait for task {task_id} was interrupted; the task is still running"]
 
 
 def test_ctrl_c_during_many_waits_says_that_the_tasks_go_on(cloud: SimulatedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ def test_ctrl_c_during_many_waits_says_that_the_tasks_go_on(cloud: SimulatedClou
     monkeypatch.setattr("waiter.batch.completion.iterate_in_background", interrupted)
     with Waiter(**cloud.options) as waiter, pytest.raises(KeyboardInterrupt) as caught:
         waiter.wait_all(["t-1", "t-2"])
-    assert caught.value.__notes__ == ["the wait for 2 tasks was interrupted; the tasks go on"]
+    assert caught.value.__notes__ == ["the wait for 2 tasks was interrupted; the tasks are still running"]
 
 
 def test_no_interval_is_too_long_for_a_clock(on: Driver, cloud: SimulatedCloud) -> None:

@@ -1,115 +1,123 @@
-"""The awaited driver, for any number of waits at once, and the same doors: ``await waiter.aio.wait_for_task(...)``."""
+"""The awaited driver, for any number of waits together, and its public functions: ``await waiter.aio.wait_for_task(...)``."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-import msgspec
-from tenacity import AsyncRetrying, Retrying
+from tenacity import AsyncRetrying, DoSleep, Retrying
 
-from waiter.batch.completion import SharedSleep, outcomes_as_completed, run_in_thread, run_inline
+from waiter.batch.completion import outcomes_as_completed
 from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
-from waiter.config.settings import Limits, Options, resolve
+from waiter.config.settings import Limits, Options
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
-from waiter.http.client import AsyncClient, Client, ThreadedClient
+from waiter.http.client import AsyncClient
 from waiter.http.connection_pool import runs_under_asyncio
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
+from waiter.polling.history_cache import LISTED
 from waiter.polling.tenacity_hooks import HOOKS
-from waiter.polling.wait_state import WaitState
-from waiter.ratelimit.limited_client import RateLimitedClient
-from waiter.session import Base
+from waiter.ratelimit.limited_client import RateLimitedClient, TaskClient
+from waiter.session import Session
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-    from waiter.config.settings import Settings
+    from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
 __all__ = ["AsyncWaiter", "wait_for_task", "wait_for_tasks"]
 
 
-class _Loop(AsyncRetrying):
-    """tenacity's loop, awaited, for all waits at once.
+class _Pause(DoSleep):
+    """The seconds until the next poll, and the subscription whose listing may end the pause early."""
 
-    It asks its questions as the blocking loop does: a plan answers without awaiting anything, and wrapping each answer as if it
-    did takes three quarters of a step's time. One object serves all waits, because ten thousand of them weigh 40 MB.
+    subscription: Subscription | None
+
+
+class _AsyncRetrying(AsyncRetrying):
+    """tenacity's awaited loop with the hooks of the blocking one, for all waits of one waiter.
+
+    The hooks await nothing, and wrapping each as if it did would take three quarters of the time of an iteration. An object
+    for each of ten thousand waits would take 40 MB. The subscription is the second argument of the retried function.
     """
 
-    def __init__(self, sleep: Callable[[float, Subscription | None], Awaitable[None]]) -> None:
-        # tenacity sleeps at once when iter tells it to, so that the seat is still that of the same wait.
-        super().__init__(sleep=lambda seconds: sleep(seconds, self._subscription))
-        self._subscription: Subscription | None = None
+    def __init__(self, sleep: Callable[[_Pause], Awaitable[None]]) -> None:
+        super().__init__(sleep=cast("Callable[[float], Awaitable[None]]", sleep))
         self._blocking = Retrying(**HOOKS)
 
     def begin(self) -> None:
         self._blocking.begin()
 
     async def iter(self, retry_state: RetryCallState) -> Any:  # noqa: ANN401 - tenacity's signature
-        self._subscription = retry_state.args[1]
-        return self._blocking.iter(retry_state)
+        action = self._blocking.iter(retry_state)
+        if not isinstance(action, DoSleep):
+            return action
+        pause = _Pause(action)
+        pause.subscription = retry_state.args[1]
+        return pause
 
 
-class AsyncWaiter(Base):
+class AsyncWaiter:
     """Like Waiter, awaited.
 
-    All of its waits share one set of connections, one budget of requests and, where it costs less, one listing for many looks.
-    ``wait`` and ``status`` run under trio too, each by itself; ``wait_all`` and ``as_completed`` need asyncio.
+    All of its waits share connections, one request budget and, where it costs less, one listing instead of many polls.
+    ``wait`` and ``status`` run under trio too, each for one task; ``wait_all`` and ``as_completed`` need asyncio.
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
-        settings = resolve(options)
-        super().__init__(settings)
-        self._take_up(self._connect(settings))
-
-    def _connect(self, settings: Settings) -> AsyncClient:
-        """Give the client; whoever wants to measure it gives one of his own kind."""
-        return AsyncClient(settings)
-
-    def _take_up(self, client: AsyncClient | ThreadedClient) -> None:
-        self._client = RateLimitedClient(client, self._budget, self._settings)
-        self._listing_poller = ListingPoller(self._client, self._settings.sleep, self._settings.clock, self._settings.max_rps)
-        self._loop = _Loop(self._rest)
+        self._open(Session.open(options), None)
 
     @classmethod
-    async def _in_the_place_of(cls, waiter: Base, client: Client, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
-        """Wait as a blocking waiter would, were it not for the event loop that it takes."""
-        settings, run = waiter._settings, run_in_thread  # noqa: SLF001 - its twin
-        if settings.sleep:
-            run = run_inline
-            settings = msgspec.structs.replace(settings, sleep=SharedSleep(settings.sleep, settings.clock))
-        twin = cls.__new__(cls)
-        Base.__init__(twin, settings, waiter._history_cache, waiter._budget.limiter)  # noqa: SLF001
-        twin._take_up(ThreadedClient(client, run) if settings.client else AsyncClient(settings))  # noqa: SLF001
-        async with twin, aclosing(twin._outcomes(ids)) as batches:  # noqa: SLF001
-            async for batch in batches:
-                yield batch
+    def from_session(cls, session: Session, client: TaskClient | None = None) -> Self:
+        """Return a waiter of an existing session, over a client that is not waiter's own. For packages inside waiter."""
+        waiter = cls.__new__(cls)
+        waiter._open(session, client)  # noqa: SLF001 - of this class
+        return waiter
+
+    def _open(self, session: Session, client: TaskClient | None) -> None:
+        settings = session.settings
+        self._session = session
+        self._client = RateLimitedClient(client or AsyncClient(settings), session.budget, settings)
+        self._listing_poller = ListingPoller(self._client, self._poll_task, settings.sleep, settings.clock, settings.max_rps)
+        self._retrying = _AsyncRetrying(self._sleep)
 
     async def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Like Waiter.wait, awaited."""
-        with self._plan(task_id, limits) as plan:
-            subscription = self._listing_poller.subscribe(plan) if runs_under_asyncio() else None
+        with self._session.new_wait(task_id, limits) as state:
+            subscription = self._listing_poller.subscribe(state) if runs_under_asyncio() else None
             try:
-                return plan.conclude(await self._loop(self._look, plan, subscription))
+                return state.result(await self._retrying(self._poll, state, subscription))
             finally:
                 if subscription is not None:
                     self._listing_poller.unsubscribe(subscription)
 
-    def _rest(self, seconds: float, subscription: Subscription | None) -> Awaitable[None]:
-        return self._client.sleep(seconds) if subscription is None else subscription.sleep(seconds)
+    def _sleep(self, pause: _Pause) -> Awaitable[None]:
+        return self._client.sleep(pause) if pause.subscription is None else pause.subscription.sleep(pause)
 
-    async def _look(self, plan: WaitState, subscription: Subscription | None) -> TaskSnapshot:
-        snapshot = plan.saw(await (self._client.ask(plan) if subscription is None else self._listing_poller.poll(subscription)))
-        if (task_type := plan.claim_past()) is not None:
+    async def _poll(self, state: WaitState, subscription: Subscription | None) -> TaskSnapshot:
+        """Poll once, or use what a listing has shown; and fetch the history of the task's type if this wait should."""
+        if subscription is None:
+            response = await self._poll_task(state)
+        else:
+            response = await self._listing_poller.poll(subscription)
+        snapshot = state.record_snapshot(response)
+        if (task_type := state.claim_history()) is not None:
             try:
-                plan.learn(await self._client.list_past(task_type, timeout=plan.listing_timeout))
+                past = await self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout)
+                state.record_history(past)
             except ApiError as error:
-                plan.cannot_learn(error)
+                state.record_history_failure(error)
         return snapshot
+
+    async def _poll_task(self, state: WaitState) -> TaskSnapshot:
+        """Poll the task's own endpoint when the budget allows it. Raises ApiError."""
+        async with self._client.slot(state.queue_limits) as delay:
+            state.record_delay(delay)
+            return await self._client.get_task(state.task_id, timeout=state.request_timeout)
 
     async def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
@@ -130,14 +138,14 @@ class AsyncWaiter(Base):
 
     def _outcomes(self, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
         if not runs_under_asyncio():
-            message = "several tasks at once need asyncio: elsewhere, await wait() for each of them"
+            message = "several tasks together need asyncio: elsewhere, await wait() for each of them"
             raise ConfigurationError(message)
         return outcomes_as_completed(self.wait, ids)
 
     async def status(self, task_id: TaskRef) -> Task:
         """Like Waiter.status, awaited."""
-        plan = self._plan(task_id)
-        return (await self._client.ask_now(plan)).task
+        state = self._session.new_wait(task_id)
+        return (await self._client.get_task_immediately(state.task_id, timeout=state.request_timeout)).task
 
     async def close(self) -> None:
         """Like Waiter.close, awaited."""

@@ -1,31 +1,50 @@
-"""What the blocking and the awaited driver have in common."""
+"""What both drivers share: the settings, the past durations of task types, and the request budget."""
 
 from __future__ import annotations
 
-from waiter.config.settings import Limits, Settings, limited
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from waiter.config.settings import Limits, Options, Settings, limited, resolve
 from waiter.config.task_ids import TaskRef, task_ids
 from waiter.errors import ConfigurationError
 from waiter.polling.history_cache import HistoryCache, shared_history_cache
 from waiter.polling.wait_state import WaitState
 from waiter.ratelimit.limiter import RateLimiter, shared_rate_limiter
-from waiter.ratelimit.reservation import Budget
+from waiter.ratelimit.reservation import RequestBudget
 
 
-class Base:
-    """What both waiters know: the settings, what was learned of the past, and the budget of requests."""
+class Session(NamedTuple):
+    """The settings of a waiter, the history cache and the request budget of its account.
 
-    def __init__(
-        self, settings: Settings, history_cache: HistoryCache | None = None, limiter: RateLimiter | None = None
-    ) -> None:
-        self._settings = settings
-        account = settings.base_url, settings.api_key.header
-        is_private = bool(settings.client or settings.sleep)
-        self._history_cache = history_cache or (HistoryCache() if is_private else shared_history_cache(*account))
-        self._budget = Budget(limiter or (RateLimiter() if is_private else shared_rate_limiter(*account)), settings)
+    All waiters of a process share the last two for one account, but for those with a client or a sleep of their own.
+    """
 
-    def _plan(self, ref: TaskRef, limits: Limits | None = None) -> WaitState:
+    settings: Settings
+    history_cache: HistoryCache
+    budget: RequestBudget
+
+    @classmethod
+    def open(cls, options: Options) -> Self:
+        """Return the session that these options describe. Raises ConfigurationError with every problem in them."""
+        settings = resolve(options)
+        if settings.client or settings.sleep:
+            history_cache, limiter = HistoryCache(), RateLimiter()
+        else:
+            account = settings.base_url, settings.api_key.header
+            history_cache, limiter = shared_history_cache(*account), shared_rate_limiter(*account)
+        return cls(settings, history_cache, RequestBudget(limiter, settings.clock, settings.max_rps))
+
+    def with_sleep(self, sleep: Callable[[float], Any] | None) -> Self:
+        """Return the same session with another ``sleep``."""
+        return self._replace(settings=msgspec.structs.replace(self.settings, sleep=sleep))
+
+    def new_wait(self, ref: TaskRef, limits: Limits | None = None) -> WaitState:
+        """Return the state of a new wait for one task, with limits of its own. Raises ConfigurationError."""
         ids = task_ids(ref)
         if len(ids) != 1:
             message = f"wait() takes one task, not {len(ids)}: wait_all() takes any number"
             raise ConfigurationError(message)
-        return WaitState(ids[0], limited(self._settings, limits or {}), self._history_cache)
+        return WaitState(ids[0], limited(self.settings, limits or {}), self.history_cache)

@@ -1,32 +1,33 @@
-"""The blocking driver, a few lines around one plan, and the doors to it."""
+"""The blocking driver and its public functions."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Self, Unpack
 
 from tenacity import Retrying
 
-from waiter.config.settings import Limits, Options, resolve
+from waiter.config.settings import Limits, Options
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.http.client import Client
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED
+from waiter.polling.limits import REQUEST_TIMEOUT
 from waiter.polling.tenacity_hooks import HOOKS
-from waiter.polling.wait_state import REQUEST_TIMEOUT, WaitState
-from waiter.session import Base
+from waiter.session import Session
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
+    from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
 
-class Waiter(Base):
-    """Waits for tasks over connections that it keeps; a context manager, and safe to share between threads.
+class Waiter:
+    """Wait for tasks over kept connections; a context manager, and safe to share between threads.
 
-    Several tasks at once are awaited on an event loop in the background, with connections of its own for each call.
+    Several tasks together are awaited on an event loop in the background, with its own connections for each call.
 
     >>> with Waiter(timeout=600) as waiter:  # doctest: +SKIP
     ...     task = waiter.wait("26986bc0-748a-4448-b836-0a2aa465eb06")
@@ -35,44 +36,49 @@ class Waiter(Base):
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
-        super().__init__(resolve(options))
-        self._client = Client(self._settings)
-        self._sleep = self._settings.sleep or Retrying().sleep
+        self._session = Session.open(options)
+        self._client = Client(self._session.settings)
+        self._sleep = self._session.settings.sleep or Retrying().sleep
 
     def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
-        """Wait until the task is FINISHED and give it as it ended, with its ``created_resources``.
+        """Wait until the task is FINISHED and return it, with its ``created_resources``.
 
-        The ``limits`` are those of this wait alone: ``timeout``, ``max_outage`` and ``stall_timeout``.
+        The ``limits`` apply to this wait alone: ``timeout``, ``max_outage`` and ``stall_timeout``.
 
         Raises TaskError when it ended in ERROR, TaskTimeoutError, TaskStalledError, or the ApiError that ended the wait.
         """
-        with self._plan(task_id, limits) as plan:
-            return plan.conclude(Retrying(**HOOKS, sleep=self._sleep)(self._look, plan))
+        with self._session.new_wait(task_id, limits) as state:
+            return state.result(Retrying(**HOOKS, sleep=self._sleep)(self._poll, state))
 
-    def _look(self, plan: WaitState) -> TaskSnapshot:
-        with self._budget.queue(plan) as pauses:
-            for pause in pauses:
+    def _poll(self, state: WaitState) -> TaskSnapshot:
+        """Poll once when the budget allows it, and fetch the history of the task's type if this wait should."""
+        budget = self._session.budget
+        with budget.reserve(state.queue_limits) as reservation:
+            while (pause := reservation.pause()) > 0:
                 self._sleep(pause)
-        with self._budget.heeding():
-            snapshot = plan.saw(self._client.get_task(plan.task_id, timeout=plan.request_timeout))
-        if (task_type := plan.claim_past()) is not None:
-            self._budget.jump_the_queue()
+            state.record_delay(reservation.record_sent())
+        with budget.report_throttling():
+            response = self._client.get_task(state.task_id, timeout=state.request_timeout)
+        snapshot = state.record_snapshot(response)
+        if (task_type := state.claim_history()) is not None:
+            budget.reserve_immediately()
             try:
-                with self._budget.heeding(listing=True):
-                    plan.learn(self._client.get_past(task_type, limit=LISTED, timeout=plan.listing_timeout))
+                with budget.report_throttling(listing=True):
+                    past = self._client.get_past(task_type, limit=LISTED, timeout=state.history_timeout)
+                state.record_history(past)
             except ApiError as error:
-                plan.cannot_learn(error)
+                state.record_history_failure(error)
         return snapshot
 
     def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
     ) -> dict[str, Task]:
-        """Wait for several tasks at once and give the finished ones by ID; each ID is awaited once.
+        """Wait for several tasks together and return the finished ones by ID; each ID is awaited once.
 
-        ``return_when`` is that of :func:`concurrent.futures.wait`: with FIRST_COMPLETED the first end, with FIRST_EXCEPTION the
-        first bad end is enough, and the IDs that are missing from the answer had not ended.
+        ``return_when`` is that of :func:`concurrent.futures.wait`: FIRST_COMPLETED returns when the first task has ended,
+        FIRST_EXCEPTION when the first wait has failed. IDs that are missing from the result had not ended.
 
-        Raises TasksError when a wait ended badly, with all that is known of the others in it.
+        Raises TasksError when a wait failed; it carries the outcomes of the others.
         """
         collector = OutcomeCollector(all_task_ids(task_ids), return_when)
         with closing(self._outcomes(collector.task_ids)) as batches:
@@ -81,23 +87,23 @@ class Waiter(Base):
         return collector.result()
 
     def as_completed(self, task_ids: Iterable[TaskRef] | TaskRef) -> Iterator[Outcome]:
-        """Wait for several tasks at once and give the outcome of each as it ends; each ID is awaited once.
+        """Wait for several tasks together and yield the outcome of each as it ends; each ID is awaited once.
 
-        Closing the iterator ends the waits that go on. With more than one task, ``on_event`` is called from another thread.
+        Closing the iterator ends the remaining waits. With more than one task, ``on_event`` is called from another thread.
         """
         for batch in self._outcomes(all_task_ids(task_ids)):
             yield from batch
 
     def _outcomes(self, ids: Sequence[str]) -> Generator[list[Outcome], None, None]:
+        """Yield the outcomes in the order in which the waits end, those that end together in one list."""
         if len(ids) > 1:
             # A wait for one task needs no event loop, and asyncio takes long to load.
-            from waiter.aio import AsyncWaiter  # noqa: PLC0415
             from waiter.batch.completion import iterate_in_background  # noqa: PLC0415
 
             try:
-                yield from iterate_in_background(lambda: AsyncWaiter._in_the_place_of(self, self._client, ids))  # noqa: SLF001 - its twin
+                yield from iterate_in_background(lambda: _outcomes_on_event_loop(self._session, self._client, ids))
             except BaseException as error:
-                note_interruption(error, f"the wait for {len(ids)} tasks was interrupted; the tasks go on")
+                note_interruption(error, f"the wait for {len(ids)} tasks was interrupted; the tasks are still running")
                 raise
             return
         for task_id in ids:
@@ -107,13 +113,13 @@ class Waiter(Base):
                 yield [Outcome(task_id, error=error)]
 
     def past(self, task_type: str) -> list[TaskSnapshot]:
-        """List the newest tasks of a type, ended or not, with their ages in seconds. Raises ApiError."""
+        """Return the newest tasks of a type, ended or not, with their ages in seconds. Raises ApiError."""
         return self._client.get_past(task_type, limit=LISTED, timeout=REQUEST_TIMEOUT)
 
     def status(self, task_id: TaskRef) -> Task:
-        """Look at a task once, whatever its state. Raises ApiError."""
-        plan = self._plan(task_id)
-        return self._client.get_task(plan.task_id, timeout=plan.request_timeout).task
+        """Poll a task once and return it, whatever its state. Raises ApiError."""
+        state = self._session.new_wait(task_id)
+        return self._client.get_task(state.task_id, timeout=state.request_timeout).task
 
     def close(self) -> None:
         """Close the connections, unless the client is your own."""
@@ -126,12 +132,30 @@ class Waiter(Base):
         self.close()
 
 
-def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:
-    """Wait until a task is FINISHED and give the IDs of what it created.
+async def _outcomes_on_event_loop(session: Session, client: Client, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
+    """Yield the outcomes of a ``Waiter`` from the running event loop; a client of the user's own is used there too."""
+    from waiter.aio import AsyncWaiter  # noqa: PLC0415 - see above
+    from waiter.batch.completion import SharedSleep, outcomes_as_completed, run_in_thread, run_inline  # noqa: PLC0415
+    from waiter.http.client import ThreadedClient  # noqa: PLC0415
 
-    ``task_id`` is an ID, or what the API answered to the request that started the work: ``{"tasks": [...]}``. All of its
-    tasks are awaited, and with none of them there is nothing to wait for. The arguments are those of
-    :class:`waiter.Options`.
+    settings, run = session.settings, run_in_thread
+    if settings.sleep:
+        run = run_inline
+        session = session.with_sleep(SharedSleep(settings.sleep, settings.clock))
+    own_client = ThreadedClient(client, run) if settings.client else None
+    async with (
+        AsyncWaiter.from_session(session, own_client) as waiter,
+        aclosing(outcomes_as_completed(waiter.wait, ids)) as batches,
+    ):
+        async for batch in batches:
+            yield batch
+
+
+def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:
+    """Wait until a task is FINISHED and return the IDs of what it created.
+
+    ``task_id`` is an ID, or the response to the request that started the work: ``{"tasks": [...]}``. All of its tasks are
+    awaited; without any, the result is empty. The arguments are those of :class:`waiter.Options`.
 
     Raises TaskError when the task ended in ERROR, TaskTimeoutError, TaskStalledError, the ApiError that ended the wait, or
     ConfigurationError; and TasksError when there are several tasks.
@@ -145,9 +169,9 @@ def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResour
 
 
 def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Options]) -> dict[str, CreatedResources]:
-    """Wait until several tasks are FINISHED and give, for each ID once, what the task created.
+    """Wait until several tasks are FINISHED and return what each created, by ID.
 
-    The arguments are those of :class:`waiter.Options`. Raises TasksError when some end badly, with the others in it, or
+    The arguments are those of :class:`waiter.Options`. Raises TasksError when some fail, with the outcomes of the others, or
     ConfigurationError.
     """
     ids = all_task_ids(task_ids)

@@ -243,12 +243,12 @@ def first_polls(count: int, listing: Callable[..., Any], state: TaskState = Task
     """Start first polls of so many tasks together; return the poller, the polls, and the IDs that are polled individually."""
     polled: list[str] = []
 
-    async def ask(state_of_wait: WaitState) -> TaskSnapshot:
+    async def poll(state_of_wait: WaitState) -> TaskSnapshot:
         polled.append(state_of_wait.task_id)
         return TaskSnapshot(Task(id=state_of_wait.task_id, state=state))
 
-    client: Any = SimpleNamespace(ask=ask, list_active=listing, read=lambda body: TaskSnapshot(decode_task(body)))
-    poller = ListingPoller(client, None, asyncio.get_running_loop().time, max_rps=100.0)
+    client: Any = SimpleNamespace(list_active=listing, decode_snapshot=lambda body: TaskSnapshot(decode_task(body)))
+    poller = ListingPoller(client, poll, None, asyncio.get_running_loop().time, max_rps=100.0)
     states: Any = [
         SimpleNamespace(task_id=f"t-{place}", task=None, time_left=60.0, request_timeout=60.0) for place in range(count)
     ]

@@ -22,7 +22,7 @@ from waiter.testing import VirtualClock
 def state_of(task: Any, valid_until: float = inf, interval_now: float | None = None) -> Any:
     """Return as much of a wait's state as a subscription reads."""
     return SimpleNamespace(
-        task_id="t-0", task=task, may_do_without_until=valid_until, gap_by_now=lambda interval: interval_now or interval
+        task_id="t-0", task=task, listing_valid_until=valid_until, interval_now=lambda interval: interval_now or interval
     )
 
 

@@ -1,13 +1,14 @@
 """Count the waiter functions that one poll of a FINISHED task enters, and how often it changes module.
 
-Run ``python tests/benchmarks/call_counts.py``. The poll goes over real HTTP to a simulated cloud in another thread. The second wait of
-a waiter is counted, so that lazy imports and the connection of the first one do not count.
+Run ``python tests/benchmarks/call_counts.py``. The poll goes over real HTTP to a simulated cloud in another
+thread. The second wait of a waiter is counted, so that lazy imports and the connection of the first one do not count.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ class _Profile:
 
     def count(self) -> Count:
         files = [name for name, _ in self.entered]
-        changes = sum(one != other for one, other in zip(files, files[1:], strict=False))
+        changes = sum(one != other for one, other in pairwise(files))
         return Count(len(self.entered), len(set(self.entered)), len(set(files)), changes)
 
 

@@ -120,12 +120,11 @@ async def sdk_64(count: Count, port: int, ids: list[str], _: list[float]) -> Non
 
 async def waiter_64(count: Count, port: int, ids: list[str], _: list[float]) -> None:
     from waiter import AsyncWaiter
-    from waiter.polling.wait_state import WaitState
 
     async with AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{port}", max_rps=1e6, learn=False) as waiter:
 
         async def look(task_id: str) -> object:
-            return await waiter._client.ask(WaitState(task_id, waiter._settings, waiter._history_cache))
+            return await waiter._poll_task(waiter._session.new_wait(task_id))
 
         await flat_out(count, ids, look)
 

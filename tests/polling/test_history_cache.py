@@ -15,7 +15,7 @@ from tenacity import wait_fixed
 from waiter import History, Schedule, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
 from waiter.config.settings import resolve
 from waiter.polling.history_cache import HistoryCache, read_history, shared_history_cache
-from waiter.polling.wait_state import EPSILON, WaitState
+from waiter.polling.wait_state import WaitState
 from waiter.task import TaskSnapshot
 from waiter.testing import (
     Fault,
@@ -31,6 +31,7 @@ from waiter.testing import (
     truncated,
     wrong_types,
 )
+from waiter.timing import EPSILON
 
 VM = Task(id="a", state=TaskState.FINISHED, task_type="create_vm")
 
@@ -294,10 +295,10 @@ def test_long_delay_is_shortened_by_a_history_of_another_wait() -> None:
     now = [0.0]
     history_cache, settings = HistoryCache(), resolve({"api_key": "k", "learn": True, "clock": lambda: now[0]})
     state, task = WaitState("t-1", settings, history_cache), Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm")
-    state.saw(TaskSnapshot(task, 10.0))
+    state.record_snapshot(TaskSnapshot(task, 10.0))
     now[0] = 20.0
     history_cache.keep(task, history := History([40.0] * 20), now=now[0])
-    assert state.gap_by_now(99.0) == pytest.approx(Schedule(history=history).interval(30.0), rel=0.11)
+    assert state.interval_now(99.0) == pytest.approx(Schedule(history=history).interval(30.0), rel=0.11)
     assert Schedule(history=history).interval(30.0) > 1.3 * Schedule().interval(30.0)
 
 

@@ -73,7 +73,8 @@ def test_an_outage_longer_than_max_outage_ends_the_wait(on: Driver, cloud: Simul
     with pytest.raises(ApiUnavailableError) as caught:
         on.wait(cloud, task_id)
     assert str(caught.value) == (
-        f"no usable answer for 300 s: the API answers 503: ServiceUnavailable Maintenance ({task_id}); the task goes on"
+        f"no usable answer for 300 s: the API answers 503: ServiceUnavailable Maintenance ({task_id}); "
+        "the task is still running"
     )
     assert (caught.value.status, caught.value.url) == (503, f"https://api.gcore.com/cloud/v1/tasks/{task_id}")
     assert isinstance(caught.value.__cause__, ApiUnavailableError)

@@ -1,4 +1,4 @@
-"""Only so many requests are under way at once; who comes later waits where it costs little, and is no outage."""
+"""Polls keep to the budget and to a number of slots; waiting for a slot is no outage."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from typing import Any
 import pytest
 import trio
 
-from waiter import AsyncWaiter, Waiter
-from waiter.polling.history_cache import HistoryCache
-from waiter.polling.wait_state import LAST_REQUEST_TIMEOUT, WaitState
-from waiter.ratelimit import limited_client as paced
+from waiter import AsyncWaiter
+from waiter.ratelimit import limited_client
 from waiter.ratelimit.limited_client import RateLimitedClient
-from waiter.ratelimit.limiter import RateLimiter, RateLimitTimeoutError
-from waiter.ratelimit.reservation import Budget
-from waiter.task import Task, TaskSnapshot, TaskState
+from waiter.ratelimit.limiter import RateLimiter
+from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError, RequestBudget
 from waiter.testing import SimulatedCloud, ended
+from waiter.timing import FINAL_REQUEST_TIMEOUT
 
 
-class Slow:
-    """A client that answers when it is told to."""
+class SlowClient:
+    """A client that responds when the test says so."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.answers: dict[str, asyncio.Future[str]] = {}
+        self.polled: list[str] = []
+        self.responses: dict[str, asyncio.Future[str]] = {}
 
     async def get_task(self, task_id: str, **_: float) -> str:
-        self.asked.append(task_id)
-        self.answers[task_id] = asyncio.get_running_loop().create_future()
-        return await self.answers[task_id]
+        self.polled.append(task_id)
+        self.responses[task_id] = asyncio.get_running_loop().create_future()
+        return await self.responses[task_id]
 
     async def get_past(self, task_type: str, **_: float) -> str:
-        return f"past of {task_type}"
+        return f"history of {task_type}"
 
     async def get_active(self, **_: float) -> float:
         return asyncio.get_running_loop().time()
@@ -44,266 +42,279 @@ class Slow:
     snapshot = close = None
 
 
-class Held:
-    """A plan that has a name, patience and notes of when it was held back."""
+class Poll:
+    """One poll through the client, which keeps the delays that it was told of."""
 
-    failing_since = inf
-    time_left = 60.0
-    request_timeout = 10.0
+    def __init__(self, client: RateLimitedClient, task_id: str, *, time_left: float = 60.0) -> None:
+        self.limits = QueueLimits(task_id, time.monotonic() + time_left, inf, 300.0)
+        self.delays: list[Delay] = []
+        self._client = client
 
-    def __init__(self, task_id: str, patience: float = 60.0) -> None:
-        self.task_id = task_id
-        self.patience = patience
-        self.notes: list[tuple[float, float]] = []
+    async def send(self) -> Any:
+        async with self._client.slot(self.limits) as delay:
+            self.delays.append(delay)
+            return await self._client.get_task(self.limits.task_id, timeout=10.0)
 
-    def held_back(self, queued: float, silent: float) -> None:
-        self.notes.append((round(queued, 1), round(silent, 1)))
+
+def poll(client: RateLimitedClient, task_id: str, **limits: float) -> asyncio.Task[Any]:
+    return asyncio.ensure_future(Poll(client, task_id, **limits).send())
 
 
 @pytest.fixture
-def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paced, "MOST_AT_ONCE", 1)
+def one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited_client, "MAX_CONCURRENT_POLLS", 1)
 
 
-def run(main: Callable[[Any, Slow, RateLimiter], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(main(*made()))
+def run(main: Callable[[Any, SlowClient, RateLimiter], Coroutine[Any, Any, Any]], max_rps: float = inf) -> Any:
+    return asyncio.run(main(*make(max_rps=max_rps)))
 
 
-def made(sleep: Any = None) -> tuple[Any, Any, RateLimiter]:
-    settings: Any = SimpleNamespace(clock=time.monotonic, sleep=sleep, max_rps=inf, max_outage=300.0)
-    slow: Any = Slow()
+def make(sleep: Any = None, max_rps: float = inf) -> tuple[Any, Any, RateLimiter]:
+    settings: Any = SimpleNamespace(clock=time.monotonic, sleep=sleep, max_rps=max_rps, max_outage=300.0)
+    slow: Any = SlowClient()
     limiter = RateLimiter()
-    return RateLimitedClient(slow, Budget(limiter, settings), settings), slow, limiter
+    return RateLimitedClient(slow, RequestBudget(limiter, time.monotonic, max_rps), settings), slow, limiter
 
 
 async def settle() -> None:
-    for _ in range(5):
+    for _ in range(8):
         await asyncio.sleep(0)
 
 
-@pytest.mark.usefixtures("one_at_a_time")
-def test_one_after_the_other() -> None:
-    """The next goes when the one before has its answer; only who has queued up is told of it twice."""
+@pytest.mark.usefixtures("one_slot")
+def test_next_poll_is_sent_when_a_slot_is_free() -> None:
+    """With one slot, the second poll follows the response to the first."""
 
-    async def main(client: Any, slow: Slow, _: RateLimiter) -> Any:
-        plans = [Held("a"), Held("b", patience=inf)]
-        looks = [asyncio.ensure_future(client.ask(plan)) for plan in plans]
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> Any:
+        polls = [poll(client, "a"), poll(client, "b", time_left=inf)]
         await settle()
-        before = slow.asked.copy()
+        before = slow.polled.copy()
         for name in ("a", "b"):
-            slow.answers[name].set_result(f"seen {name}")
+            slow.responses[name].set_result(f"seen {name}")
             await settle()
-        return before, await asyncio.gather(*looks), [len(plan.notes) for plan in plans]
-
-    assert run(main) == (["a"], ["seen a", "seen b"], [1, 2])
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_one_loop_after_the_other() -> None:
-    """A client serves as many calls of asyncio.run as it is used in, however crowded they are."""
-    client, slow, _ = made()
-
-    async def main() -> list[Any]:
-        looks = [asyncio.ensure_future(client.ask(Held(name))) for name in "ab"]
-        for name in "ab":
-            await settle()
-            slow.answers[name].set_result(f"seen {name}")
-        return await asyncio.gather(*looks)
-
-    assert [asyncio.run(main()) for _ in range(2)] == [["seen a", "seen b"]] * 2
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_two_loops_by_turns() -> None:
-    """Whoever queues up hears of a place in its own loop, whatever another did meanwhile."""
-    client, slow, _ = made()
-
-    async def look(*names: str) -> list[Any]:
-        looks = [asyncio.ensure_future(client.ask(Held(name))) for name in names]
-        await settle()
-        return looks
-
-    async def answered(name: str) -> Any:
-        slow.answers[name].set_result(f"seen {name}")
-        await settle()
-
-    with asyncio.Runner() as one, asyncio.Runner() as other:
-        looks = one.run(look("a", "b"))
-        looks += other.run(look("c"))
-        other.run(answered("c"))
-        one.run(answered("a"))
-        one.run(answered("b"))
-
-    assert [one.result() for one in looks] == ["seen a", "seen b", "seen c"]
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_who_is_cancelled_makes_room() -> None:
-    """Whether it asks or queues up."""
-
-    async def main(client: Any, slow: Slow, _: RateLimiter) -> list[str]:
-        asks, queues, last = (asyncio.ensure_future(client.ask(Held(name))) for name in "abc")
-        await settle()
-        queues.cancel()
-        asks.cancel()
-        await settle()
-        last.cancel()
-        await asyncio.gather(asks, queues, last, return_exceptions=True)
-        return slow.asked
-
-    assert run(main) == ["a", "c"]
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_patience_has_an_end() -> None:
-    """A wait that is over does not queue up any longer, and says why it did not ask."""
-
-    async def main(client: Any, slow: Slow, _: RateLimiter) -> Any:
-        asks = asyncio.ensure_future(client.ask(Held("a")))
-        await settle()
-        single = Held("c")
-        single.request_timeout = 0.01
-        with pytest.raises(RateLimitTimeoutError):
-            await client.ask_now(single)
-        impatient = Held("b", patience=0.01)
-        with pytest.raises(RateLimitTimeoutError, match=r"not polled: all 1 slots stayed busy \(b\)"):
-            await client.ask(impatient)
-        assert len(impatient.notes) == 2  # in its turn, and when it gave up: this was its last look
-        asks.cancel()
-        return slow.asked
-
-    assert run(main) == ["a"]
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_patience_is_not_of_this_world_when_time_is_not() -> None:
-    """Whoever brings a sleep of one's own has seconds of one's own: patience is not measured by the real ones."""
-    client, slow, _ = made(sleep=asyncio.sleep)
-
-    async def main() -> list[Any]:
-        looks = [asyncio.ensure_future(client.ask(Held(name, patience=0.0))) for name in "ab"]
-        for name in "ab":
-            await asyncio.sleep(0.01)
-            slow.answers[name].set_result(f"seen {name}")
-        return await asyncio.gather(*looks)
-
-    assert asyncio.run(main()) == ["seen a", "seen b"]
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_a_silence_holds_for_whoever_queues_up() -> None:
-    """They take another turn, and leave the room to last looks."""
-
-    async def main(client: Any, slow: Slow, limiter: RateLimiter) -> Any:
-        first, second = (asyncio.ensure_future(client.ask(Held(name))) for name in "ab")
-        await settle()
-        limiter.refused(asyncio.get_running_loop().time(), inf, 0.05)
-        slow.answers["a"].set_result("seen a")
-        await settle()
-        last = Held("c")
-        last.time_left = 0.0
-        third = asyncio.ensure_future(client.ask(last))
-        await settle()
-        quiet = slow.asked.copy()
-        slow.answers["c"].set_result("seen c")
-        await asyncio.sleep(0.1)
-        slow.answers["b"].set_result("seen b")
-        return quiet, await asyncio.gather(first, second, third)
-
-    assert run(main) == (["a", "c"], ["seen a", "seen b", "seen c"])
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_last_looks_go_one_after_the_other_in_a_silence() -> None:
-    """None of them spends a turn that it does not use more than once."""
-
-    async def main(client: Any, slow: Slow, limiter: RateLimiter) -> Any:
-        client._settings.max_rps = 1000.0
-        limiter.refused(asyncio.get_running_loop().time(), 1000.0, 60.0)
-        plans = [Held(name) for name in "abcd"]
-        for plan in plans:
-            plan.time_left = 0.0
-        looks = [asyncio.ensure_future(client.ask(plan)) for plan in plans]
-        for plan in plans:
-            await asyncio.sleep(0.02)
-            slow.answers[plan.task_id].set_result("seen")
-        return await asyncio.gather(*looks), slow.asked, limiter._recent < 9
-
-    assert run(main) == (["seen"] * 4, ["a", "b", "c", "d"], True)
-
-
-def test_a_server_that_comes_to_is_not_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who had to wait for it keep to the budget too."""
-    monkeypatch.setattr(paced, "MOST_AT_ONCE", 10)
-
-    async def main(client: Any, slow: Slow, _: RateLimiter) -> float:
-        client._settings.max_rps = 1000.0
-        looks = [asyncio.ensure_future(client.ask(Held(f"t-{place}"))) for place in range(60)]
-        await asyncio.sleep(0.4)
-        began = asyncio.get_running_loop().time()
-        while len(slow.asked) < 60:
-            for answer in slow.answers.values():
-                if not answer.done():
-                    answer.set_result("seen")
-            await asyncio.sleep(0)
-        took = asyncio.get_running_loop().time() - began
-        for answer in slow.answers.values():
-            if not answer.done():
-                answer.set_result("seen")
-        await asyncio.gather(*looks)
-        return took
-
-    # A tenth of a second's worth may go at once, after a pause.
-    monkeypatch.setattr("waiter.ratelimit.limiter.BURST", 0.0)
-    assert run(main) >= 0.045
-
-
-@pytest.mark.usefixtures("one_at_a_time")
-def test_a_single_look_is_one_of_them() -> None:
-    """Asked for without a turn, it finds a connection all the same."""
-
-    async def main(client: Any, slow: Slow, _: RateLimiter) -> Any:
-        looks = [asyncio.ensure_future(client.ask_now(Held(name))) for name in "ab"]
-        await settle()
-        before = slow.asked.copy()
-        slow.answers["a"].set_result("seen a")
-        await settle()
-        slow.answers["b"].set_result("seen b")
-        return before, await asyncio.gather(*looks)
+        return before, await asyncio.gather(*polls)
 
     assert run(main) == (["a"], ["seen a", "seen b"])
 
 
-def test_what_stands_for_many_jumps_the_queue_and_takes_a_turn() -> None:
-    """Those behind it hold back, and it counts when a refusal tells how fast requests went."""
+@pytest.mark.usefixtures("one_slot")
+def test_client_works_in_one_event_loop_after_another() -> None:
+    """A client serves several calls of asyncio.run, even when its slots are busy in each."""
+    client, slow, _ = make()
 
-    async def main(client: Any, _slow: Slow, limiter: RateLimiter) -> Any:
-        client._settings.max_rps = 10.0
-        past = await client.list_past("create_vm", timeout=1.0)
+    async def main() -> list[Any]:
+        polls = [poll(client, name) for name in "ab"]
+        for name in "ab":
+            await settle()
+            slow.responses[name].set_result(f"seen {name}")
+        return await asyncio.gather(*polls)
+
+    assert [asyncio.run(main()) for _ in range(2)] == [["seen a", "seen b"]] * 2
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_client_works_in_two_event_loops_by_turns() -> None:
+    """A poll that waits for a slot is woken in its own loop, whatever happens in another loop meanwhile."""
+    client, slow, _ = make()
+
+    async def start(*names: str) -> list[Any]:
+        polls = [poll(client, name) for name in names]
+        await settle()
+        return polls
+
+    async def respond(name: str) -> Any:
+        slow.responses[name].set_result(f"seen {name}")
+        await settle()
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        polls = one.run(start("a", "b"))
+        polls += other.run(start("c"))
+        other.run(respond("c"))
+        one.run(respond("a"))
+        one.run(respond("b"))
+
+    assert [one.result() for one in polls] == ["seen a", "seen b", "seen c"]
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_cancelled_poll_releases_its_slot() -> None:
+    """A poll that is cancelled under way or in the queue does not keep the next one waiting."""
+
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> list[str]:
+        sent, queued, last = (poll(client, name) for name in "abc")
+        await settle()
+        queued.cancel()
+        sent.cancel()
+        await settle()
+        last.cancel()
+        await asyncio.gather(sent, queued, last, return_exceptions=True)
+        return slow.polled
+
+    assert run(main) == ["a", "c"]
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_poll_cancelled_in_its_pause_after_the_slot_releases_the_slot() -> None:
+    """A poll that waited for its slot pauses before it is sent, and may be cancelled there."""
+
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> list[str]:
+        first, second, third = (poll(client, name) for name in "abc")
+        await settle()
+        client._next_at = asyncio.get_running_loop().time() + 30
+        slow.responses["a"].set_result("seen a")
+        await settle()
+        second.cancel()
+        await settle()
+        client._next_at = 0.0
+        third.cancel()
+        await asyncio.gather(first, second, third, return_exceptions=True)
+        fourth = poll(client, "d")
+        await settle()
+        fourth.cancel()
+        return slow.polled
+
+    assert run(main) == ["a", "d"]
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_poll_that_gets_no_slot_in_time_fails() -> None:
+    """It says why it was not sent; its limits end the wait for a slot."""
+
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> Any:
+        sent = poll(client, "a")
+        await settle()
+        with pytest.raises(RateLimitTimeoutError):
+            await client.get_task_immediately("c", timeout=0.01)
+        late = Poll(client, "b", time_left=0.01 - FINAL_REQUEST_TIMEOUT)
+        with pytest.raises(RateLimitTimeoutError, match=r"not polled: all 1 slots stayed busy \(b\)"):
+            await late.send()
+        sent.cancel()
+        return slow.polled, late.delays
+
+    assert run(main) == (["a"], [])
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_virtual_time_sets_no_limit_to_the_wait_for_a_slot() -> None:
+    """Real seconds mean nothing to a user who provides ``sleep``."""
+    client, slow, _ = make(sleep=asyncio.sleep)
+
+    async def main() -> list[Any]:
+        polls = [poll(client, name, time_left=-FINAL_REQUEST_TIMEOUT) for name in "ab"]
+        for name in "ab":
+            await asyncio.sleep(0.01)
+            slow.responses[name].set_result(f"seen {name}")
+        return await asyncio.gather(*polls)
+
+    assert asyncio.run(main()) == ["seen a", "seen b"]
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_block_by_the_server_holds_for_polls_that_wait_for_a_slot() -> None:
+    """They queue again when it ends, and leave the slot to final polls meanwhile."""
+
+    async def main(client: Any, slow: SlowClient, limiter: RateLimiter) -> Any:
+        first, second = (poll(client, name) for name in "ab")
+        await settle()
+        limiter.on_throttled(asyncio.get_running_loop().time(), inf, 0.05)
+        slow.responses["a"].set_result("seen a")
+        await settle()
+        final = poll(client, "c", time_left=0.0)
+        await settle()
+        while_blocked = slow.polled.copy()
+        slow.responses["c"].set_result("seen c")
+        await asyncio.sleep(0.1)
+        slow.responses["b"].set_result("seen b")
+        return while_blocked, await asyncio.gather(first, second, final)
+
+    assert run(main) == (["a", "c"], ["seen a", "seen b", "seen c"])
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_final_polls_are_sent_one_by_one_while_the_server_blocks() -> None:
+    """None of them reserves a time that it does not use."""
+
+    async def main(client: Any, slow: SlowClient, limiter: RateLimiter) -> Any:
+        limiter.on_throttled(asyncio.get_running_loop().time(), 1000.0, 60.0)
+        polls = [poll(client, name, time_left=0.0) for name in "abcd"]
+        for name in "abcd":
+            await asyncio.sleep(0.02)
+            slow.responses[name].set_result("seen")
+        return await asyncio.gather(*polls), slow.polled, limiter._recent < 9
+
+    assert run(main, max_rps=1000.0) == (["seen"] * 4, ["a", "b", "c", "d"], True)
+
+
+def test_server_that_recovers_is_not_flooded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls that waited for a slot keep to the rate of the budget."""
+    monkeypatch.setattr(limited_client, "MAX_CONCURRENT_POLLS", 10)
+    # A tenth of a second's worth may be sent together after a pause.
+    monkeypatch.setattr("waiter.ratelimit.limiter.BURST", 0.0)
+
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> float:
+        polls = [poll(client, f"t-{place}") for place in range(60)]
+        await asyncio.sleep(0.4)
+        began = asyncio.get_running_loop().time()
+        while len(slow.polled) < 60:
+            for response in slow.responses.values():
+                if not response.done():
+                    response.set_result("seen")
+            await asyncio.sleep(0)
+        took = asyncio.get_running_loop().time() - began
+        for response in slow.responses.values():
+            if not response.done():
+                response.set_result("seen")
+        await asyncio.gather(*polls)
+        return took
+
+    assert run(main, max_rps=1000.0) >= 0.045
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_immediate_poll_takes_a_slot() -> None:
+    """It does not queue for the budget, but it needs a connection."""
+
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> Any:
+        polls = [asyncio.ensure_future(client.get_task_immediately(name, timeout=10.0)) for name in "ab"]
+        await settle()
+        before = slow.polled.copy()
+        slow.responses["a"].set_result("seen a")
+        await settle()
+        slow.responses["b"].set_result("seen b")
+        return before, await asyncio.gather(*polls)
+
+    assert run(main) == (["a"], ["seen a", "seen b"])
+
+
+def test_listing_does_not_queue_but_counts() -> None:
+    """Later polls are delayed for it, and it counts when throttling needs to know how many requests were sent."""
+
+    async def main(client: Any, _slow: SlowClient, limiter: RateLimiter) -> Any:
+        past = await client.list_history("create_vm", limit=100, timeout=1.0)
         for _ in range(9):
             await client.list_active(limit=1, offset=0, timeout=1.0)
         now = asyncio.get_running_loop().time()
-        return past, limiter.take(now, 10.0) - now, limiter._recent
+        return past, limiter.reserve(now, 10.0) - now, limiter._recent
 
-    past, pause, sent = run(main)
-    assert (past, pause, sent) == ("past of create_vm", pytest.approx(0.9, abs=0.05), pytest.approx(10, abs=0.5))
+    past, pause, sent = run(main, max_rps=10.0)
+    assert (past, pause, sent) == ("history of create_vm", pytest.approx(0.9, abs=0.05), pytest.approx(10, abs=0.5))
 
 
-def test_a_listing_holds_back_in_a_silence() -> None:
-    """It stands for many, but the server has asked for none."""
+def test_listing_waits_while_the_server_blocks() -> None:
+    """It stands for many polls, but the server has asked for no requests."""
 
-    async def main(client: Any, _: Slow, limiter: RateLimiter) -> float:
+    async def main(client: Any, _: SlowClient, limiter: RateLimiter) -> float:
         now = asyncio.get_running_loop().time()
-        limiter.refused(now, inf, 0.05)
-        asked_at: float = await client.list_active(limit=1, offset=0, timeout=1.0)
-        return asked_at - now
+        limiter.on_throttled(now, inf, 0.05)
+        sent_at: float = await client.list_active(limit=1, offset=0, timeout=1.0)
+        return sent_at - now
 
     assert run(main) >= 0.05
 
 
-@pytest.mark.usefixtures("one_at_a_time")
-def test_trio_has_no_such_bound() -> None:
-    """There each wait is by itself."""
+@pytest.mark.usefixtures("one_slot")
+def test_trio_has_no_slots() -> None:
+    """Under trio each wait is independent of the others."""
     cloud = SimulatedCloud()
     ids = [cloud.add(ended()) for _ in range(3)]
     seen: list[str] = []
@@ -322,27 +333,3 @@ def test_trio_has_no_such_bound() -> None:
 
         trio.run(main)
     assert sorted(seen) == sorted(2 * ids)
-
-
-def test_how_long_a_look_may_be_kept_waiting(cloud: SimulatedCloud) -> None:
-    """Until the wait is over, with some time more for a last look, or until the outage has lasted too long."""
-    with Waiter(**cloud.options, timeout=100, max_outage=50) as waiter:
-        plan = WaitState("t-0", waiter._settings, HistoryCache())
-        patience = [plan.patience]
-        waiter._sleep(90)
-        patience.append(plan.patience)
-        plan.failing_since = cloud.clock() - 48
-        patience.append(plan.patience)
-        waiter._sleep(20)
-        patience.append(plan.patience)
-    assert patience == [100 + LAST_REQUEST_TIMEOUT, 10 + LAST_REQUEST_TIMEOUT, 2, 0]
-
-
-def test_what_is_equal_is_kept_once(cloud: SimulatedCloud) -> None:
-    """Tenacity holds what a look gave until the next, which would be half a kilobyte more for each of thousands."""
-    task = Task(id="t-0", state=TaskState.RUNNING)
-    with Waiter(**cloud.options) as waiter:
-        plan = WaitState("t-0", waiter._settings, HistoryCache())
-        plan.saw(TaskSnapshot(task, 1.0))
-        again = plan.saw(TaskSnapshot(Task(id="t-0", state=TaskState.RUNNING), 3.0))
-    assert (again.task is task, again.age) == (True, 3.0)

@@ -24,13 +24,15 @@ from waiter.batch.slices import in_slices
 from waiter.batch.subscription import MISSING, Subscription
 from waiter.batch.timer import InterruptibleTimer, Sleep
 from waiter.errors import ApiError
-from waiter.polling.wait_state import EPSILON
-from waiter.ratelimit.limiter import RateLimitTimeoutError
+from waiter.ratelimit.reservation import RateLimitTimeoutError
+from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
     from waiter.api.responses import ActivePage
     from waiter.polling.wait_state import WaitState
     from waiter.task import TaskSnapshot
+
+    Poll = Callable[[WaitState], Awaitable[TaskSnapshot]]
 
 # Bytes of a task, until a listing has shown how long one is.
 DEFAULT_TASK_SIZE = 1000.0
@@ -43,21 +45,19 @@ _ENDED = {"FINISHED", "ERROR"}
 class Client(Protocol):
     """What the listing poller needs of a client."""
 
-    def ask(self, plan: WaitState) -> Awaitable[TaskSnapshot]:
-        """Poll the task of a wait."""
-
     def list_active(self, *, limit: int, offset: int, timeout: float) -> Awaitable[ActivePage]:
         """List a page of the active tasks."""
 
-    def read(self, body: bytes) -> TaskSnapshot:
+    def decode_snapshot(self, body: bytes) -> TaskSnapshot:
         """Read a task from the JSON that a listing holds of it; raises ValueError or RecursionError."""
 
 
 class ListingPoller:
     """The waits of one waiter, and the listings that serve them; times are monotonic seconds."""
 
-    def __init__(self, client: Client, sleep: Sleep, clock: Callable[[], float], max_rps: float) -> None:
+    def __init__(self, client: Client, poll: Poll, sleep: Sleep, clock: Callable[[], float], max_rps: float) -> None:
         self._client = client
+        self._poll_task = poll
         self._sleep = sleep
         self._clock = clock
         # Pages bypass the queue of the rate limiter, so they leave half of the rate to individual polls.
@@ -96,14 +96,15 @@ class ListingPoller:
         if subscription.state.task is None:
             await self._await_listing(subscription)
         woken_by_listing = subscription.has_update
-        shown = subscription.pop_update(self._client.read)
+        shown = subscription.pop_update(self._client.decode_snapshot)
         if shown is not None and subscription.state.time_left >= EPSILON:
             return shown
         try:
-            snapshot = await self._client.ask(subscription.state)
-        except RateLimitTimeoutError:
+            snapshot = await self._poll_task(subscription.state)
+        except RateLimitTimeoutError as error:
+            subscription.state.record_delay(error.delay)
             await self._await_listing(subscription)
-            if (shown := subscription.pop_update(self._client.read)) is None:
+            if (shown := subscription.pop_update(self._client.decode_snapshot)) is None:
                 raise
             return shown
         if woken_by_listing and not snapshot.task.ended:

@@ -47,7 +47,7 @@ class Subscription:
     def sleep(self, seconds: float) -> Awaitable[None]:
         """Sleep until the wait has to poll: after its interval, or much later while listings show its task."""
         self.interval = seconds
-        self._valid_until = self.state.may_do_without_until
+        self._valid_until = self.state.listing_valid_until
         return self._start_sleep(seconds)
 
     async def sleep_until_listing(self, seconds: float) -> None:
@@ -93,7 +93,7 @@ class Subscription:
         self.shown_at = began
         self._timer.extend(self._valid_until)
         if began - self._interval_since >= self.interval > 0:
-            self._interval_since, self.interval = began, self.state.gap_by_now(self.interval)
+            self._interval_since, self.interval = began, self.state.interval_now(self.interval)
 
     def needs_update(self, row: Active) -> bool:
         """Return whether a row of a listing is news to the wait."""

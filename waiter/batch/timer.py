@@ -8,7 +8,7 @@ from contextvars import Context
 from math import inf
 from typing import Any
 
-from waiter.polling.wait_state import EPSILON, LONGEST_PAUSE
+from waiter.timing import EPSILON, MAX_SLEEP
 
 Sleep = Callable[[float], Any] | None
 
@@ -73,7 +73,7 @@ class InterruptibleTimer:
             return
         left = self._extended_until - self._clock()
         if left > EPSILON:
-            self._start(min(left, LONGEST_PAUSE))
+            self._start(min(left, MAX_SLEEP))
         else:
             self.wake()
 

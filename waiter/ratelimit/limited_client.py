@@ -1,117 +1,162 @@
-"""An asynchronous client that keeps to the budget, and has only so many looks under way."""
+"""An asynchronous client that keeps to the request budget, and to a number of polls under way."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tenacity import AsyncRetrying
 
-from waiter.http.client import AsyncClient, ThreadedClient
 from waiter.http.connection_pool import runs_under_asyncio
-from waiter.polling.history_cache import LISTED
-from waiter.polling.wait_state import EPSILON
-from waiter.ratelimit.limiter import RateLimitTimeoutError
+from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError, RequestBudget
+from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
     from waiter.api.responses import ActivePage
     from waiter.config.settings import Settings
-    from waiter.polling.wait_state import WaitState
-    from waiter.ratelimit.reservation import Budget
     from waiter.task import TaskSnapshot
 
-# Looks under way are their rate times the round trip: 150 at 2,500 a second and 60 ms.
-MOST_AT_ONCE = 256
+MAX_CONCURRENT_POLLS = 256
+"""Polls under way are their rate times the round trip: 150 at 2,500 a second and 60 ms."""
+
+
+class TaskClient(Protocol):
+    """A client of the API, without limits. Every method raises ApiError."""
+
+    async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
+        """Return a task as it is now."""
+
+    async def get_past(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
+        """Return the newest tasks of a type."""
+
+    async def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - see above
+        """Return a page of the tasks that have not ended."""
+
+    def snapshot(self, body: bytes) -> TaskSnapshot:
+        """Decode a task from the body of a listing. Raises ValueError."""
+
+    async def close(self) -> None:
+        """Close the connections."""
 
 
 class RateLimitedClient:
-    """Asks when it is allowed to; times are seconds."""
+    """A client whose requests keep to the budget; times are seconds."""
 
-    def __init__(self, client: AsyncClient | ThreadedClient, budget: Budget, settings: Settings) -> None:
+    def __init__(self, client: TaskClient, budget: RequestBudget, settings: Settings) -> None:
         self._client = client
         self._budget = budget
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._places_of_loop = asyncio.Semaphore(sys.maxsize)
+        self._semaphore = asyncio.Semaphore(sys.maxsize)
         self._next_at = -inf
         self.sleep: Callable[[float], Awaitable[None]] = settings.sleep or _sleep
-        self.read = client.snapshot
+        self.decode_snapshot = client.snapshot
         self.close = client.close
 
-    async def ask(self, plan: WaitState) -> TaskSnapshot:
-        """Look at a wait's task when its turn has come; raises ApiError, and RateLimitTimeoutError when that is too late."""
-        while True:
-            with self._budget.queue(plan) as pauses:
-                for pause in pauses:
-                    await self.sleep(pause)
-            places = self._places()
-            had_to_wait = places.locked()
-            await self._enter(places, plan, plan.patience)
-            try:
-                if had_to_wait:
-                    # Its turn was long ago, and a server that has just come to shall not be flooded.
-                    await self.sleep(self._pause_after_others())
-                    plan.held_back(queued=0.0, silent=0.0)
-                    if self._budget.quiet >= EPSILON and plan.time_left >= EPSILON:
-                        continue
-                with self._budget.heeding():
-                    return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
-            finally:
-                places.release()
+    @asynccontextmanager
+    async def slot(self, limits: QueueLimits) -> AsyncIterator[Delay]:
+        """Wait until a poll may be sent, hold one of the slots meanwhile, and give how long the poll was delayed.
 
-    async def ask_now(self, plan: WaitState) -> TaskSnapshot:
-        """Look at a task without a turn; raises ApiError."""
-        places = self._places()
-        await self._enter(places, plan, plan.request_timeout)
+        Raises RateLimitTimeoutError when that is too late, ApiUnavailableError when the server blocks requests for too long.
+        """
+        semaphore = self._semaphore_of_loop()
+        delay = await self._acquire_slot(semaphore, limits)
         try:
-            return await self._client.get_task(plan.task_id, timeout=plan.request_timeout)
+            yield delay
         finally:
-            places.release()
+            semaphore.release()
 
-    def _pause_after_others(self) -> float:
-        """Keep those who had to wait as far apart as the budget does."""
+    async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
+        """Poll a task, in a slot. Raises ApiError."""
+        with self._budget.report_throttling():
+            return await self._client.get_task(task_id, timeout=timeout)
+
+    async def get_task_immediately(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - see above
+        """Poll a task once, in a slot but without queueing for the budget. Raises ApiError."""
+        semaphore = self._semaphore_of_loop()
+        await self._acquire(semaphore, task_id, timeout)
+        try:
+            return await self._client.get_task(task_id, timeout=timeout)
+        finally:
+            semaphore.release()
+
+    async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - see above
+        """Return a page of the active tasks. It stands for many polls, so it does not queue behind single ones."""
+        while (blocked := self._budget.blocked_for) > EPSILON:
+            await self.sleep(blocked)
+        self._budget.reserve_immediately()
+        with self._budget.report_throttling(listing=True):
+            return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
+
+    async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
+        """Return the newest tasks of a type; this request stands for many too."""
+        self._budget.reserve_immediately()
+        with self._budget.report_throttling(listing=True):
+            return await self._client.get_past(task_type, limit=limit, timeout=timeout)
+
+    async def _acquire_slot(self, semaphore: asyncio.Semaphore, limits: QueueLimits) -> Delay:
+        queued = 0.0
+        while True:
+            try:
+                delay = await self._wait_for_turn(limits)
+                queued += delay.queued
+                limits = limits._replace(failing_since=limits.failing_since + delay.queued)  # time in the queue is no outage
+                waits = semaphore.locked()
+                await self._acquire(semaphore, limits.task_id, limits.max_queue_time(self._settings.clock()))
+            except RateLimitTimeoutError as error:
+                error.delay = Delay(queued + error.delay.queued)
+                raise
+            if not waits:
+                return delay._replace(queued=queued)
+            try:
+                await self.sleep(self._pause_after_slot())
+            except BaseException:
+                semaphore.release()
+                raise
+            if self._budget.blocked_for < EPSILON or limits.deadline - self._settings.clock() < EPSILON:
+                return Delay(queued)
+            # The server has begun to block requests while this poll waited for its slot: it queues again.
+            semaphore.release()
+
+    async def _wait_for_turn(self, limits: QueueLimits) -> Delay:
+        with self._budget.reserve(limits) as reservation:
+            while (pause := reservation.pause()) > 0:
+                await self.sleep(pause)
+            return reservation.record_sent()
+
+    def _pause_after_slot(self) -> float:
+        """Return the pause that keeps polls which waited for a slot as far apart as the budget does.
+
+        Their reserved time has passed, and a server that has just recovered must not be flooded.
+        """
         now = self._settings.clock()
         self._next_at = max(now, self._next_at + 1 / self._settings.max_rps)
         return self._next_at - now
 
-    def _places(self) -> asyncio.Semaphore:
-        """Those of the loop that runs, whose waiters they wake; trio, which is None here, has as many as anybody wants."""
+    def _semaphore_of_loop(self) -> asyncio.Semaphore:
+        """Return the semaphore of the running event loop; under trio, which has no loop here, it has no bound."""
         loop = asyncio.get_running_loop() if runs_under_asyncio() else None
         if self._loop is not loop:
-            self._loop, self._places_of_loop = loop, asyncio.Semaphore(MOST_AT_ONCE if loop else sys.maxsize)
-        return self._places_of_loop
+            self._loop, self._semaphore = loop, asyncio.Semaphore(MAX_CONCURRENT_POLLS if loop else sys.maxsize)
+        return self._semaphore
 
-    async def _enter(self, places: asyncio.Semaphore, plan: WaitState, patience: float) -> None:
-        """Take a slot; raises RateLimitTimeoutError when none is free in time."""
-        if not places.locked():
-            await places.acquire()
+    async def _acquire(self, semaphore: asyncio.Semaphore, task_id: str, max_queue_time: float) -> None:
+        """Acquire the semaphore; raises RateLimitTimeoutError when no slot is free in time. Virtual time sets no limit."""
+        if not semaphore.locked():
+            await semaphore.acquire()
             return
         try:
-            async with asyncio.timeout(None if self._settings.sleep or patience == inf else patience):
-                await places.acquire()
+            async with asyncio.timeout(None if self._settings.sleep or max_queue_time == inf else max_queue_time):
+                await semaphore.acquire()
         except TimeoutError:
-            plan.held_back(queued=0.0, silent=0.0)
-            message = f"not polled: all {MOST_AT_ONCE} slots stayed busy ({plan.task_id})"
-            raise RateLimitTimeoutError(message) from None
-
-    async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
-        """Ask for a page of the listing; it stands for many looks, so it does not queue up behind single ones."""
-        while (quiet := self._budget.quiet) > EPSILON:
-            await self.sleep(quiet)
-        self._budget.jump_the_queue()
-        with self._budget.heeding(listing=True):
-            return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
-
-    async def list_past(self, task_type: str, *, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - like Client
-        """Ask for the past of a task type; it stands for many looks too."""
-        self._budget.jump_the_queue()
-        with self._budget.heeding(listing=True):
-            return await self._client.get_past(task_type, limit=LISTED, timeout=timeout)
+            message = f"not polled: all {MAX_CONCURRENT_POLLS} slots stayed busy ({task_id})"
+            raise RateLimitTimeoutError(message, Delay()) from None
 
 
 def _sleep(seconds: float) -> Awaitable[None]:
-    # tenacity's own finds trio, at the cost of one coroutine more for each of thousands.
+    # tenacity's own sleep detects trio, at the cost of one more coroutine for each of thousands.
     return asyncio.sleep(seconds) if runs_under_asyncio() else cast("Awaitable[None]", AsyncRetrying().sleep(seconds))

@@ -1,96 +1,153 @@
-"""The budget of requests as one waiter sees it: who asks when, and what all hear of a refusal."""
+"""A request's way through the limiter: how long to sleep before it is sent, and how long it was delayed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from math import inf
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Self
 
 from waiter.errors import ApiError, ApiUnavailableError
-from waiter.polling.wait_state import EPSILON, LAST_REQUEST_TIMEOUT, LONGEST_PAUSE
-from waiter.ratelimit.limiter import ONE_REFUSAL, RateLimiter, RateLimitTimeoutError, Turn
-
-if TYPE_CHECKING:
-    from waiter.config.settings import Settings
-    from waiter.polling.wait_state import WaitState
+from waiter.ratelimit.limiter import THROTTLING_WINDOW, RateLimiter
+from waiter.timing import EPSILON, FINAL_REQUEST_TIMEOUT, MAX_SLEEP
 
 
-class Budget:
-    """What one waiter may ask, out of what all of an account's may."""
+class Delay(NamedTuple):
+    """How many seconds a request was delayed: queued behind others, and blocked because the server said so."""
 
-    def __init__(self, limiter: RateLimiter, settings: Settings) -> None:
+    queued: float = 0.0
+    blocked: float = 0.0
+
+
+class QueueLimits(NamedTuple):
+    """How long a poll may be delayed. Times are monotonic seconds.
+
+    ``deadline`` is when the final poll is due; ``failing_since`` is when the current outage began, inf without one, and
+    ``max_outage`` how many seconds it may last; ``task_id`` is for messages.
+    """
+
+    task_id: str
+    deadline: float
+    failing_since: float
+    max_outage: float
+
+    def max_queue_time(self, now: float) -> float:
+        """Return for how many seconds the poll may wait for a slot."""
+        return max(0.0, min(self.deadline + FINAL_REQUEST_TIMEOUT, self.failing_since + self.max_outage) - now)
+
+
+class RateLimitTimeoutError(ApiUnavailableError):
+    """The limits of a poll ended before its request could be sent; ``.delay`` says how long it was delayed."""
+
+    def __init__(self, message: str, delay: Delay) -> None:
+        super().__init__(message)
+        self.delay = delay
+
+
+class RequestBudget:
+    """One waiter's access to the limiter of its account; ``max_rps`` is the waiter's own, ``clock`` is monotonic."""
+
+    def __init__(self, limiter: RateLimiter, clock: Callable[[], float], max_rps: float) -> None:
         self.limiter = limiter
-        self._settings = settings
+        self.max_rps = max_rps
+        self._clock = clock
 
     @property
-    def quiet(self) -> float:
-        """For how many seconds nobody shall ask, because the server said so."""
-        return self.limiter.quiet(self._settings.clock())
+    def blocked_for(self) -> float:
+        """For how many seconds no request may be sent, because the server said so."""
+        return self.limiter.blocked_for(self._clock())
 
-    def queue(self, plan: WaitState) -> Queue:
-        """Queue up for one look."""
-        return Queue(self.limiter, self._settings, plan)
+    def reserve(self, limits: QueueLimits) -> Reservation:
+        """Return a reservation for one poll."""
+        return Reservation(self.limiter, self._clock, self.max_rps, limits)
 
-    def jump_the_queue(self) -> None:
-        """Take a turn for a request that stands for many, and so need not wait for it; those behind it do."""
-        now = self._settings.clock()
-        self.limiter.take(now, self._settings.max_rps)
-        self.limiter.went(now)
+    def reserve_immediately(self) -> None:
+        """Count a request that is sent now without queueing, because it stands for many; later requests are delayed for it."""
+        now = self._clock()
+        self.limiter.reserve(now, self.max_rps)
+        self.limiter.record_sent(now)
 
     @contextmanager
-    def heeding(self, *, listing: bool = False) -> Iterator[None]:
-        """Let all waits hear of it when the server wants fewer requests; that it has no listing now says nothing of looks."""
+    def report_throttling(self, *, listing: bool = False) -> Iterator[None]:
+        """Slow all waits down when the server asks for fewer requests.
+
+        Retry-After on a response other than 429 applies to listings alone when the request was a ``listing``.
+        """
         try:
             yield
         except ApiError as error:
             if error.status == HTTPStatus.TOO_MANY_REQUESTS or (error.retry_after and not listing):
-                self.limiter.refused(self._settings.clock(), self._settings.max_rps, error.silence)
+                self.limiter.on_throttled(self._clock(), self.max_rps, error.silence)
             raise
 
 
-class Queue(Turn):
-    """One look's way through the queue: iterate over the pauses until its turn comes.
+class Reservation:
+    """The time at which one poll may be sent.
 
-    Raises NoTurnError or ApiUnavailableError when that is too late. As a context manager it gives back a turn that is not used.
+    Sleep for ``pause()`` seconds until it is 0, then call ``record_sent()``. As a context manager it cancels a reservation that
+    is not used. Throttling makes the reserved time void; the next ``pause()`` reserves another one.
     """
 
-    __slots__ = ("_began", "_plan", "_settings", "_silences")
+    __slots__ = ("_at", "_began", "_blocked_before", "_clock", "_generation", "_limiter", "_limits", "_max_rps")
 
-    def __init__(self, limiter: RateLimiter, settings: Settings, plan: WaitState) -> None:
-        super().__init__(limiter, settings.max_rps)
-        self._settings = settings
-        self._plan = plan
-        self._began = settings.clock()
-        self._silences = limiter.silences(self._began)
+    def __init__(self, limiter: RateLimiter, clock: Callable[[], float], max_rps: float, limits: QueueLimits) -> None:
+        self._limiter = limiter
+        self._clock = clock
+        self._max_rps = max_rps
+        self._limits = limits
+        self._generation = -1
+        self._at = -inf
+        self._began = clock()
+        self._blocked_before = limiter.total_blocked(self._began)
 
-    def __iter__(self) -> Iterator[float]:
-        return self
+    def pause(self) -> float:
+        """Return the seconds to sleep before the next call, 0 when the request may be sent.
 
-    def __next__(self) -> float:
-        now, left = self._settings.clock(), self._plan.time_left
-        pause = self.pause(now, is_last=left < EPSILON)
-        queued = now - self._began - (self._limiter.silences(now) - self._silences)
+        At the deadline the final poll is sent although the server asked for none. Raises RateLimitTimeoutError when the
+        reserved time is too late for the final poll, ApiUnavailableError when a block has lasted as long as an outage may.
+        """
+        now = self._clock()
+        left = self._limits.deadline - now
+        if self._generation != self._limiter.generation:
+            self._generation = self._limiter.generation
+            self._at = self._limiter.reserve(now, self._max_rps)
+        blocked = self._limiter.blocked_for(now)
+        pause = 0.0 if blocked and left < EPSILON else max(self._at - now, blocked)
         if pause < EPSILON:
-            self.went(now)
-            self._plan.held_back(queued, now - self._began - queued)
-            raise StopIteration
+            return 0.0
         if left >= EPSILON:
-            return min(pause, left, self._outage_left(now, queued), LONGEST_PAUSE)
-        if pause > left + LAST_REQUEST_TIMEOUT:
-            self._plan.held_back(queued, silent=0.0)
-            message = f"not asked: max_rps={self._max_rps:g} leaves no turn for it in time ({self._plan.task_id})"
-            raise RateLimitTimeoutError(message)
+            return min(pause, left, self._outage_left(now), MAX_SLEEP)
+        if pause > left + FINAL_REQUEST_TIMEOUT:
+            message = f"not polled: max_rps={self._max_rps:g} leaves no time for it ({self._limits.task_id})"
+            raise RateLimitTimeoutError(message, Delay(queued=self._delay(now).queued))
         return pause
 
-    def _outage_left(self, now: float, queued: float) -> float:
-        """How long an outage may still go on while the server wants silence, which others may prolong for ever."""
-        failing_since, max_outage = self._plan.failing_since, self._settings.max_outage
-        if self._limiter.quiet(now) <= ONE_REFUSAL:
+    def record_sent(self) -> Delay:
+        """Record that the request is sent now, and return how long it was delayed."""
+        now = self._clock()
+        self._limiter.record_sent(now)
+        self._at = -inf
+        return self._delay(now)
+
+    def _delay(self, now: float) -> Delay:
+        blocked = self._limiter.total_blocked(now) - self._blocked_before
+        return Delay(now - self._began - blocked, blocked)
+
+    def _outage_left(self, now: float) -> float:
+        """Return for how many seconds an outage may still last while the server blocks requests; other waits may prolong it."""
+        if self._limiter.blocked_for(now) <= THROTTLING_WINDOW:
             return inf
-        spent = now - queued
-        if spent - min(self._began, failing_since) > max_outage - EPSILON:
-            message = f"not asked: the server wants to be left alone ({self._plan.task_id})"
+        # Time in the queue is no outage.
+        elapsed = now - self._delay(now).queued
+        if elapsed - min(self._began, self._limits.failing_since) > self._limits.max_outage - EPSILON:
+            message = f"not polled: the server asked for no requests ({self._limits.task_id})"
             raise ApiUnavailableError(message)
-        return failing_since + max_outage - spent
+        return self._limits.failing_since + self._limits.max_outage - elapsed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._at > -inf:
+            self._limiter.cancel(self._at, self._generation)

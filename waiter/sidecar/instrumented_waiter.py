@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 from waiter.aio import AsyncWaiter
 from waiter.config.settings import Options, Settings
 from waiter.http.client import AsyncClient
+from waiter.session import Session
 
 if TYPE_CHECKING:
     from waiter.api.responses import Answer
@@ -38,13 +39,6 @@ class InstrumentedWaiter(AsyncWaiter):
     """An AsyncWaiter that calls ``record_poll`` for each request."""
 
     def __init__(self, record_poll: RecordPoll, **options: Unpack[Options]) -> None:
-        self._record_poll = record_poll
-        super().__init__(**options)
-
-    @property
-    def timeout(self) -> float:
-        """The time that a wait may take, in seconds."""
-        return self._settings.timeout
-
-    def _connect(self, settings: Settings) -> AsyncClient:
-        return InstrumentedClient(settings, self._record_poll)
+        session = Session.open(options)
+        self.timeout = session.settings.timeout
+        self._open(session, InstrumentedClient(session.settings, record_poll))

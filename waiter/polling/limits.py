@@ -1,0 +1,53 @@
+"""What ends a wait whose task has not ended, and when."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import NamedTuple
+
+from waiter.errors import ApiError, TaskNotFoundError
+
+REQUEST_TIMEOUT = 10.0
+MAX_REQUEST_TIMEOUT = 30.0
+MIN_HISTORY_TIMEOUT = 1.0
+"""However short the interval to the next poll is, a listing of a hundred tasks gets this long."""
+NOT_FOUND_GRACE = 10.0
+"""A task that was created a moment ago may not be known everywhere yet."""
+
+
+class LimitKind(Enum):
+    """Which limit ends a wait."""
+
+    TIMEOUT = auto()
+    STALL = auto()
+    NOT_FOUND = auto()
+    OUTAGE = auto()
+
+
+class Limit(NamedTuple):
+    """The end of a wait: its kind, and the monotonic time at which it applies."""
+
+    at: float
+    kind: LimitKind
+
+
+class WaitLimits(NamedTuple):
+    """The limits of one wait: ``deadline`` in monotonic seconds, the others in seconds; inf is no limit."""
+
+    deadline: float
+    max_outage: float
+    stall_timeout: float
+
+    def nearest(self, error: ApiError | None, *, changed_at: float, failing_since: float, missing_since: float) -> Limit:
+        """Return the limit that applies first after a poll that gave a task, or this ``error``.
+
+        ``changed_at`` is when the task was last seen to change, ``failing_since`` when the current outage began, and
+        ``missing_since`` when the first 404 in a row was received; all in monotonic seconds.
+        """
+        if error is None:
+            other = Limit(changed_at + self.stall_timeout, LimitKind.STALL)
+        elif isinstance(error, TaskNotFoundError):
+            other = Limit(missing_since + NOT_FOUND_GRACE, LimitKind.NOT_FOUND)
+        else:
+            other = Limit(failing_since + self.max_outage, LimitKind.OUTAGE)
+        return min(Limit(self.deadline, LimitKind.TIMEOUT), other, key=lambda limit: limit.at)
