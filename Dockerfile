@@ -4,7 +4,7 @@
 #
 # The digest is that of the list for all platforms. To renew it, take the tag's newest from
 #   docker buildx imagetools inspect docker.io/library/python:3.13-slim-trixie
-# Any base will do that is Debian and has python3 (3.11 or newer) with venv, and ca-certificates.
+# Any Debian with python3 (3.11 or newer), venv and ca-certificates can be the base.
 ARG BASE=docker.io/library/python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 # hadolint ignore=DL3006
@@ -12,7 +12,7 @@ FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 
-# What seldom changes comes first: the layers with it are built once.
+# Files that seldom change come first, so that their layers are cached.
 COPY requirements.lock .ci/container/build.lock ./
 RUN python3 -m venv /tools \
     && /tools/bin/pip install --require-hashes --only-binary :all: --requirement build.lock \
@@ -28,7 +28,7 @@ COPY .ci/container .ci/container
 RUN cp .ci/container/livez.py /opt/waiter/ \
     && install .ci/container/launch.py /opt/waiter/bin/waiter \
     && python3 .ci/container/rootfs.py /rootfs /opt/waiter \
-    # It must be able to start from what was collected; a library that is missing shows here.
+    # Fails when a library is missing.
     && chroot /rootfs /opt/waiter/bin/waiter --version
 
 FROM scratch

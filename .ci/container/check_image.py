@@ -1,6 +1,6 @@
-"""Runs the image as platforms do, against a simulated cloud in its network: ``check_image.py IMAGE DIRECTORY``.
+"""Tests the image as platforms run it, against a simulated cloud in its network: ``check_image.py IMAGE DIRECTORY``.
 
-The network must be one with nothing but loopback: containers share it with this program, and ports are taken as they are.
+The network must have only loopback: the containers share it with this program, and port numbers are fixed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from tasks import ENDLESS, EXAMPLE, FAILED, FINISHED, INSTANCE, LATER, STRANGER
 
 KEY = "1234$simulated"
 USER = 65532
-LARGEST = 45_000_000  # bytes; what grows beyond this should be on purpose
+LARGEST = 45_000_000  # bytes; growth beyond this must be deliberate
 QUICK = 1.0  # seconds
 
 
 def prepare() -> None:
-    """Write what the containers are given."""
+    """Write the files that are mounted into the containers."""
     ended: dict[str, dict[str, Any]] = {
         FINISHED: {"phases": [{"state": "FINISHED"}]},
         FAILED: {"phases": [{"state": "RUNNING", "seconds": 0.3}, {"state": "ERROR"}], "error": "no valid host was found"},
@@ -64,14 +64,14 @@ def prepare() -> None:
 
 
 def check_contents() -> None:
-    """What is in it, and what is not."""
+    """Check the configuration, the labels and the files of the image."""
     image = json.loads(podman("image", "inspect", IMAGE).stdout)[0]
     config = image["Config"]
     check("runs as a user by number", found=config["User"], expected=f"{USER}:{USER}")
-    check("is the command", found=config["Entrypoint"], expected=["waiter"])
+    check("entry point is the command", found=config["Entrypoint"], expected=["waiter"])
     check("has a health check", found=image["Healthcheck"]["Test"][0], expected="CMD")
     labels = {"title", "description", "licenses", "version", "revision"}
-    check("says what it is", found=labels - {name.rpartition(".")[2] for name in config["Labels"]}, expected=set())
+    check("has its labels", found=labels - {name.rpartition(".")[2] for name in config["Labels"]}, expected=set())
     archive = subprocess.run(["podman", "save", "--format=docker-archive", IMAGE], stdout=subprocess.PIPE, check=True).stdout
     say(f"size: {image['Size'] / 1e6:.1f} MB, {len(gzip.compress(archive, 6)) / 1e6:.1f} MB compressed")
     check("is small", found=image["Size"] < LARGEST, expected=True)
@@ -83,20 +83,20 @@ def check_contents() -> None:
 
 
 def check_files(root: Path) -> None:
-    """No shell, no packager, no source, nothing that lends rights, and nothing that its user could change."""
+    """Check that there is no shell, package manager, source, setuid file or file that the user could change."""
     files = {path: path.lstat() for path in root.rglob("*") if not path.is_symlink()}
     unwanted = {"sh", "bash", "dash", "busybox", "apt", "dpkg", "pip", "pip3", "gcc"}
-    check("has no tools in it", found=[str(path) for path in files if path.name in unwanted and path.is_file()], expected=[])
+    check("has no tools", found=[str(path) for path in files if path.name in unwanted and path.is_file()], expected=[])
     check("has bytecode only", found=[str(path) for path in files if path.suffix == ".py"], expected=[])
     check(
-        "lends no rights",
+        "has no setuid files",
         found=[str(path) for path, stat in files.items() if path.is_file() and stat.st_mode & 0o6000],
         expected=[],
     )
     writable = {
         str(path.relative_to(root)) for path, stat in files.items() if stat.st_mode & 0o002 or stat.st_uid or stat.st_gid
     }
-    check("is not its user's", found=writable, expected={"tmp", "var/lib/waiter"})
+    check("is not writable by its user", found=writable, expected={"tmp", "var/lib/waiter"})
     parts = {"interpreter and C libraries": 0, "standard library": 0, "packages": 0, "waiter": 0, "certificates and records": 0}
     for path, stat in files.items():
         parts[part_of(path.relative_to(root))] += stat.st_size if path.is_file() else 0
@@ -104,7 +104,7 @@ def check_files(root: Path) -> None:
 
 
 def part_of(path: Path) -> str:
-    """Say what a file is for."""
+    """Return the part of the image that a file belongs to."""
     match path.parts:
         case ("opt", "waiter", "lib", _, "site-packages", "waiter", *_):
             return "waiter"
@@ -121,7 +121,7 @@ def part_of(path: Path) -> str:
 
 
 def check_init_step() -> None:
-    """``waiter wait`` ends with the code that its task calls for."""
+    """Check the exit codes and the output of ``waiter wait``."""
     done = waiter("wait", FINISHED, "--output=json")
     check("FINISHED is 0", found=done.returncode, expected=0)
     check("the result is printed", found=json.loads(done.stdout)["created_resources"], expected={"instances": [INSTANCE]})
@@ -145,12 +145,12 @@ def check_init_step() -> None:
 
 
 def check_signals() -> None:
-    """SIGTERM ends a wait at once, and at any time: as process 1 it would be ignored while nobody has asked for it."""
+    """Check that SIGTERM ends a wait at any time: the kernel ignores it for process 1 without a handler."""
     with running("wait", "wait", ENDLESS):
         time.sleep(1)
         code, took = ends_after("wait", signal.SIGTERM)
     check("SIGTERM is 143", found=code, expected=143)
-    check(f"SIGTERM ends a wait soon ({took:.3f} s)", found=took < QUICK, expected=True)
+    check(f"SIGTERM ends a wait quickly ({took:.3f} s)", found=took < QUICK, expected=True)
     for delay in (0, 0.03, 0.06, 0.1, 0.15, 0.2):
         with running("wait", "wait", ENDLESS):
             time.sleep(delay)
@@ -159,7 +159,7 @@ def check_signals() -> None:
 
 
 def check_start() -> None:
-    """How long a wait takes for a task that has ended already, without the time of podman itself."""
+    """Measure a wait for a task that has already ended, without the time of podman."""
     program = (
         "import subprocess, sys, time\n"
         "for _ in range(11):\n"
@@ -176,19 +176,19 @@ def check_start() -> None:
 
 
 def check_sidecar() -> None:
-    """It answers the probes, keeps what it has accepted over SIGKILL, and stops at once."""
+    """Check the probes, accepted waits after SIGKILL, and the end after SIGTERM."""
     volumes = (f"--volume={WORK}/state:/var/lib/waiter", f"--volume={WORK}/result:/result")
     with running("sidecar", "sidecar", LATER, "--result-file=/result/waiter.json", options=volumes) as name:
         until("the sidecar is live", lambda: ask("GET", "127.0.0.1:8081/livez")[0] == HTTPStatus.OK)
-        check("and not ready", found=ask("GET", "127.0.0.1:8081/readyz")[0], expected=503)
+        check("the sidecar is not ready", found=ask("GET", "127.0.0.1:8081/readyz")[0], expected=503)
         check("its health check passes", found=health(name), expected=(0, ""))
         until("it is ready once its task is FINISHED", lambda: ask("GET", "127.0.0.1:8081/readyz")[0] == HTTPStatus.OK)
-        check("and started", found=ask("GET", "127.0.0.1:8081/startupz")[0], expected=HTTPStatus.OK)
+        check("the sidecar is started", found=ask("GET", "127.0.0.1:8081/startupz")[0], expected=HTTPStatus.OK)
         result = json.loads((WORK / "result/waiter.json").read_bytes())
         check("the result is in the file", found=result["created_resources"], expected={"instances": [INSTANCE]})
         check("a wait is accepted", found=ask("POST", "127.0.0.1:8080/v1/waits", {"tasks": [ENDLESS]})[0], expected=202)
         metrics = ask("GET", "127.0.0.1:8081/metrics")[1]
-        check("it is measured", found=b'waiter_waits{state="waiting"} 1.0\n' in metrics, expected=True)
+        check("the wait is in the metrics", found=b'waiter_waits{state="waiting"} 1.0\n' in metrics, expected=True)
         memory = (
             int(Path(f"/proc/{podman('inspect', '--format={{.State.Pid}}', name).stdout.strip()}/statm").read_text().split()[1])
             * 4096
@@ -198,10 +198,10 @@ def check_sidecar() -> None:
     with running("sidecar", "sidecar", options=volumes) as name:
         until("the sidecar is live again", lambda: ask("GET", "127.0.0.1:8081/livez")[0] == HTTPStatus.OK)
         status, wait = ask("GET", f"127.0.0.1:8080/v1/waits/{ENDLESS}")
-        check("it goes on with the wait", found=(status, json.loads(wait)["status"]), expected=(200, "waiting"))
+        check("the wait is resumed", found=(status, json.loads(wait)["status"]), expected=(200, "waiting"))
         code, took = ends_after(name, signal.SIGTERM)
     check("SIGTERM is 0", found=code, expected=0)
-    check(f"SIGTERM ends a sidecar soon ({took:.3f} s)", found=took < QUICK, expected=True)
+    check(f"SIGTERM ends a sidecar quickly ({took:.3f} s)", found=took < QUICK, expected=True)
     with running("sidecar", "simulate", f"--listen=127.0.0.1:{8091}") as name:
         check("the health check of another command passes", found=health(name), expected=(0, ""))
     shut = waiter("sidecar", "--listen=0.0.0.0:8080", options=volumes)
@@ -210,7 +210,7 @@ def check_sidecar() -> None:
 
 
 def health(name: str) -> tuple[int, str]:
-    """Run the image's health check in a container; give its exit code and what it says."""
+    """Run the image's health check in a container and return its exit code and standard error."""
     test = json.loads(podman("image", "inspect", IMAGE).stdout)[0]["Healthcheck"]["Test"]
     done = podman("exec", name, *test[1:], ok=False)
     return done.returncode, done.stderr
@@ -222,7 +222,7 @@ def main() -> None:
     check_contents()
     script = (f"--volume={WORK}/cloud.json:/cloud.json:ro",)
     with running("cloud", "simulate", "/cloud.json", f"--listen={CLOUD}", options=script):
-        until("the simulated cloud is there", lambda: ask("GET", f"{CLOUD}/")[0] != 0)
+        until("the simulated cloud answers", lambda: ask("GET", f"{CLOUD}/")[0] != 0)
         check_init_step()
         check_signals()
         check_start()

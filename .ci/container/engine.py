@@ -15,26 +15,26 @@ from pathlib import Path
 
 IMAGE, WORK = sys.argv[1], Path(sys.argv[2])
 CLOUD = "127.0.0.1:8090"
-# As the examples ask for it; podman would otherwise put tmpfs where Kubernetes has none.
+# As in the examples; podman would otherwise mount tmpfs where Kubernetes does not.
 HARDENED = ("--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges")
-# Timers for health checks need systemd.
+# Podman runs health checks with timers of systemd.
 SURROUNDINGS = ("--network=host", "--no-healthcheck", "--pull=never")
 
 
 def say(line: str) -> None:
-    """Tell how it goes."""
+    """Print a line of the report."""
     print(line, flush=True)
 
 
 def check(what: str, *, found: object, expected: object) -> None:
-    """Go on if it is as expected; otherwise end everything."""
+    """Exit with an error unless the value is as expected."""
     if found != expected:
         sys.exit(f"NOT OK: {what}: {found!r}, not {expected!r}")
     say(f"ok: {what}")
 
 
 def podman(*args: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run podman; with ``ok``, it must succeed."""
+    """Run podman; with ``ok``, exit with an error when it fails."""
     done = subprocess.run(["podman", *args], capture_output=True, text=True, check=False, timeout=90)
     if ok and done.returncode:
         sys.exit(f"NOT OK: podman {' '.join(args)}: {done.stdout}{done.stderr}")
@@ -42,7 +42,7 @@ def podman(*args: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 def mounted() -> list[str]:
-    """Give the arguments that make the key a file, and tell where the cloud is."""
+    """Return the arguments that mount the key and set the address of the cloud."""
     return [
         f"--volume={WORK}/key:/run/secrets/gcore:ro",
         f"--env=GCORE_BASE_URL=http://{CLOUD}",
@@ -51,13 +51,13 @@ def mounted() -> list[str]:
 
 
 def waiter(*args: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end, as an init step is run."""
+    """Run the command to its end, like an init step."""
     return podman("run", "--rm", *HARDENED, *SURROUNDINGS, *mounted(), *options, IMAGE, *args, ok=False)
 
 
 @contextmanager
 def running(name: str, *args: str, options: tuple[str, ...] = ()) -> Iterator[str]:
-    """Have the command run in the background; it is removed in the end, whatever has become of it."""
+    """Run the command in the background; the container is always removed."""
     podman("run", "--detach", f"--name={name}", *HARDENED, *SURROUNDINGS, *mounted(), *options, IMAGE, *args)
     try:
         yield name
@@ -69,7 +69,7 @@ def running(name: str, *args: str, options: tuple[str, ...] = ()) -> Iterator[st
 
 
 def ends_after(name: str, signum: signal.Signals) -> tuple[int, float]:
-    """Send the signal; give the exit code, and how many seconds it took."""
+    """Send the signal and return the exit code and the seconds until the process ended."""
     pid = int(podman("inspect", "--format={{.State.Pid}}", name).stdout)
     began = time.monotonic()
     os.kill(pid, signum)
@@ -82,22 +82,22 @@ def ends_after(name: str, signum: signal.Signals) -> tuple[int, float]:
 
 
 def ask(method: str, url: str, body: object = None) -> tuple[int, bytes]:
-    """Give the status and the body of an answer; 0 when nobody is there."""
+    """Return the status and the body of a response; 0 when the connection fails."""
     address, _, path = url.partition("/")
     try:
         connection = HTTPConnection(address, timeout=10)
         content, headers = (json.dumps(body), {"Content-Type": "application/json"}) if body else (None, {})
         connection.request(method, f"/{path}", content, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        response = connection.getresponse()
+        return response.status, response.read()
     except OSError:
         return 0, b""
 
 
-def until(what: str, is_so: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so."""
+def until(what: str, condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until a condition holds; exit with an error after ``seconds``."""
     end = time.monotonic() + seconds
-    while not is_so():
+    while not condition():
         if time.monotonic() > end:
             sys.exit(f"NOT OK: {what}: not within {seconds} s")
         time.sleep(0.02)

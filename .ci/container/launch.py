@@ -1,8 +1,8 @@
 #!/opt/waiter/bin/python
-"""Starts the command as the first process of a container.
+"""Starts the command as process 1 of a container.
 
-The kernel drops a signal that process 1 leaves at its default, and loading the command takes a tenth of a second. Without
-this, a SIGTERM in that time would be lost, and the container killed after its grace period instead.
+The kernel discards a signal for which process 1 has no handler, and loading the command takes a tenth of a second. Without the
+handler, a SIGTERM in that time would be lost, and the container killed after its grace period.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 
 
 def _end(*_: object) -> None:
-    # What waiter's own handlers answer, which take over as soon as they are loaded.
+    # The exit codes of waiter's own handlers, which are installed once they are loaded.
     os._exit(0 if "sidecar" in sys.argv[1:2] else 128 + signal.SIGTERM)
 
 

@@ -1,7 +1,7 @@
-"""Writes pip's settings of this machine into a file for the build, and prints the mounts that go with it.
+"""Writes pip's settings of this machine to a file for the build, and prints the mounts that it needs.
 
-They may come from several files and the environment, and name certificates and directories, which the build finds at other
-paths: the image has its own file of certificates at the path that is most usual.
+They may come from several files and the environment, and name certificates and directories. These are mounted at other paths in
+the build, because the image has its own certificates at the usual path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLACE = "/run/pip-settings"
 
 
 def settings() -> dict[str, str]:
-    """Give what ``pip config list`` says; the environment overrules files."""
+    """Return the settings of ``pip config list``; the environment overrides files."""
     listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True).stdout
     lines = [line.partition("=") for line in listing.splitlines() if "=" in line]
     found = {name.rpartition(".")[2]: ast.literal_eval(value) for name, _, value in lines if not name.startswith(":env:")}
@@ -30,7 +30,7 @@ def settings() -> dict[str, str]:
 
 
 def moved(word: str, mounts: dict[Path, str]) -> str:
-    """Give the word as it must be inside; a path gets a mount."""
+    """Return a word of a setting as it is in the build; a path is mounted."""
     path = Path(word.removeprefix("file://"))
     if not path.is_absolute() or not path.exists():
         return word
@@ -42,7 +42,7 @@ def moved(word: str, mounts: dict[Path, str]) -> str:
 
 
 def main(target: Path) -> None:
-    """Write the file, print the arguments."""
+    """Write the file and print the arguments."""
     mounts: dict[Path, str] = {}
     lines = [f"{name} = {' '.join(moved(word, mounts) for word in value.split())}\n" for name, value in settings().items()]
     target.write_text("[global]\n" + "".join(lines), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Runs the examples for Kubernetes as pods, as they are but for what podman has no notion of."""
+"""Runs the examples for Kubernetes as pods, changed only where podman does not support them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ EXAMPLES = Path("examples/kubernetes")
 
 
 def example(name: str) -> dict[str, Any]:
-    """Read an example, told where the cloud is.
+    """Return an example with the address of the cloud.
 
-    What podman 4.3 does otherwise than Kubernetes is kept out: it hands out a Secret without decoding it, starts an init
-    container that has succeeded once more, and then wants to remove it.
+    Three differences of podman 4.3 are avoided: it mounts a Secret without decoding it, restarts an init container that has
+    succeeded, and then tries to remove it.
     """
     deployment: dict[str, Any] = yaml.safe_load((EXAMPLES / name).read_text(encoding="utf-8"))
     deployment["metadata"]["annotations"] = {"io.podman.annotations.init.container.type": "always"}
@@ -36,7 +36,7 @@ def example(name: str) -> dict[str, Any]:
 
 @contextmanager
 def played(deployment: dict[str, Any], *, ok: bool = True) -> Iterator[str]:
-    """Have the pods of a deployment run, if with ``ok`` they must; gives the first part of the names of its containers."""
+    """Run the pods of a deployment, which with ``ok`` must start; yield the prefix of the names of its containers."""
     file = WORK / "pod.yaml"
     file.write_text(yaml.safe_dump(deployment), encoding="utf-8")
     name = f"{deployment['metadata']['name']}-pod-0"
@@ -49,7 +49,7 @@ def played(deployment: dict[str, Any], *, ok: bool = True) -> Iterator[str]:
 
 
 def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
-    """Give the part that describes the pod."""
+    """Return the specification of the pod."""
     pod: dict[str, Any] = deployment["spec"]["template"]["spec"]
     return pod
 
@@ -65,22 +65,26 @@ def logged(container: str, word: str) -> bool:
 
 
 def check_pods() -> None:
-    """Run both examples with an application."""
+    """Check both examples with an application."""
     check_init_container()
     check_failed_init_container()
     check_sidecar_container()
 
 
 def check_init_container() -> None:
-    """The application starts once the task has ended, and has what it made."""
+    """Check that the application starts once the task has ended, and gets the created resource."""
     with played(example("init-container.yaml")) as pod:
         until("the application starts after its init container", lambda: logged(f"{pod}-app", INSTANCE))
         asked = "--format={{.State.ExitCode}} {{.HostConfig.ReadonlyRootfs}} {{.EffectiveCaps}}"
-        check("which was as the example says", found=podman("inspect", asked, f"{pod}-wait").stdout, expected="0 true []\n")
+        check(
+            "the init container ran as in the example",
+            found=podman("inspect", asked, f"{pod}-wait").stdout,
+            expected="0 true []\n",
+        )
 
 
 def check_failed_init_container() -> None:
-    """The application does not start when the task has failed."""
+    """Check that the application does not start when the task has failed."""
     deployment = example("init-container.yaml")
     args = pod_of(deployment)["initContainers"][0]["args"]
     args[args.index(EXAMPLE)] = FAILED
@@ -91,10 +95,10 @@ def check_failed_init_container() -> None:
 
 
 def check_sidecar_container() -> None:
-    """The probes pass once the task has ended, and the application has the result, and a door to ask at.
+    """Check that the probes pass once the task has ended, and that the application gets the result and can request a wait.
 
-    Native sidecars are unknown to podman, so the application itself waits here, and the probes are asked from here. Ports need
-    no publishing in this network.
+    Podman has no native sidecars, so the application waits for the result, and the probes are requested from here, in the same
+    network.
     """
     deployment = example("sidecar.yaml")
     pod = pod_of(deployment)
@@ -110,4 +114,4 @@ def check_sidecar_container() -> None:
         for kind, probe in probes.items():
             until(f"the {kind} probe passes", partial(answers, probe))
         until("the application has the result", lambda: logged(f"{name}-app", INSTANCE))
-        until("and asks for a wait", lambda: logged(f"{name}-app", FINISHED))
+        until("the application requests a wait", lambda: logged(f"{name}-app", FINISHED))

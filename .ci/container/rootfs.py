@@ -1,8 +1,8 @@
-"""Collects what the command needs to run, and nothing else, into the directory that becomes the image.
+"""Copies what the command needs to run, and nothing else, into the directory that becomes the image.
 
-Runs in the build stage, by the base's own interpreter: ``python3 rootfs.py ROOT VENV``. Left out are the shell, the package
-managers, what is named below, and the sources of Python code: bytecode alone starts a little faster and is half the size. What
-scanners read stays: os-release, Debian's records of the packages, the metadata of the Python packages.
+Runs in the build stage with the base's interpreter: ``python3 rootfs.py ROOT VENV``. Not copied are the shell, the package
+managers, the names below, and Python sources: bytecode alone starts a little faster and is half the size. Copied for scanners:
+os-release, Debian's records of its packages, the metadata of Python packages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-LEFT_OUT_OF_STDLIB = (
+EXCLUDED_FROM_STDLIB = (
     *("_pyrepl", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "sitecustomize.py", "test", "tkinter", "turtle*", "venv"),
     *(
         "_ctypes_test*",
@@ -33,7 +33,7 @@ LEFT_OUT_OF_STDLIB = (
     ),
     *("__pycache__", "config-*", "dist-packages", "site-packages"),
 )
-LEFT_OUT_OF_VENV = ("__pycache__", "include", "lib64", "pip", "*.c", "*.h", "*.pxd", "*.pyi", "*.pyx", "[Aa]ctivate*")
+EXCLUDED_FROM_VENV = ("__pycache__", "include", "lib64", "pip", "*.c", "*.h", "*.pxd", "*.pyi", "*.pyx", "[Aa]ctivate*")
 SYSTEM = (
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -43,7 +43,7 @@ SYSTEM = (
     "/usr/lib/ssl",
     "/usr/share/ca-certificates",
 )
-# glibc loads it by its name to end a thread, and no ELF header says so.
+# glibc loads it by its name to end a thread; no ELF header refers to it.
 LOADED_BY_NAME = "libgcc_s.so.1"
 USER = 65532
 
@@ -54,25 +54,25 @@ def collect(root: Path, venv: Path) -> None:
     for directory in ("lib", "lib64"):
         if Path("/", directory).is_symlink():
             (root / directory).symlink_to(Path("/", directory).readlink())
-    copy_code(Path(sysconfig.get_path("stdlib")), root, LEFT_OUT_OF_STDLIB)
-    copy_code(venv, root, LEFT_OUT_OF_VENV)
+    copy_code(Path(sysconfig.get_path("stdlib")), root, EXCLUDED_FROM_STDLIB)
+    copy_code(venv, root, EXCLUDED_FROM_VENV)
     interpreter = Path(sys.executable).resolve()
     copies = [interpreter, *map(Path, SYSTEM)]
     for path in copies:
         copy(path, root)
-    # The virtual environment's own link leads to this name.
+    # The virtual environment links to this name.
     inside(root, Path(sys.executable)).symlink_to(interpreter.name)
     libraries = shared_libraries(root)
     for library in libraries:
         copy(library, root)
-    # So that the loader finds those that lie where only its configuration tells.
+    # Records libraries outside the default directories for the loader.
     subprocess.run(["ldconfig", "-r", root], check=True)
     record_packages(root, [*copies, *libraries])
-    make_places(root)
+    create_directories(root)
 
 
 def inside(root: Path, path: Path) -> Path:
-    """Give the place in the root of a path of the base."""
+    """Return where a path of the base is in the root."""
     return root / path.relative_to("/")
 
 
@@ -86,10 +86,10 @@ def copy(path: Path, root: Path) -> None:
         shutil.copy2(path, target)
 
 
-def copy_code(tree: Path, root: Path, left_out: tuple[str, ...]) -> None:
-    """Copy a tree of Python code as bytecode that is never compared with a source, so that every build makes the same."""
+def copy_code(tree: Path, root: Path, excluded: tuple[str, ...]) -> None:
+    """Copy a tree of Python code as bytecode that is never compared with its source, so that builds are reproducible."""
     target = inside(root, tree)
-    shutil.copytree(tree, target, symlinks=True, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copytree(tree, target, symlinks=True, ignore=shutil.ignore_patterns(*excluded))
     never_compared = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(
         target, maxlevels=99, quiet=1, legacy=True, stripdir=root, prependdir="/", workers=0, invalidation_mode=never_compared
@@ -100,9 +100,9 @@ def copy_code(tree: Path, root: Path, left_out: tuple[str, ...]) -> None:
 
 
 def shared_libraries(root: Path) -> list[Path]:
-    """Find the libraries that the ELF files of the root ask for, with the loader itself."""
+    """Return the libraries that the ELF files of the root need, including the loader."""
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and is_elf(path)]
-    # A file that is linked statically makes ldd fail, which is no failure here.
+    # ldd fails for a statically linked file, which is not an error here.
     listing = subprocess.run(["ldd", *files], capture_output=True, text=True, check=False).stdout
     if missing := re.findall(r"\S+ => not found", listing):
         raise SystemExit("\n".join(missing))
@@ -113,14 +113,14 @@ def shared_libraries(root: Path) -> list[Path]:
 
 
 def is_elf(path: Path) -> bool:
-    """Whether it is a program or a library."""
+    """Whether a file is a program or a library."""
     with path.open("rb") as file:
         return file.read(4) == b"\x7fELF"
 
 
 def record_packages(root: Path, files: list[Path]) -> None:
-    """Write one record for each Debian package that a file is from, where scanners look for them in images without dpkg."""
-    # Debian moved /lib to /usr/lib, its records partly did not.
+    """Write the record of each Debian package of the files to the directory that scanners read in images without dpkg."""
+    # Debian moved /lib to /usr/lib; some of its records still have the old path.
     spellings = {
         str(spelling) for path in files for spelling in (path, path.resolve(), str(path.resolve()).removeprefix("/usr"))
     }
@@ -133,8 +133,8 @@ def record_packages(root: Path, files: list[Path]) -> None:
         (records / package).write_bytes(status.stdout)
 
 
-def make_places(root: Path) -> None:
-    """Make the user, and the two places where it may write when a volume is mounted there or the root is writable."""
+def create_directories(root: Path) -> None:
+    """Create the user and its two writable directories, used when the root is writable or a volume is mounted."""
     users = {"root": (0, "/"), "waiter": (USER, "/var/lib/waiter")}
     passwd = [f"{name}:x:{number}:{number}::{home}:/sbin/nologin\n" for name, (number, home) in users.items()]
     group = [f"{name}:x:{number}:\n" for name, (number, _) in users.items()]

@@ -1,10 +1,10 @@
-"""What the sidecar costs: memory, CPU when quiet, and streams, each measured in a process of its own against the simulation.
+"""Measure the sidecar: memory, CPU and event streams, in its own process against the simulation.
 
     python tests/benchmarks/sidecar.py [--waits 1000] [--streams 200] [--seconds 30]
 
-It prints: resident memory and share of a core with so many waits whose tasks go on (an hour old, as the schedule looks at
-them), the same with so many streams open beside, how late an event reaches all of them, and how long a start, a list of all
-waits and SIGTERM take.
+It prints the resident memory and the share of a core with ``--waits`` running tasks that are an hour old, the same with
+``--streams`` open streams, the time until an event has reached all of them, and the duration of a start, of a list of all waits
+and of SIGTERM.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Sidecar:
-    """A sidecar in a process of its own."""
+    """A sidecar in its own process."""
 
     def __init__(self, directory: str, url: str, key: str) -> None:
         self.began = time.perf_counter()
@@ -43,18 +43,18 @@ class Sidecar:
 
     @property
     def megabytes(self) -> float:
-        """Resident memory; a megabyte is a million bytes."""
+        """Resident memory in millions of bytes."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     @property
     def cpu(self) -> float:
-        """Seconds of CPU so far."""
+        """CPU time in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def share(self, seconds: float) -> float:
-        """Measure the share of a core over some seconds."""
+        """Return the share of a core over ``seconds``."""
         cpu, began = self.cpu, time.perf_counter()
         time.sleep(seconds)
         return (self.cpu - cpu) / (time.perf_counter() - began)

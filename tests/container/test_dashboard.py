@@ -1,4 +1,4 @@
-"""The dashboard shows what the sidecar measures, and nothing else."""
+"""The Grafana dashboard uses the metrics of the sidecar."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.model import Status, Wait
 from waiter.task import decode_task
 
-DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "grafana-dashboard.json").read_bytes())
+DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "sidecar" / "grafana-dashboard.json").read_bytes())
 PANELS = DASHBOARD["panels"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
-# What a scrape adds, and what Grafana puts in.
+# Labels that a scrape adds.
 ADDED = {"instance"}
 
 
-def exposed() -> dict[str, set[str]]:
-    """The sample names of a sidecar that has seen everything, each with its labels."""
+def sample_labels() -> dict[str, set[str]]:
+    """Return the sample names of a sidecar with all metrics, each with its labels."""
     metrics = Metrics(lambda: [Wait(id="1", accepted_at=0.0)])
     metrics.record_poll(0.1, 200)
     task = {
@@ -41,9 +41,9 @@ def exposed() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_asks_for_what_there_is(expression: str) -> None:
-    """Every metric, and every label that it is chosen or grouped by, exists."""
-    samples = exposed()
+def test_expressions_use_existing_metrics(expression: str) -> None:
+    """Every metric and every label in an expression exists."""
+    samples = sample_labels()
     names = re.findall(r"waiter_\w+", expression)
     labels = set(re.findall(r"(\w+)!?=~?\"", expression)) | set(
         re.findall(r"\w+", " ".join(re.findall(r"by \((.*?)\)", expression)))
@@ -56,19 +56,19 @@ def test_asks_for_what_there_is(expression: str) -> None:
     "metric",
     ["waiter_waits", "waiter_polls_total", "waiter_poll_seconds", "waiter_task_seconds", "waiter_detection_delay_seconds"],
 )
-def test_shows_everything(metric: str) -> None:
-    """No metric is without a panel."""
+def test_every_metric_has_a_panel(metric: str) -> None:
+    """Each metric is in at least one expression."""
     assert any(re.search(rf"\b{metric}(_bucket|_count)?\b", expression) for expression in EXPRESSIONS)
 
 
-def test_states_exist() -> None:
-    """A state that is asked for by name is one."""
-    asked = {state for states in re.findall(r"state!?=~?\"(.*?)\"", " ".join(EXPRESSIONS)) for state in states.split("|")}
-    assert asked <= {str(status) for status in Status}
+def test_states_in_expressions_exist() -> None:
+    """Every state in an expression is a status."""
+    found = {state for states in re.findall(r"state!?=~?\"(.*?)\"", " ".join(EXPRESSIONS)) for state in states.split("|")}
+    assert found <= {str(status) for status in Status}
 
 
-def test_layout() -> None:
-    """Panels have IDs of their own and do not lie over each other."""
+def test_panels_do_not_overlap() -> None:
+    """Panels have distinct IDs and positions."""
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     squares = [
         {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
@@ -78,6 +78,6 @@ def test_layout() -> None:
     assert all(x < 24 for square in squares for x, _ in square)
 
 
-def test_any_prometheus() -> None:
-    """Every panel asks the data source that is chosen, not the one of whoever made it."""
+def test_panels_use_the_selected_data_source() -> None:
+    """No panel refers to a fixed data source."""
     assert {panel["datasource"]["uid"] for panel in PANELS} == {"${datasource}"}

@@ -1,4 +1,4 @@
-"""What the image is built from: pinned, and in step with the project."""
+"""The Dockerfile: pinned inputs that match the project."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def pins(lock: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "requirement", [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["sidecar"]]
 )
-def test_what_runs_is_pinned(requirement: str) -> None:
-    """Every dependency of the command and of the sidecar is pinned, to a version that is promised."""
+def test_runtime_dependencies_are_pinned(requirement: str) -> None:
+    """Every dependency of the command and of the sidecar is pinned to a supported version."""
     wanted = Requirement(requirement)
     assert pins("requirements.lock")[canonicalize_name(wanted.name)] in wanted.specifier
 
 
 @pytest.mark.parametrize("requirement", PROJECT["build-system"]["requires"])
-def test_what_builds_is_pinned(requirement: str) -> None:
-    """So is what builds the package."""
+def test_build_dependencies_are_pinned(requirement: str) -> None:
+    """The build backend is pinned too."""
     wanted = Requirement(requirement)
     assert pins("build.lock")[canonicalize_name(wanted.name)] in wanted.specifier
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_locks_are_hashed(lock: str) -> None:
-    """Every pin has hashes, and nothing says where packages come from: that is for whoever builds."""
+def test_locks_have_hashes(lock: str) -> None:
+    """Every pin has hashes, and no index is named."""
     text = LOCKS[lock].read_text(encoding="utf-8")
     entries = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
     assert len(entries) == len(pins(lock))
@@ -46,8 +46,8 @@ def test_locks_are_hashed(lock: str) -> None:
     assert not re.search(r"--(extra-)?index-url|--find-links|://", text)
 
 
-def test_locks_are_obeyed() -> None:
-    """Nothing is installed from an index but by its hash and as a wheel, so that no compiler is needed."""
+def test_installation_uses_the_locks() -> None:
+    """Only wheels with a known hash are installed from an index, so no compiler is needed."""
     installs = re.findall(r"pip .*?install (.*?)(?= \\\n|\n)", DOCKERFILE)
     assert len(installs) == 3
     assert all({"--require-hashes", "--only-binary"} <= set(one.split()) or "--no-index" in one for one in installs)
@@ -61,14 +61,14 @@ def test_base_is_pinned() -> None:
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "scratch"]
 
 
-def test_user() -> None:
-    """The user is a number that the manifests name too."""
+def test_user_is_the_one_of_the_manifests() -> None:
+    """The user is given by number."""
     assert f"\nUSER {USER}:{USER}\n" in DOCKERFILE
     assert f"\nUSER = {USER}\n" in (ROOT / ".ci" / "container" / "rootfs.py").read_text(encoding="utf-8")
 
 
-def test_nothing_slips_in() -> None:
-    """The build sees what the Dockerfile copies and nothing else."""
+def test_build_context_has_only_copied_files() -> None:
+    """The build context contains exactly what the Dockerfile copies."""
     first, *rest = [
         line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and line[0] != "#"
     ]

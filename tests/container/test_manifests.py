@@ -1,4 +1,4 @@
-"""The examples for Kubernetes: valid, and right in what no schema can tell."""
+"""The examples for Kubernetes: valid, restricted and consistent."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def named(one: Container) -> str:
 
 @pytest.mark.parametrize("version", ["1.29", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("name", KNOWN)
-def test_valid(name: str, version: str) -> None:
-    """Every manifest is valid where native sidecars began, and for the newest version that is known here."""
+def test_manifest_is_valid(name: str, version: str) -> None:
+    """Every manifest is valid for the first version with native sidecars and for the newest known version."""
     kubernetes_validate.validate(KNOWN[name], version, strict=True)
 
 
-def test_which_there_are() -> None:
-    """The tests below see every manifest and every container."""
+def test_all_manifests_are_covered() -> None:
+    """The tests below cover every manifest and every container."""
     kinds = {"init-container/Deployment", "job/Job", "podmonitor/PodMonitor", "secret/Secret", "sidecar/Deployment"}
     assert kinds == set(MANIFESTS)
     assert {
@@ -40,7 +40,7 @@ def test_which_there_are() -> None:
 
 @pytest.mark.parametrize("one", CONTAINERS, ids=named)
 def test_container_is_restricted(one: Container) -> None:
-    """Every container, the application's too, fits the restricted pod security standard, on a read-only root."""
+    """Every container meets the restricted pod security standard and has a read-only root."""
     assert one.spec["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -50,7 +50,7 @@ def test_container_is_restricted(one: Container) -> None:
 
 @pytest.mark.parametrize("pod", pods().values(), ids=pods())
 def test_pod_is_restricted(pod: dict[str, Any]) -> None:
-    """Every pod runs as the image's user, without a token of the cluster."""
+    """Every pod runs as the image's user, without a service account token."""
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"] == {
         "runAsNonRoot": True,
@@ -62,15 +62,15 @@ def test_pod_is_restricted(pod: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("one", CONTAINERS, ids=named)
-def test_resources(one: Container) -> None:
-    """Every container asks for what it needs and cannot take the node's memory; a cap on the processor would slow its start."""
+def test_resources_are_limited(one: Container) -> None:
+    """Every container has requests and a memory limit; a CPU limit would slow down its start."""
     assert {"cpu", "memory"} == one.spec["resources"]["requests"].keys()
     assert {"memory"} == one.spec["resources"]["limits"].keys()
 
 
 @pytest.mark.parametrize("one", WAITERS, ids=named)
-def test_key_is_a_file(one: Container) -> None:
-    """The key comes as a file that only the image's group can read, and never through the environment."""
+def test_key_is_a_mounted_file(one: Container) -> None:
+    """Only the image's group can read the file, and the environment does not contain the key."""
     file = parsed(one.spec["args"]).api_key_file
     secret = one.volume_of(file)["secret"]
     assert not one.spec.keys() & {"env", "envFrom"}
@@ -80,25 +80,25 @@ def test_key_is_a_file(one: Container) -> None:
 
 
 def test_applications_have_no_key() -> None:
-    """Nobody but waiter is given the key."""
+    """Only containers of waiter mount the key."""
     others = [mount["name"] for one in CONTAINERS if not one.is_waiter for mount in one.spec["volumeMounts"]]
     assert "gcore-api" not in others
 
 
-def test_images() -> None:
-    """One version of the image everywhere: this one."""
+def test_images_have_the_current_version() -> None:
+    """All manifests use the same version."""
     assert {IMAGE} == {one.spec["image"] for one in WAITERS}
 
 
 @pytest.mark.parametrize("one", WAITERS, ids=named)
-def test_arguments(one: Container) -> None:
-    """The command takes the arguments as they stand."""
+def test_arguments_are_valid(one: Container) -> None:
+    """The command accepts the arguments."""
     assert parsed(one.spec["args"]).task_ids == ["26986bc0-748a-4448-b836-0a2aa465eb06"]
     assert "command" not in one.spec
 
 
-def test_probes() -> None:
-    """Each probe asks for its own thing at the port that the sidecar listens on without being told."""
+def test_probes_use_the_default_port() -> None:
+    """Each probe has its own path, at the default port of the sidecar."""
     probes = {kind: SIDECAR.spec[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
     port = parsed(["sidecar"]).probe_listen.port
     assert probes == {
@@ -110,28 +110,28 @@ def test_probes() -> None:
     assert SIDECAR.spec["ports"] == [{"name": "probes", "containerPort": port}]
 
 
-def test_is_a_native_sidecar() -> None:
-    """The sidecar is an init container that goes on, and its application waits for the startup probe."""
+def test_sidecar_is_a_native_sidecar() -> None:
+    """It is an init container that is always restarted; the application starts after its startup probe."""
     assert SIDECAR.spec["restartPolicy"] == "Always"
     assert SIDECAR.spec in SIDECAR.pod["initContainers"]
 
 
-def test_startup_outlasts_the_task() -> None:
-    """The kubelet does not kill a sidecar that may still wait for its task."""
+def test_startup_probe_outlasts_the_timeout() -> None:
+    """The kubelet does not kill a sidecar that is still waiting for its task."""
     probe = SIDECAR.spec["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] > parsed(SIDECAR.spec["args"]).timeout
 
 
 @pytest.mark.parametrize("option", ["state_dir", "result_file"])
-def test_what_is_written_is_a_volume(option: str) -> None:
-    """On a read-only root, what the sidecar writes goes to volumes that it may write."""
+def test_written_files_are_on_volumes(option: str) -> None:
+    """The sidecar writes to writable volumes only."""
     path = getattr(parsed(SIDECAR.spec["args"]), option)
     assert "readOnly" not in SIDECAR.mount_of(path)
     assert "emptyDir" in SIDECAR.volume_of(path)
 
 
-def test_applications_read_what_waiter_wrote() -> None:
-    """The file that an application reads lies in the volume that waiter writes it to."""
+def test_applications_read_the_result_of_waiter() -> None:
+    """The application mounts the volume that waiter writes to."""
     app = next(one for one in CONTAINERS if one.name == "sidecar/Deployment/app")
     file = parsed(SIDECAR.spec["args"]).result_file
     assert file in app.spec["command"][-1]
@@ -142,8 +142,8 @@ def test_applications_read_what_waiter_wrote() -> None:
     assert wait.volume_of("/result/instances") == app.volume_of("/result/instances")
 
 
-def test_what_a_job_does_not_repeat() -> None:
-    """A job ends with a code that a second attempt cannot change, and takes up the wait after any other."""
+def test_job_is_retried_only_when_it_can_succeed() -> None:
+    """The job fails for exit codes that a retry cannot change, and retries for the others."""
     rule = MANIFESTS["job/Job"]["spec"]["podFailurePolicy"]["rules"][0]
     assert rule["action"] == "FailJob"
     assert rule["onExitCodes"]["values"] == [
@@ -156,8 +156,8 @@ def test_what_a_job_does_not_repeat() -> None:
     assert rule["onExitCodes"]["containerName"] == pods()["job/Job"]["containers"][0]["name"]
 
 
-def test_metrics_are_found() -> None:
-    """Both ways of finding the metrics lead to the sidecar's pods and its probe listener."""
+def test_metrics_are_scraped() -> None:
+    """Annotations and PodMonitor both select the probe listener of the sidecar's pods."""
     monitor, template = MANIFESTS["podmonitor/PodMonitor"]["spec"], MANIFESTS["sidecar/Deployment"]["spec"]["template"]
     assert monitor["selector"]["matchLabels"] == template["metadata"]["labels"]
     assert monitor["podMetricsEndpoints"] == [{"port": "probes", "path": "/metrics", "interval": "30s"}]
@@ -168,7 +168,7 @@ def test_metrics_are_found() -> None:
 
 
 @pytest.mark.parametrize("name", ["init-container/Deployment", "sidecar/Deployment"])
-def test_selectors(name: str) -> None:
+def test_selector_matches_the_pods(name: str) -> None:
     """A deployment selects its own pods."""
     spec = MANIFESTS[name]["spec"]
     assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]

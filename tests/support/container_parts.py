@@ -1,4 +1,4 @@
-"""The files that are tested, read."""
+"""The files for containers, parsed for their tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MANIFESTS = {
 
 
 class Container(NamedTuple):
-    """A container of a manifest, and the pod around it."""
+    """A container of a manifest and its pod."""
 
     name: str
     spec: dict[str, Any]
@@ -40,14 +40,14 @@ class Container(NamedTuple):
         return "/waiter:" in self.spec["image"]
 
     def mount_of(self, path: str) -> dict[str, Any]:
-        """The mount that a path lies in."""
+        """Return the mount that contains a path."""
         (mount,) = [
             one for one in self.spec["volumeMounts"] if path.startswith(f"{one['mountPath']}/") or path == one["mountPath"]
         ]
         return dict(mount)
 
     def volume_of(self, path: str) -> dict[str, Any]:
-        """The volume that a path lies in."""
+        """Return the volume that contains a path."""
         (volume,) = [one for one in self.pod["volumes"] if one["name"] == self.mount_of(path)["name"]]
         return dict(volume)
 
@@ -67,6 +67,6 @@ WAITERS = [one for one in CONTAINERS if one.is_waiter]
 
 
 def parsed(args: Sequence[str]) -> argparse.Namespace:
-    """What the command itself makes of its arguments; a mistake in them is a SystemExit."""
+    """Return the parsed arguments of the command; raises SystemExit for wrong usage."""
     (name, *rest), _ = split_command(args)
     return COMMANDS[name]().parse(rest, {})
