@@ -41,9 +41,11 @@ ORDER = [
 TESTING = [
     "response",
     "script",
+    "templates",
     "virtual_clock",
     "simulation_clock",
     "task",
+    "resources",
     "scenarios",
     "faults",
     "listing",

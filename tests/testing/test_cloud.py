@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from waiter.testing import SimulatedCloud, appears, finishes, never_ends, vanishes
+from waiter.testing import SimulatedCloud, appears, ended, finishes, never_ends, status, vanishes
 
 ID = "26986bc0-748a-4448-b836-0a2aa465eb06"
 TASKS = "/cloud/v1/tasks"
@@ -59,6 +59,7 @@ def test_verify_names_all_problems(cloud: SimulatedCloud, send: Any) -> None:
         "not polled until its end: create_vm seen-too-early",
         "not polled until its end: create_vm still-there",
         "not requested: POST /cloud/v1/volumes/*/*",
+        "(in a test that expects a time-out, use never_ends() or add(..., watched=False))",
     ]
 
 
@@ -69,7 +70,34 @@ def test_verify_names_twenty_problems_at_most(cloud: SimulatedCloud) -> None:
     with pytest.raises(AssertionError) as caught:
         cloud.verify()
     lines = str(caught.value).splitlines()
-    assert (len(lines), lines[-1]) == (22, "and 4980 more")
+    assert (len(lines), lines[-2]) == (23, "and 4980 more")
+
+
+def test_server_has_the_methods_of_its_cloud() -> None:
+    """What a test does with a cloud in process it does with a server in the same words."""
+    cloud = SimulatedCloud(api_key="mine$key")
+    with cloud.serve() as url:
+        pass
+    server = cloud.serve(port=int(url.rpartition(":")[2]))
+    server.add_past("create_vm", [19])
+    server.fault(status(503))
+    server.outage(0, 5, status(502))
+    server.on_request("POST", "/cloud/v1/volumes/*/*", never_ends())
+    server.add(never_ends(), task_id="t", watched=False)
+    assert len(server.problems()) == 3
+    with pytest.raises(AssertionError):
+        server.verify()
+    assert server.requests is cloud.requests
+    assert {"api_key": server.api_key, "base_url": url} == server.options == server.async_options
+
+
+def test_all_kinds_of_a_cloud(make_cloud: Callable[..., SimulatedCloud], send: Any) -> None:
+    """With all_kinds, every ended task that created something shows the other kinds as empty lists."""
+    cloud = make_cloud(all_kinds=True)
+    created, nothing = cloud.add(ended({"instances": ["i"]})), cloud.add(ended())
+    resources = send(cloud, created).json["created_resources"]
+    assert (len(resources), resources["instances"], resources["volumes"]) == (36, ["i"], [])
+    assert send(cloud, nothing).json["created_resources"] is None
 
 
 def test_lenient_cloud_raises_nothing(make_cloud: Callable[..., SimulatedCloud], send: Any) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
+import waiter.testing
 from waiter.testing import SimulatedCloud, VirtualClock, cloud_from_script
+from waiter.testing.script_file import schema
 
 TASKS = "/cloud/v1/tasks"
 
@@ -130,3 +134,71 @@ def test_one_error_names_all_problems() -> None:
         "tasks: duplicate ID b",
         "faults: there is no task c",
     ]
+
+
+def test_outage_may_end_after_a_number_of_requests(send: Any) -> None:
+    """An outage of a file has `times` as that of a cloud has; a route has JSON of its own."""
+    clock = VirtualClock()
+    file = {
+        "all_kinds": True,
+        "faults": [{"fault": "status", "options": {"code": 503}, "start": 5, "times": 2}],
+        "requests": [{"path": "/x/{id}", "method": "GET", "json": {"id": "{id}"}, "status": 203}],
+    }
+    cloud = cloud_from_script(file, clock=clock, sleep=clock.sleep)
+    statuses = []
+    for _ in range(4):
+        statuses.append(send(cloud, "/x/1").status)
+        cloud.sleep(5)
+    assert statuses == [203, 503, 503, 203]
+    assert send(cloud, "/x/1").json == {"id": "1"}
+
+
+SHIPPED = Path(waiter.testing.__file__).with_name("simulation.schema.json")
+
+
+def test_shipped_schema_is_the_one_of_the_parser() -> None:
+    """The schema in the package is what the parser's own types say."""
+    assert json.loads(SHIPPED.read_text()) == schema()
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+TASK = {"phases": [{"state": "RUNNING"}]}
+
+
+@pytest.mark.parametrize(
+    ("file", "valid"),
+    [
+        (tomllib.loads(SCRIPT), True),
+        ({}, True),
+        ({"$schema": "./simulation.schema.json", "speed": 2.5, "all_kinds": True, "notation": "%Y"}, True),
+        ({"tasks": [{**TASK, "id": "a", "created_resources": {"instances": 2, "volumes": ["v", 3]}}]}, True),
+        ({"requests": [{"path": "/x", "json": {"id": 1}, "status": 200, "method": "GET"}]}, True),
+        ({"requests": [{"path": "/x", "tasks": [TASK]}]}, True),
+        ({"faults": [{"fault": "hang"}, {"fault": "drip", "options": {"part": "body"}, "on": "task"}]}, True),
+        ({"speed": 0}, False),
+        ({"fault_rate": 2}, False),
+        ({"colour": "red"}, False),
+        ({"seed": "x"}, False),
+        ({"tasks": {}}, False),
+        ({"tasks": [{"id": "a"}]}, False),
+        ({"tasks": [{"phases": []}]}, False),
+        ({"tasks": [{"phases": [{"state": "NEW", "seconds": -1}]}]}, False),
+        ({"tasks": [{"phases": [{"state": "NEW", "second": 1}]}]}, False),
+        ({"tasks": [{**TASK, "created_resources": {"instances": "i"}}]}, False),
+        ({"past": [{"task_type": "create_vm"}]}, False),
+        ({"requests": [{"tasks": []}]}, False),
+        ({"requests": [{"path": "/x", "tasks": [{"id": "a", **TASK}]}]}, False),
+        ({"faults": [{"fault": "flood"}]}, False),
+        ({"faults": [{"fault": "status"}]}, False),
+        ({"faults": [{"fault": "status", "options": {"colour": 1}}]}, False),
+        ({"faults": [{"fault": "reset", "on": "listings"}]}, False),
+    ],
+)
+def test_schema_and_parser_agree(file: dict[str, Any], *, valid: bool) -> None:
+    """What the schema accepts the parser reads, and what one refuses the other refuses too."""
+    assert jsonschema.Draft202012Validator(schema()).is_valid(file) is valid
+    if valid:
+        cloud_from_script(file)
+    else:
+        with pytest.raises(ValueError, match=r"\S"):
+            cloud_from_script(file)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         finishes,
         missing,
         never_ends,
+        resources_fail,
+        resources_ready,
         unknown_state,
         vanishes,
     )
@@ -70,6 +72,8 @@ __all__ = [
     "redirect",
     "refuse",
     "reset",
+    "resources_fail",
+    "resources_ready",
     "says",
     "status",
     "truncated",

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import httpx
 import msgspec
 
-from waiter.testing.endpoints import CreateRoute, Endpoints
+from waiter.testing.endpoints import TASK_IDS, CreateRoute, Endpoints
 from waiter.testing.faults import USUAL_FAULTS, Fault, ScheduledFault, Target
 from waiter.testing.response import SimulatedResponse
 from waiter.testing.script import Phase, Script
 from waiter.testing.server import Server
 from waiter.testing.simulation_clock import ClockOptions, SimulationClock
-from waiter.testing.task import TaskStore
+from waiter.testing.task import SimulatedTask, TaskStore
 from waiter.testing.transport import SimulatedTransport
 from waiter.testing.virtual_clock import VirtualClock
 
@@ -43,8 +43,9 @@ class SimulatedCloud(SimulationClock):
     `speed` divides every scripted duration. `latency` (seconds) delays each response.
     `fault_rate` is the share of requests that get a random one of `usual_faults`, the same ones
     for the same `seed`. `base_url` is the only host that `transport` responds for. `verify`
-    raises only if `strict`. `record=False` keeps no `requests`. Further keywords are those of
-    `SimulationClock`.
+    raises only if `strict`. `record=False` keeps no `requests`. With `all_kinds`, every ended task
+    that created something shows the kinds that it did not create as empty lists. Further keywords
+    are those of `SimulationClock`.
     """
 
     def __init__(  # noqa: PLR0913 - options, all by name
@@ -59,6 +60,7 @@ class SimulatedCloud(SimulationClock):
         seed: int = 0,
         strict: bool = True,
         record: bool = True,
+        all_kinds: bool = False,
         **clocks: Unpack[ClockOptions],
     ) -> None:
         super().__init__(**clocks)
@@ -74,7 +76,7 @@ class SimulatedCloud(SimulationClock):
         self._unexpected: list[str] = []
         self._faults: list[ScheduledFault] = []
         self._rng = random.Random(f"{seed} faults")  # noqa: S311 - numbers that repeat, not secrets
-        self._tasks = TaskStore(random.Random(f"{seed} tasks"))  # noqa: S311 - see above
+        self._tasks = TaskStore(random.Random(f"{seed} tasks"), all_kinds=all_kinds)  # noqa: S311 - see above
         self._endpoints = Endpoints(self, self._tasks)
         self._lock = threading.RLock()
 
@@ -120,12 +122,26 @@ class SimulatedCloud(SimulationClock):
             ids.append(self.add(script, watched=False))
         return ids
 
-    def on_request(self, method: str, pattern: str, *scripts: Script) -> None:
-        """Start tasks by a request: the response is `{"tasks": [...]}` with an ID for each script.
+    def on_request(self, method: str, pattern: str, *scripts: Script, json: object = TASK_IDS, status: int = 200) -> None:
+        """Start tasks by a request, or respond to it with JSON of your own.
 
-        `pattern` is a path in which `*` stands for any text: "/cloud/v2/instances/*/*".
+        `pattern` is a path in which `*` matches any text and `{name}` captures one segment:
+        "/cloud/v2/instances/*/*", "/cloud/v1/projects/{id}". Each request starts a task for each
+        script. The response is `{"tasks": [...]}` with their IDs by default, or `json`, in which
+        these placeholders are filled in, in any string:
+
+        - "{tasks}", "{tasks[0]}": the IDs of the tasks that this request started;
+        - "{instances}", "{volumes[0]}" and so on for every kind: the IDs of what these tasks
+          create; of a request that starts none, what all tasks have created so far (404 for an
+          index beyond it);
+        - "{name}": the segment of the path.
+
+        A string that is one placeholder without an index becomes the list itself. `json=None` sends
+        no body, with a `status` of 204 for example. A request is for the first route that matches.
+        Raises ValueError for a placeholder without a value, and for a status that does not exist.
         """
-        self._endpoints.routes.append(CreateRoute(method=method, pattern=pattern, scripts=scripts))
+        route = CreateRoute(method=method, pattern=pattern, scripts=scripts, json=json, status=status)
+        self._endpoints.routes.append(route)
 
     def fault(self, fault: Fault, *, times: float = 1, task: str | None = None, on: Target | None = None) -> None:
         """Schedule a fault for the next `times` requests, for one `task` or `on` one endpoint if given.
@@ -185,20 +201,26 @@ class SimulatedCloud(SimulationClock):
 
     def problems(self) -> list[str]:
         """Return all unexpected requests, and everything scripted that was not used."""
-        unfinished = [task for task in self._tasks if task.watched and not task.end_delivered]
         return [
             *(f"unexpected request: {description}" for description in self._unexpected),
-            *(f"not polled until its end: {task.script.task_type} {task.id}" for task in unfinished),
+            *(f"not polled until its end: {task.script.task_type} {task.id}" for task in self._unfinished()),
             *(f"unused fault: {fault.unused}" for fault in self._faults if fault.unused),
             *(f"not requested: {route.method} {route.pattern}" for route in self._endpoints.routes if not route.used),
         ]
+
+    def _unfinished(self) -> list[SimulatedTask]:
+        return [task for task in self._tasks if task.watched and not task.end_delivered]
 
     def verify(self) -> None:
         """Raise AssertionError that names the `problems`, if there are any and the cloud is strict."""
         problems = self.problems()
         if self.strict and problems:
-            more = [f"and {len(problems) - _MAX_PROBLEMS} more"] if len(problems) > _MAX_PROBLEMS else []
-            raise AssertionError("\n".join(["the simulated cloud was not used as scripted", *problems[:_MAX_PROBLEMS], *more]))
+            lines = ["the simulated cloud was not used as scripted", *problems[:_MAX_PROBLEMS]]
+            if len(problems) > _MAX_PROBLEMS:
+                lines.append(f"and {len(problems) - _MAX_PROBLEMS} more")
+            if self._unfinished():
+                lines.append("(in a test that expects a time-out, use never_ends() or add(..., watched=False))")
+            raise AssertionError("\n".join(lines))
 
     @cached_property
     def transport(self) -> SimulatedTransport:
@@ -227,8 +249,35 @@ class SimulatedCloud(SimulationClock):
 
 
 class SimulatedServer(Server):
-    """A `Server` with its `cloud`."""
+    """A `Server` with its `cloud`.
+
+    It has the methods of the cloud, so that tests of both read alike. `options` and
+    `async_options` direct waiter's calls to the server; they are complete once it has started.
+    """
 
     def __init__(self, cloud: SimulatedCloud, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(cloud, host, port)
         self.cloud = cloud
+        self.requests = cloud.requests
+        self.add = cloud.add
+        self.add_past = cloud.add_past
+        self.on_request = cloud.on_request
+        self.fault = cloud.fault
+        self.outage = cloud.outage
+        self.problems = cloud.problems
+        self.verify = cloud.verify
+
+    @property
+    def api_key(self) -> str:
+        """Return the key that is accepted."""
+        return self.cloud.api_key
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return arguments that direct waiter's synchronous calls to this server."""
+        return {"api_key": self.cloud.api_key, "base_url": self.url}
+
+    @property
+    def async_options(self) -> dict[str, Any]:
+        """Return arguments that direct waiter's asynchronous calls to this server."""
+        return self.options

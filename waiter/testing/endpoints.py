@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import random
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
-import msgspec
-
 from waiter.testing import listing
+from waiter.testing.resources import get_resource
 from waiter.testing.response import RequestRejectedError, SimulatedResponse, encode_json, error_body
-from waiter.testing.task import TaskStore, make_id
+from waiter.testing.script import KINDS
+from waiter.testing.task import SimulatedTask, TaskStore, make_id
+from waiter.testing.templates import compile_path, fill, names_in
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
     from datetime import datetime
+
+    import msgspec
 
     from waiter.testing.faults import Target
     from waiter.testing.script import Script
 
+TASK_IDS = {"tasks": "{tasks}"}
+
 _TASKS = "/cloud/v1/tasks"
+_ACKNOWLEDGE_ALL = f"{_TASKS}/acknowledge_all"
+_ACKNOWLEDGE = "/acknowledge"
 
 
 class Cloud(Protocol):
@@ -46,17 +55,32 @@ class Cloud(Protocol):
         """Return the server's time."""
 
 
-class CreateRoute(msgspec.Struct, kw_only=True):
-    """An endpoint that starts tasks; `*` in its pattern stands for any text."""
+@dataclass(kw_only=True)
+class CreateRoute:
+    """An endpoint that starts tasks, or responds with JSON of its own.
+
+    In its pattern, `*` matches any text and `{name}` captures a segment of the path. Placeholders in
+    the strings of `json` are replaced (see `SimulatedCloud.on_request`); None sends no body.
+
+    Raises ValueError for a placeholder that has no value, and for a status that does not exist.
+    """
 
     method: str
     pattern: str
-    scripts: tuple[Script, ...]
+    scripts: tuple[Script, ...] = ()
+    json: object = field(default_factory=TASK_IDS.copy)
+    status: int = 200
     used: bool = False
+    path: re.Pattern[str] = field(init=False)
 
-    def matches(self, method: str, path: str) -> bool:
-        """Return whether a request is for this endpoint."""
-        return method == self.method and fnmatchcase(path, self.pattern)
+    def __post_init__(self) -> None:
+        HTTPStatus(self.status)
+        self.path = compile_path(self.pattern)
+        known = {"tasks", *KINDS, *self.path.groupindex}
+        unknown = sorted(set(names_in(self.json)) - known)
+        if unknown:
+            message = f"{self.method} {self.pattern}: unknown placeholder {', '.join(unknown)}"
+            raise ValueError(message)
 
 
 class Endpoints:
@@ -73,8 +97,10 @@ class Endpoints:
         path = target.partition("?")[0]
         if path == _TASKS:
             return None, "listing"
-        parent, _, name = path.rpartition("/")
-        return (unquote(name), "task") if parent == _TASKS and name else (None, None)
+        parent, _, name = path.removesuffix(_ACKNOWLEDGE).rpartition("/")
+        if parent != _TASKS or not name or path == _ACKNOWLEDGE_ALL:
+            return None, None
+        return unquote(name), None if path.endswith(_ACKNOWLEDGE) else "task"
 
     def respond(self, method: str, target: str, headers: Mapping[str, str], now: float) -> SimulatedResponse:
         """Return the response to a request at `now` seconds; report an unexpected one to the cloud."""
@@ -82,7 +108,8 @@ class Endpoints:
         extra_headers: dict[str, str] = {}
         try:
             self._check_key(headers.get("authorization", ""))
-            status, body = 200, encode_json(self._route(method, target, now))
+            status, content = self._route(method, target, now)
+            body = b"" if content is None else encode_json(content)
         except RequestRejectedError as error:
             status, extra_headers = error.status, error.headers
             body = error_body(error.exception_class, error.message, request_id)
@@ -106,19 +133,36 @@ class Endpoints:
             # The API repeats the key in its message, so a client has to redact it.
             raise RequestRejectedError(401, "token_not_valid", f"Bad permanent token: {token}")
 
-    def _route(self, method: str, target: str, now: float) -> object:
+    def _route(self, method: str, target: str, now: float) -> tuple[int, object]:
+        """Return the status and the content of the response; None is no body."""
         path, _, query = target.partition("?")
+        for route in self.routes:
+            match = route.path.fullmatch(path) if method == route.method else None
+            if match:
+                return route.status, self._use(route, match.groupdict(), now)
         task_id, endpoint = self.identify(target)
-        route = next((route for route in self.routes if route.matches(method, path)), None)
-        if route:
-            return self._create_tasks(route)
-        if endpoint is None:
+        if endpoint == "listing":
+            self._check_method("GET", method)
+            return 200, self._list_tasks(query, now)
+        if path == _ACKNOWLEDGE_ALL:
+            self._check_method("POST", method)
+            self._acknowledge_all(query, now)
+            return 204, None
+        if task_id is not None:
+            self._check_method("GET" if endpoint else "POST", method)
+            return 200, self._get_task(task_id, query, now) if endpoint else self._acknowledge(task_id, query, now)
+        resource = get_resource(path, self._tasks, now)
+        if resource is None:
             raise RequestRejectedError(404, "NotFound", "no such path", unexpected=True)
-        if method != "GET":
+        self._check_method("GET", method)
+        return 200, resource
+
+    @staticmethod
+    def _check_method(allowed: str, method: str) -> None:
+        if method != allowed:
             message = f"method {method} is not allowed"
-            allow = {"Allow": "GET"}
-            raise RequestRejectedError(405, "MethodNotAllowed", message, unexpected=True, headers=allow)
-        return self._get_task(task_id, query, now) if task_id else self._list_tasks(query, now)
+            headers = {"Allow": allowed}
+            raise RequestRejectedError(405, "MethodNotAllowed", message, unexpected=True, headers=headers)
 
     def _get_task(self, task_id: str, query: str, now: float) -> msgspec.Raw:
         if query:
@@ -126,10 +170,29 @@ class Endpoints:
         task = self._tasks.get(task_id)
         if task:
             self._tasks.start(task, now)
+        return self._require(task_id, now).encode(now, self._cloud.timestamp)
+
+    def _require(self, task_id: str, now: float) -> SimulatedTask:
+        task = self._tasks.get(task_id)
         if task is None or not task.is_visible(now):
             message = f"Task {task_id} was not found"
             raise RequestRejectedError(404, "NotFound", message, unexpected=task is None)
+        return task
+
+    def _acknowledge(self, task_id: str, query: str, now: float) -> msgspec.Raw:
+        if query:
+            self._cloud.record_unexpected(f"POST {_TASKS}/{task_id}{_ACKNOWLEDGE}?{query}: unknown parameters")
+        task = self._require(task_id, now)
+        task.acknowledge(self._cloud.timestamp(now))
         return task.encode(now, self._cloud.timestamp)
+
+    def _acknowledge_all(self, query: str, now: float) -> None:
+        filters, unknown = listing.parse(query, known=("project_id", "region_id"))
+        if unknown:
+            self._cloud.record_unexpected(f"POST {_ACKNOWLEDGE_ALL}?{query}: unknown parameters {', '.join(unknown)}")
+        for task in self._tasks.oldest_first():
+            if filters.match(task, now) and not task.is_acknowledged:
+                task.acknowledge(self._cloud.timestamp(now))
 
     def _list_tasks(self, query: str, now: float) -> dict[str, Any]:
         filters, unknown = listing.parse(query)
@@ -144,6 +207,13 @@ class Endpoints:
         results = [task.encode(now, self._cloud.timestamp) for task in page]
         return {"count": len(chosen), "results": results}
 
-    def _create_tasks(self, route: CreateRoute) -> dict[str, Any]:
+    def _use(self, route: CreateRoute, captured: Mapping[str, str], now: float) -> object:
+        """Start the tasks of a route, and return its JSON with the IDs filled in."""
         route.used = True
-        return {"tasks": [self._cloud.add(script) for script in route.scripts]}
+        started = [self._cloud.add(script) for script in route.scripts]
+        created = self._tasks.planned_ids(started) if started else self._tasks.created_ids(now)
+        try:
+            return fill(route.json, {**created, "tasks": started, **captured})
+        except IndexError:
+            message = "what the response refers to has not been created"
+            raise RequestRejectedError(404, "NotFound", message) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,7 @@ import msgspec
 from waiter.testing.response import RequestRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from waiter.testing.task import SimulatedTask
 
@@ -40,7 +40,7 @@ class Filters(msgspec.Struct, kw_only=True):
             _is_selected(task.state(now), self.state)
             and task.is_visible(now)
             and self.task_type in (None, script.task_type)
-            and self.is_acknowledged in (None, script.fields.get("acknowledged_at") is not None)
+            and self.is_acknowledged in (None, task.is_acknowledged)
             and _is_selected(script.project_id, self.project_id)
             and _is_selected(script.region_id, self.region_id)
         )
@@ -49,35 +49,6 @@ class Filters(msgspec.Struct, kw_only=True):
         """Return whether this time of creation is within the period of the request."""
         start, end = self.from_timestamp, self.to_timestamp
         return (start is None or start <= created) and (end is None or created <= end)
-
-
-def parse(query: str) -> tuple[Filters, list[str]]:
-    """Return the filters of a query, and the parameters that the API description lacks.
-
-    Raises RequestRejectedError (400) that names every invalid value.
-    """
-    filters = Filters()
-    unknown, invalid = [], []
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in _PARAMETERS:
-            unknown.append(name)
-            continue
-        field, read = _PARAMETERS[name]
-        try:
-            _store(filters, field, read(text))
-        except ValueError as error:
-            invalid.append(f"{name}: {error}")
-    if invalid:
-        raise RequestRejectedError(400, "ValidationError", "; ".join(invalid), unexpected=True)
-    return filters, unknown
-
-
-def _store(filters: Filters, field: str, value: object) -> None:
-    previous = getattr(filters, field)
-    if isinstance(previous, set):
-        previous.add(value)
-    else:
-        setattr(filters, field, value)
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:
@@ -106,19 +77,16 @@ def _boolean(text: str) -> bool:
 
 
 def _time(text: str) -> datetime:
+    # RFC 3339 requires a time zone. The API's own times have none and are UTC, so that clients send such times back.
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        # The parameter's format is date-time (RFC 3339), although tasks show naive times.
-        message = f"{text} has no time zone"
-        raise ValueError(message)
-    return moment
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _is_selected(value: _Value, selection: set[_Value]) -> bool:
     return not selection or value in selection
 
 
-_PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
+PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "state": ("state", _one_of("ERROR", "FINISHED", "NEW", "RUNNING")),
     "project_id": ("project_id", int),
     "region_id": ("region_id", int),
@@ -131,3 +99,32 @@ _PARAMETERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "limit": ("limit", _between(1, 1000)),
     "offset": ("offset", _between(0, math.inf)),
 }
+
+
+def parse(query: str, known: Collection[str] = PARAMETERS) -> tuple[Filters, list[str]]:
+    """Return the filters of a query, and its parameters that are not among the `known` ones.
+
+    Raises RequestRejectedError (400) that names every invalid value.
+    """
+    filters = Filters()
+    unknown, invalid = [], []
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            unknown.append(name)
+            continue
+        field, read = PARAMETERS[name]
+        try:
+            _store(filters, field, read(text))
+        except ValueError as error:
+            invalid.append(f"{name}: {error}")
+    if invalid:
+        raise RequestRejectedError(400, "ValidationError", "; ".join(invalid), unexpected=True)
+    return filters, unknown
+
+
+def _store(filters: Filters, field: str, value: object) -> None:
+    previous = getattr(filters, field)
+    if isinstance(previous, set):
+        previous.add(value)
+    else:
+        setattr(filters, field, value)

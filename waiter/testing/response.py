@@ -37,8 +37,9 @@ class SimulatedResponse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sent_headers(self) -> dict[str, str]:
-        """Return the headers together with the length of the body."""
-        return {**self.headers, "Content-Length": str(len(self.body))}
+        """Return the headers together with the length of the body, which a 204 does not have."""
+        length = {} if self.status == HTTPStatus.NO_CONTENT else {"Content-Length": str(len(self.body))}
+        return self.headers | length
 
     @property
     def sent_status(self) -> int | None:

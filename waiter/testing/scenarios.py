@@ -77,6 +77,16 @@ def appears(after: float, then: Script) -> Script:
     return replace(then, hidden_for=after)
 
 
+def resources_ready(after: float, then: Script) -> Script:
+    """Return the task `then`, whose created resources are ready `after` seconds after its end."""
+    return replace(then, resources_ready_after=after)
+
+
+def resources_fail(after: float, then: Script) -> Script:
+    """Return the task `then`, whose created resources have failed `after` seconds after its end."""
+    return replace(then, resources_ready_after=after, resources_fail=True)
+
+
 def _make_script(phases: tuple[Phase, ...], resources: Resources | None, fields: ScriptFields) -> Script:
     kinds = None if resources is None else {kind: _ids(value) for kind, value in resources.items()}
     return Script(phases=phases, created_resources=kinds, **fields)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 ENDED = ("FINISHED", "ERROR")
 
@@ -53,9 +54,9 @@ INTEGER_KINDS = ("ddos_profiles", "projects")
 class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A state, and the seconds for which a task stays in it."""
 
-    state: str
-    seconds: float = math.inf
-    detailed_state: str | None = None
+    state: Annotated[str, Meta(examples=["NEW", "RUNNING", "FINISHED", "ERROR"])]
+    seconds: Annotated[float, Meta(extra_json_schema={"minimum": 0}, description="without an end if left out")] = math.inf
+    detailed_state: Annotated[str | None, Meta(examples=["NETWORK", "STORAGE", "POST_DEPLOY_SETUP"])] = None
 
     def __post_init__(self) -> None:
         if not self.seconds >= 0:
@@ -75,21 +76,32 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     on. With `starts_when_seen`, these times begin with the first request for the task. `fields`
     replaces or adds fields of the response; the value `msgspec.UNSET` removes a field.
 
+    The created resources respond at their own endpoints once the task has ended. They are ready
+    `resources_ready_after` seconds later; with `resources_fail`, they have failed by then.
+
     Raises ValueError without a phase, or if a phase before the last one has no end.
     """
 
-    phases: tuple[Phase, ...]
+    phases: Annotated[
+        tuple[Phase, ...], Meta(extra_json_schema={"minItems": 1}, description="states in order; only the last has no end")
+    ]
     task_type: str = "create_vm"
-    created_resources: dict[str, int | list[str | int]] | None = None
-    all_kinds: bool = False
-    error: str | None = None
+    created_resources: Annotated[
+        dict[str, int | list[str | int]] | None, Meta(description="for each kind a list of IDs, or how many to generate")
+    ] = None
+    all_kinds: Annotated[bool, Meta(description="show the other kinds as empty lists")] = False
+    error: Annotated[str | None, Meta(description="text of a task that ends in ERROR")] = None
     project_id: int = 1
     region_id: int = 1
-    age: float = 0.0
-    hidden_for: float = 0.0
-    gone_after: float = math.inf
-    starts_when_seen: bool = False
-    fields: dict[str, Any] = {}
+    age: Annotated[float, Meta(description="seconds for which the task has been running at the start")] = 0.0
+    hidden_for: Annotated[float, Meta(description="seconds for which the task is unknown (404) at first")] = 0.0
+    gone_after: Annotated[float, Meta(description="seconds after which the task is unknown (404)")] = math.inf
+    starts_when_seen: Annotated[bool, Meta(description="start with the first request for the task")] = False
+    fields: Annotated[dict[str, Any], Meta(description="fields of the response to replace or add")] = {}
+    resources_ready_after: Annotated[
+        float, Meta(description="seconds after its end at which the created resources are ready at their own endpoints")
+    ] = 0.0
+    resources_fail: Annotated[bool, Meta(description="the created resources fail instead")] = False
 
     def __post_init__(self) -> None:
         if not self.phases:
@@ -98,6 +110,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if any(phase.seconds == math.inf for phase in self.phases[:-1]):
             message = "only the last phase may last for ever"
             raise ValueError(message)
+
+    @property
+    def duration(self) -> float:
+        """Return the seconds until the last phase."""
+        return sum(phase.seconds for phase in self.phases[:-1])
 
     def position(self, seconds: float) -> tuple[int, float]:
         """Return the index of the phase at `seconds`, and the second at which that phase began."""

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import msgspec
 
+from waiter.api.resources import Readiness
 from waiter.testing.response import encode_json
 from waiter.testing.script import ENDED, INTEGER_KINDS, KINDS, Script
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class SimulatedTask(msgspec.Struct, kw_only=True):
@@ -23,7 +24,8 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
 
     `added_at` and `created_at` are infinite until the task has started (see `starts_when_seen`).
     `end_delivered` says whether a client received the end of the script; `verify` requires this
-    of a `watched` task. `encoded` is the JSON of a phase, by its index: it changes with the phase only.
+    of a `watched` task. `acknowledged_at` is the server's time of a request to
+    acknowledge it. `encoded` is the JSON of a phase, by its index: it changes with the phase only.
     """
 
     id: str
@@ -35,6 +37,7 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
     created_at: float = math.inf
     watched: bool = False
     end_delivered: bool = False
+    acknowledged_at: str | None = None
     encoded: tuple[int, msgspec.Raw] | None = None
 
     def is_visible(self, now: float) -> bool:
@@ -44,6 +47,10 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
     def state(self, now: float) -> str:
         """Return the state at `now`."""
         return self.script.phases[self._position(now)[0]].state
+
+    def has_ended(self, now: float) -> bool:
+        """Return whether the task is visible, and FINISHED or in ERROR."""
+        return self.is_visible(now) and self.state(now) in ENDED
 
     def is_over(self, now: float) -> bool:
         """Return whether the script is in its last phase, or the task has vanished if it does."""
@@ -58,6 +65,23 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
         index, began = self.script.position(round((now - self.created_at) * self.speed, 6))
         return index, self.created_at + began / self.speed
 
+    @property
+    def is_acknowledged(self) -> bool:
+        """Return whether the task was acknowledged, by a request or by its script."""
+        return (self.acknowledged_at or self.script.fields.get("acknowledged_at")) is not None
+
+    def acknowledge(self, at: str) -> None:
+        """Acknowledge the task at the server's time `at`."""
+        self.acknowledged_at = at
+        self.encoded = None
+
+    def readiness(self, now: float) -> Readiness:
+        """Return whether the created resources are ready at `now`, which is after the end of the task."""
+        since_end = round((now - self.created_at) * self.speed - self.script.duration, 6)
+        if since_end < self.script.resources_ready_after:
+            return "pending"
+        return "failed" if self.script.resources_fail else "ready"
+
     def encode(self, now: float, timestamp: Callable[[float], str]) -> msgspec.Raw:
         """Return the task as JSON at `now`; `timestamp` formats times."""
         index, began = self._position(now)
@@ -70,8 +94,8 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
         phase = self.script.phases[index]
         ended = phase.state in ENDED
         fields = {
-            "acknowledged_at": None,
-            "acknowledged_by": None,
+            "acknowledged_at": self.acknowledged_at,
+            "acknowledged_by": None if self.acknowledged_at is None else 1,
             "client_id": 1,
             "created_on": timestamp(self.created_at),
             "created_resources": self.resources if ended else None,
@@ -99,9 +123,11 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
 class TaskStore:
     """All tasks, by ID and by age."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, all_kinds: bool = False) -> None:
         self._rng = rng
+        self._all_kinds = all_kinds
         self._by_id: dict[str, SimulatedTask] = {}
+        self._by_resource: dict[tuple[str, str], SimulatedTask] = {}
         self._by_age: list[tuple[float, int, SimulatedTask]] = []
         self._order = count()
 
@@ -115,9 +141,11 @@ class TaskStore:
             id=task_id,
             script=script,
             speed=speed,
-            resources=make_resources(script, self._rng),
+            resources=make_resources(script, self._rng, all_kinds=self._all_kinds),
             request_id=make_id(self._rng),
         )
+        for kind, ids in (task.resources or {}).items():
+            self._by_resource.update({(kind, str(resource_id)): task for resource_id in ids})
         if not script.starts_when_seen:
             self.start(task, now)
         return task
@@ -133,6 +161,18 @@ class TaskStore:
         """Return the task of this ID, or None."""
         return None if task_id is None else self._by_id.get(task_id)
 
+    def creator_of(self, kind: str, resource_id: str) -> SimulatedTask | None:
+        """Return the task that creates this resource, whether it has ended or not, or None."""
+        return self._by_resource.get((kind, resource_id))
+
+    def created_ids(self, now: float) -> dict[str, list[str | int]]:
+        """Return the IDs that the tasks which have ended at `now` created, by kind, oldest task first."""
+        return _merge(task for task in self.oldest_first() if task.has_ended(now))
+
+    def planned_ids(self, task_ids: Iterable[str]) -> dict[str, list[str | int]]:
+        """Return the IDs that these tasks create, by kind, whether they have ended or not."""
+        return _merge(self._by_id[task_id] for task_id in task_ids)
+
     def __iter__(self) -> Iterator[SimulatedTask]:
         """Iterate over all tasks in the order of adding."""
         return iter(self._by_id.values())
@@ -142,11 +182,19 @@ class TaskStore:
         return [task for _, _, task in self._by_age]
 
 
-def make_resources(script: Script, rng: random.Random) -> dict[str, list[str | int]] | None:
+def _merge(tasks: Iterable[SimulatedTask]) -> dict[str, list[str | int]]:
+    merged: dict[str, list[str | int]] = {kind: [] for kind in KINDS}
+    for task in tasks:
+        for kind, ids in (task.resources or {}).items():
+            merged.setdefault(kind, []).extend(ids)
+    return merged
+
+
+def make_resources(script: Script, rng: random.Random, *, all_kinds: bool = False) -> dict[str, list[str | int]] | None:
     """Return the created resources of a script, with generated IDs where it has a number."""
     if script.created_resources is None:
         return None
-    empty: dict[str, list[str | int]] = {kind: [] for kind in KINDS} if script.all_kinds else {}
+    empty: dict[str, list[str | int]] = {kind: [] for kind in KINDS} if all_kinds or script.all_kinds else {}
     return empty | {kind: _ids(kind, value, rng) for kind, value in script.created_resources.items()}
 
 
