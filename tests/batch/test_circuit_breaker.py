@@ -65,14 +65,14 @@ def test_needless_polls_count_up_to_the_cost_of_the_listing() -> None:
     """A listing that has tripped the breaker is not counted again."""
     breaker = CircuitBreaker()
 
-    def is_misled_after_one_more() -> bool:
+    def record_and_check() -> bool:
         breaker.record_needless_poll()
         return breaker.is_misled(2.0)
 
-    misled = [is_misled_after_one_more() for _ in range(3)]
+    misled = [record_and_check() for _ in range(3)]
     breaker.trip(0.0)
-    misled.append(is_misled_after_one_more())
+    misled.append(record_and_check())
     breaker.record_listing(10.0)
-    misled.append(is_misled_after_one_more())
+    misled.append(record_and_check())
 
     assert misled == [False, False, True, False, False]

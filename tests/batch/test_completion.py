@@ -1,4 +1,4 @@
-"""Several waits at once, on both drivers: results, errors, order and cancellation."""
+"""Several waits together, on both drivers: results, errors, order and cancellation."""
 
 from __future__ import annotations
 

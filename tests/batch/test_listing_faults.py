@@ -117,7 +117,7 @@ def test_listing_that_shows_wrong_ends() -> None:
 
 
 def test_stuck_listing_is_found_out() -> None:
-    """It repeats its first rows for ever; the spot checks find the first ends."""
+    """It always repeats its first rows; the spot checks find the first ends."""
     check_outcomes(frozen())
 
 

@@ -152,7 +152,7 @@ def test_account_with_too_many_foreign_tasks_is_not_listed(cloud: SimulatedCloud
 
 
 def test_listing_is_tried_again_after_foreign_tasks_end(cloud: SimulatedCloud) -> None:
-    """One that did not pay is not given up for ever."""
+    """One that did not pay is made again later."""
     for _ in range(1500):
         cloud.add(finishes(20), watched=False)
     wait_all(cloud, [cloud.add(finishes(120)) for _ in range(60)], learn=False)

@@ -24,7 +24,7 @@ def test_event_loop_runs_after_each_slice() -> None:
         watching = asyncio.create_task(watch(lambda: len(passed) == count))
         await asyncio.sleep(0)
         async for item in in_slices(range(count)):
-            passed.append(item)  # noqa: PERF401 - the other coroutine looks at it meanwhile
+            passed.append(item)  # noqa: PERF401 - the other coroutine reads it meanwhile
         await watching
 
     asyncio.run(main())

@@ -1,7 +1,7 @@
-"""What N waits cost, beside the official SDK: ``python tests/benchmarks/many.py [--seconds 12] [--rounds 1]``.
+"""Measure what N waits cost, beside the official SDK: ``python tests/benchmarks/many.py [--seconds 12] [--rounds 1]``.
 
-Every figure is of a client in a process of its own, against one server in another process, on loopback, with one look per task
-every 4 s. Prints medians and ratios, and draws ``many.svg`` beside this file if matplotlib is there.
+Each client runs in a separate process, against one server in another process, on loopback, with one poll of each task every
+4 s. Prints medians and ratios, and draws ``many.svg`` beside this file if matplotlib is installed.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def server(count: int, latency: float) -> Iterator[str]:
 
 
 def measure(row: Row, seconds: float) -> Figures | None:
-    """One run of one client; None when it did not even answer in time."""
-    who, number, latency, start = row
+    """Run one client once; return None when it gave no figures in time."""
+    client, number, latency, start = row
     with server(number, latency) as port:
-        command = [sys.executable, str(HERE / "many_client.py"), who, port, str(number), str(seconds), start]
+        command = [sys.executable, str(HERE / "many_client.py"), client, port, str(number), str(seconds), start]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 45, check=False)
         except subprocess.TimeoutExpired as late:
@@ -45,8 +45,8 @@ def measure(row: Row, seconds: float) -> Figures | None:
 
 def rows() -> Iterator[Row]:
     for number in NUMBERS:
-        for who in ("sdk", "single", "listing"):
-            yield who, number, 0.0, "spread"
+        for client in ("sdk", "single", "listing"):
+            yield client, number, 0.0, "spread"
     yield "single", NUMBERS[-1], 0.05, "spread"
     yield "listing", NUMBERS[-1], 0.05, "spread"
     yield "single", NUMBERS[-1], 0.0, "instant"
@@ -71,26 +71,28 @@ def main() -> None:
 
 
 def show(result: dict[Row, Figures]) -> None:
-    print("| client | tasks | latency | start | looks when due | requests/s | cores | µs a request | lag p99, ms | MiB |")
+    print("| client | tasks | latency | start | polls on time | requests/s | cores | µs a request | lag p99, ms | MiB |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for row in rows():
-        who, number, latency, start = row
+        client, number, latency, start = row
         if (one := result.get(row)) is None:
-            print(f"| {who} | {number} | {latency} | {start} | no result | | | | | |")
+            print(f"| {client} | {number} | {latency} | {start} | no result | | | | | |")
             continue
-        looks = "flat out" if who.endswith("64") else "by listing" if who == "listing" else f"{min(one['looks'], 1):.1%}"
+        on_time = (
+            "flat out" if client.endswith("64") else "by listing" if client == "listing" else f"{min(one['on_time'], 1):.1%}"
+        )
         print(
-            f"| {who} | {number} | {latency} | {start} | {looks} | {one['requests']:.1f} | {one['cores']:.3f} "
+            f"| {client} | {number} | {latency} | {start} | {on_time} | {one['requests']:.1f} | {one['cores']:.3f} "
             f"| {one['us']:.0f} | {one['lag']:.0f} | {one['mib']:.0f} |"
         )
-    sdk, single = (result.get((who, 64, 0.0, "spread")) for who in ("sdk-64", "single-64"))
+    sdk, single = (result.get((client, 64, 0.0, "spread")) for client in ("sdk-64", "single-64"))
     if sdk and single:
-        print(f"CPU of a look with 64 in flight: the SDK's is {sdk['us'] / single['us']:.1f} times waiter's")
+        print(f"CPU time of a poll with 64 in flight: the SDK's is {sdk['us'] / single['us']:.1f} times waiter's")
     for number in NUMBERS:
-        one, many = (result.get((who, number, 0.0, "spread")) for who in ("single", "listing"))
+        one, many = (result.get((client, number, 0.0, "spread")) for client in ("single", "listing"))
         if one and many:
             cpu, asked = one["cores"] / many["cores"], one["requests"] / many["requests"]
-            print(f"{number} tasks: single looks take {cpu:.1f} times the listing's CPU and {asked:.0f} times its requests")
+            print(f"{number} tasks: individual polls take {cpu:.1f} times the listing's CPU and {asked:.0f} times its requests")
 
 
 def draw(result: dict[Row, Figures]) -> None:
@@ -99,10 +101,10 @@ def draw(result: dict[Row, Figures]) -> None:
     except ImportError:
         return
     figure, axes = plt.subplots(figsize=(6, 4))
-    for who, label in (("sdk", "official SDK"), ("single", "waiter, single looks"), ("listing", "waiter")):
-        points = [(n, result[who, n, 0.0, "spread"]["cores"]) for n in NUMBERS if (who, n, 0.0, "spread") in result]
+    for client, label in (("sdk", "official SDK"), ("single", "waiter, individual polls"), ("listing", "waiter")):
+        points = [(n, result[client, n, 0.0, "spread"]["cores"]) for n in NUMBERS if (client, n, 0.0, "spread") in result]
         axes.plot(*zip(*points, strict=True), marker="o", label=label)
-    axes.set(xscale="log", yscale="log", xlabel="tasks awaited, one look each per 4 s", ylabel="cores")
+    axes.set(xscale="log", yscale="log", xlabel="tasks, each polled every 4 s", ylabel="cores")
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(HERE / "many.svg", bbox_inches="tight")

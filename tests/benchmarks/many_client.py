@@ -1,11 +1,11 @@
-"""One measurement in a process of its own: ``many_client.py WHO PORT TASKS SECONDS START`` prints what it cost as JSON.
+"""Run one measurement: ``many_client.py CLIENT PORT TASKS SECONDS START`` prints the figures as JSON.
 
-WHO is ``sdk`` (the official SDK's ``AsyncGcore`` under ``asyncio.gather``), ``single`` (waiter, each task by itself),
-``listing`` (waiter as it comes) or ``sdk-64`` and ``single-64`` (as many looks as they can do with 64 in flight). START is
-``instant`` or ``spread``.
+CLIENT is ``sdk`` (the official SDK's ``AsyncGcore`` under ``asyncio.gather``), ``single`` (waiter without listings),
+``listing`` (waiter with its defaults), or ``sdk-64`` and ``single-64`` (as many polls as they can make with 64 in flight).
+START is ``instant`` or ``spread``.
 """
 
-# ruff: noqa: PLC0415 - whose memory is measured loads nothing of the other
+# ruff: noqa: PLC0415 - a client whose memory is measured loads nothing of the other
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ from typing import Any
 
 from many_server import task_ids
 
-GAP = 4.0
-# A look is made when due if it begins so much after that at the latest.
+INTERVAL = 4.0
+# A poll is on time if it begins at most so many seconds after it was due.
 LATE = 0.1
-# Rare enough to cost little beside a listing.
+# Seconds between two measurements of the event loop's lag: rare enough to cost little beside a listing.
 TICK = 0.1
-# The waits of a crowd make fewer steps of their own the longer it goes on.
+# Seconds until a client has settled: waits that listings serve make fewer polls the longer they run.
 SETTLED = {"listing": 30.0, "sdk-64": 1.0, "single-64": 1.0}
 
 
 class Count:
-    """Requests, how late they were, and how late the event loop was for a tick."""
+    """Requests, how many of them were late, and the lags of the event loop."""
 
     def __init__(self) -> None:
         self.requests = self.late = 0
         self.lags: list[float] = []
         self._seen: dict[str, float] = {}
 
-    async def look(self, task_id: str, look: Awaitable[Any]) -> Any:
-        """Count a look, which is due a gap after the last."""
+    async def poll(self, task_id: str, poll: Awaitable[Any]) -> Any:
+        """Count a poll, which is due an interval after the last."""
         self.requests += 1
-        self.late += time.monotonic() - self._seen.pop(task_id, inf) > GAP + LATE
-        seen = await look
+        self.late += time.monotonic() - self._seen.pop(task_id, inf) > INTERVAL + LATE
+        seen = await poll
         self._seen[task_id] = time.monotonic()
         return seen
 
     def overdue(self) -> int:
-        """How many looks should have begun by now."""
-        return sum(time.monotonic() - seen > GAP + LATE for seen in self._seen.values())
+        """Return how many polls should have begun by now."""
+        return sum(time.monotonic() - seen > INTERVAL + LATE for seen in self._seen.values())
 
     async def tick(self) -> None:
         while True:
@@ -63,7 +63,7 @@ def mebibytes() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[float], *, listing: bool) -> None:
+async def waiter_polls(count: Count, port: int, ids: list[str], delays: list[float], *, listing: bool) -> None:
     from tenacity import wait_fixed
 
     from waiter import AsyncWaiter
@@ -71,7 +71,7 @@ async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[flo
 
     class Client(AsyncClient):
         async def get_task(self, task_id: str, *, timeout: float) -> Any:  # noqa: ASYNC109 - as it is there
-            return await count.look(task_id, super().get_task(task_id, timeout=timeout))
+            return await count.poll(task_id, super().get_task(task_id, timeout=timeout))
 
         async def get_active(self, **options: Any) -> Any:
             count.requests += 1
@@ -81,9 +81,9 @@ async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[flo
         def _connect(self, settings: Any) -> AsyncClient:
             return Client(settings)
 
-    options: Any = {"api_key": "k", "base_url": f"http://127.0.0.1:{port}", "timeout": None, "wait": wait_fixed(GAP)}
-    # A quarter more than is due: what starts in one instant is spread over most of a gap, and what was late is made up for.
-    async with Counted(**options, max_rps=max(100.0, 1.25 * len(ids) / GAP)) as waiter:
+    options: Any = {"api_key": "k", "base_url": f"http://127.0.0.1:{port}", "timeout": None, "wait": wait_fixed(INTERVAL)}
+    # A quarter more than is due, so that polls which were late are made up for.
+    async with Counted(**options, max_rps=max(100.0, 1.25 * len(ids) / INTERVAL)) as waiter:
         if not listing:
             waiter._listing_poller._circuit_breaker._open_until = inf
 
@@ -97,7 +97,7 @@ async def waiter_looks(count: Count, port: int, ids: list[str], delays: list[flo
         await asyncio.gather(*waits)
 
 
-async def sdk_looks(count: Count, port: int, ids: list[str], delays: list[float]) -> None:
+async def sdk_polls(count: Count, port: int, ids: list[str], delays: list[float]) -> None:
     from gcore import AsyncGcore
 
     async with AsyncGcore(api_key="k", base_url=f"http://127.0.0.1:{port}") as client:
@@ -105,8 +105,8 @@ async def sdk_looks(count: Count, port: int, ids: list[str], delays: list[float]
         async def wait(task_id: str, delay: float) -> None:
             await asyncio.sleep(delay)
             while True:
-                await count.look(task_id, client.cloud.tasks.get(task_id))
-                await asyncio.sleep(GAP)
+                await count.poll(task_id, client.cloud.tasks.get(task_id))
+                await asyncio.sleep(INTERVAL)
 
         await asyncio.gather(*map(wait, ids, delays))
 
@@ -123,45 +123,45 @@ async def waiter_64(count: Count, port: int, ids: list[str], _: list[float]) -> 
 
     async with AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{port}", max_rps=1e6, learn=False) as waiter:
 
-        async def look(task_id: str) -> object:
+        async def poll(task_id: str) -> object:
             return await waiter._poll_task(waiter._session.new_wait(task_id))
 
-        await flat_out(count, ids, look)
+        await flat_out(count, ids, poll)
 
 
-async def flat_out(count: Count, ids: list[str], look: Callable[[str], Coroutine[Any, Any, object]]) -> None:
-    async def keep_looking(task_id: str) -> None:
+async def flat_out(count: Count, ids: list[str], poll: Callable[[str], Coroutine[Any, Any, object]]) -> None:
+    async def keep_polling(task_id: str) -> None:
         while True:
             count.requests += 1
-            await look(task_id)
+            await poll(task_id)
 
-    await asyncio.gather(*map(keep_looking, ids[:64]))
+    await asyncio.gather(*map(keep_polling, ids[:64]))
 
 
-async def measure(who: str, port: int, number: int, seconds: float, start: str) -> None:
+async def measure(client: str, port: int, number: int, seconds: float, start: str) -> None:
     count = Count()
     ids = task_ids(number)
-    delays = [GAP * place / number if start == "spread" else 0.0 for place in range(number)]
-    if who in {"sdk", "sdk-64", "single-64"}:
-        looks = {"sdk": sdk_looks, "sdk-64": sdk_64, "single-64": waiter_64}[who](count, port, ids, delays)
+    delays = [INTERVAL * place / number if start == "spread" else 0.0 for place in range(number)]
+    if client in {"sdk", "sdk-64", "single-64"}:
+        polling = {"sdk": sdk_polls, "sdk-64": sdk_64, "single-64": waiter_64}[client](count, port, ids, delays)
     else:
-        looks = waiter_looks(count, port, ids, delays, listing=who == "listing")
-    # As the command does, and as the README advises.
+        polling = waiter_polls(count, port, ids, delays, listing=client == "listing")
+    # As the command does and the documentation advises.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 10)
-    ticking, looking = asyncio.create_task(count.tick()), asyncio.create_task(looks)
-    await asyncio.sleep(SETTLED.get(who, 2 * GAP))
+    ticking, polling_task = asyncio.create_task(count.tick()), asyncio.create_task(polling)
+    await asyncio.sleep(SETTLED.get(client, 2 * INTERVAL))
     requests, late, cpu, began = count.requests, count.late, time.process_time(), time.monotonic()
     await asyncio.sleep(seconds)
     took = time.monotonic() - began
-    if looking.done():
-        looking.result()  # no task ends, so it can only have failed
+    if polling_task.done():
+        polling_task.result()  # no task ends, so it can only have failed
     requests, cpu = count.requests - requests, time.process_time() - cpu
     late = count.late - late + count.overdue()
     lags = sorted(count.lags)
     print(json.dumps({
-        "looks": 1 - late / max(requests, late, 1),
+        "on_time": 1 - late / max(requests, late, 1),
         "requests": requests / took,
         "cores": cpu / took,
         "us": cpu / max(requests, 1) * 1e6,
@@ -169,8 +169,8 @@ async def measure(who: str, port: int, number: int, seconds: float, start: str) 
         "mib": mebibytes(),
     }), flush=True)  # fmt: skip
     ticking.cancel()
-    looking.cancel()
-    await asyncio.gather(ticking, looking, return_exceptions=True)
+    polling_task.cancel()
+    await asyncio.gather(ticking, polling_task, return_exceptions=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmark's server, in a process of its own: ``many_server.py TASKS LATENCY`` prints its port. No task ends."""
+"""Serve the tasks of the benchmark: ``many_server.py TASKS LATENCY`` prints its port. No task ends."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ HEAD = (
 
 
 def task_ids(count: int) -> list[str]:
-    """The same IDs for the server and its clients."""
+    """Return the IDs that the server and its clients share."""
     return [f"5eed0000-0000-4000-8000-{number:012x}" for number in range(count)]
 
 
 class Server(asyncio.Protocol):
-    """Answers one request after the other, each so many seconds late."""
+    """Answer each request after so many seconds."""
 
     def __init__(self, count: int, latency: float) -> None:
         self._count = count
@@ -55,7 +55,7 @@ class Server(asyncio.Protocol):
 
 @lru_cache(maxsize=64)
 def page(count: int, limit: int, offset: int) -> bytes:
-    """A page of the listing, made once: the benchmark is of the client."""
+    """Return a page of the listing, made once: the benchmark measures the client."""
     tasks = ",".join(TASK % task_id for task_id in task_ids(count)[offset : offset + limit])
     body = f'{{"count":{count},"results":[{tasks}]}}'
     return (HEAD % (len(body), body)).encode()

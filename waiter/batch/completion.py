@@ -1,4 +1,4 @@
-"""Several waits at once: awaited side by side, and for blocking callers on an event loop in a background thread."""
+"""Several waits: awaited side by side, and for blocking callers on an event loop in a background thread."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def run_inline(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:  #
 
 
 class SharedSleep:
-    """Let many coroutines sleep on one blocking ``sleep``, which is called for the one that is due first. For tests."""
+    """One blocking ``sleep`` for many coroutines, called for the one that is due first. For tests."""
 
     def __init__(self, sleep: Callable[[float], object], clock: Callable[[], float]) -> None:
         self._sleep = sleep

@@ -173,7 +173,7 @@ class ListingPoller:
             self._wakeup.cancel()
 
     async def _let_all_start(self) -> None:
-        """Let the event loop run until no more waits come to await a listing: thousands start in more than one turn."""
+        """Run the event loop until no more waits come to await a listing: thousands start in more than one turn."""
         before = -1
         while before < len(self._awaiting):
             before = len(self._awaiting)

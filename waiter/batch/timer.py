@@ -46,11 +46,11 @@ class InterruptibleTimer:
             self._woken.set_result(None)
 
     def extend(self, until: float) -> None:
-        """Let the sleep last until a time of the clock; the timer is set again only when it expires, so this costs little."""
+        """Extend the sleep until a time of the clock; the timer is set again only when it expires, so this costs little."""
         self._extended_until = until
 
     def reset(self, seconds: float) -> None:
-        """Let the sleep end in so many seconds from now."""
+        """End the sleep in so many seconds from now."""
         self._extended_until = -inf
         self._start(seconds)
 
