@@ -11,7 +11,7 @@ import pytest
 
 import waiter
 from waiter import testing
-from waiter.cli.commands import COMMANDS
+from waiter.cli.registry import COMMANDS, load_command
 from waiter.testing import SimulatedCloud, ended
 
 pytest_plugins = ["pytester"]
@@ -29,7 +29,8 @@ FOREIGN_OPTIONS = {"--durations", "--tag"}
 # Options that the pages say do not exist.
 ABSENT_OPTIONS = {"--api-key"}
 FOREIGN_ERRORS = {"APIStatusError"}
-OPTIONS = {option for make in COMMANDS.values() for action in make()._actions for option in action.option_strings}
+PARSERS = {name: load_command(name).make_parser() for name in COMMANDS}
+OPTIONS = {option for parser in PARSERS.values() for action in parser._actions for option in action.option_strings}
 
 parametrized = pytest.mark.parametrize("page", PAGES)
 
@@ -106,7 +107,7 @@ def test_options_of_commands_belong_to_the_command(page: str) -> None:
     """No example of a command has an option that the command does not take."""
     for line in "\n".join(blocks(page, "console")).splitlines():
         for name, rest in re.findall(rf"\bwaiter ({'|'.join(COMMANDS)})\b([^|#)]*)", line):
-            known = {option for action in COMMANDS[name]()._actions for option in action.option_strings}
+            known = {option for action in PARSERS[name]._actions for option in action.option_strings}
             used = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", rest.partition(" -- ")[0]))
             assert used - known == set(), line
 

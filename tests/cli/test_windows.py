@@ -1,4 +1,4 @@
-"""What Windows lacks is not needed there: the command runs without it, in a process that has lost it."""
+"""The command runs without the modules that Windows lacks, in a process that has lost them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from command_parts import BROKEN, ENDLESS, GOOD
 
 # What the documentation marks as "Unix only", as far as no library that is needed there loads it when it runs here.
 MODULES = ("fcntl", "grp", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty")
+
+
 NAMES = {
     "os": ("fork", "fchmod", "getpgid", "getuid", "killpg", "setsid", "get_terminal_size", "openpty", "register_at_fork"),
     "signal": ("SIGHUP", "SIGPIPE", "SIGXFSZ", "SIGWINCH", "SIGUSR1", "SIGCHLD", "SIGALRM", "pthread_sigmask", "setitimer"),
 }
+
+
 LOSS = f"""
 import os, signal, sys
 sys.modules.update(dict.fromkeys({MODULES}))
@@ -36,8 +40,10 @@ sys.exit(main())
     ],
     ids=["one", "live", "log", "completion", "version"],
 )
-def test_without_what_windows_lacks(environ: dict[str, str], argv: list[str], code: int, out: str | None) -> None:
-    """It waits, draws, logs and helps as everywhere."""
+def test_command_works_without_modules_that_windows_lacks(
+    environ: dict[str, str], argv: list[str], code: int, out: str | None
+) -> None:
+    """It waits, draws, logs and helps as on other systems."""
     ran = subprocess.run([sys.executable, "-c", LOSS, *argv], env=environ, capture_output=True, text=True, check=False)
     assert ran.returncode == code, ran.stderr
     assert ran.stdout == out or out is None

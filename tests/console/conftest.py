@@ -1,4 +1,4 @@
-"""The fixtures that tests of the command share."""
+"""Fixtures for the tests of the command."""
 
 from __future__ import annotations
 

@@ -23,9 +23,11 @@ ROWS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
     "no such task": (4, ["status", UNKNOWN], {}, "no such task for this account (404)"),
     "the API away": (5, ["wait", GOOD, "--max-outage", "0.2"], {"GCORE_BASE_URL": "http://127.0.0.1:9"}, "no usable answer"),
     "stalled": (6, ["wait", ENDLESS, "--stall-timeout", "0.2"], {}, "no change for 0 s"),
-    "timed out": (124, ["wait", ENDLESS, "--timeout", "0.2"], {}, f"to go on waiting: waiter wait --timeout 0.2 {ENDLESS}"),
+    "timed out": (124, ["wait", ENDLESS, "--timeout", "0.2"], {}, f"to resume: waiter wait --timeout 0.2 {ENDLESS}"),
 }
-# What each form of the result looks like; text is what a terminal gets and json what a pipe gets unless told otherwise.
+
+
+# How each format looks; without --output a terminal gets text and a pipe gets JSON.
 FORMS = {
     "text": ["  instances: vm-1", "  volumes: disk-1, disk-2"],
     "json": ['  "created_resources": {', '      "vm-1"'],
@@ -40,7 +42,7 @@ Rows = dict[str, Terminal]
 
 @pytest.fixture(scope="module")
 def rows(environ: dict[str, str]) -> Iterator[Rows]:
-    """All rows, begun together: each is little but a process that starts. The result goes into a pipe."""
+    """Start a process for every row; the result goes into a pipe."""
     begun = {
         name: Terminal(argv, environ | env, columns=200, stdout=subprocess.PIPE) for name, (_, argv, env, _) in ROWS.items()
     }
@@ -58,19 +60,19 @@ def end(terminals: Iterable[Terminal]) -> None:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_of_the_table(rows: Rows, row: str) -> None:
-    """The code is that of the table, the screen says why, and so does the JSON in the pipe, if anything was awaited."""
-    code, argv, _, said = ROWS[row]
+    """The exit code, the message on the screen, and the JSON in the pipe if there was a task."""
+    code, argv, _, message = ROWS[row]
     ended, screen = rows[row].finish()
     out = cast("BinaryIO", rows[row].process.stdout).read()
     assert ended == code
-    assert said in "\n".join(screen)
+    assert message in "\n".join(screen)
     assert "Traceback" not in "\n".join(screen)
     assert [task["id"] for task in json.loads(out)["tasks"]] == [argv[1]] if code != 2 else out == b""
 
 
 @pytest.fixture(scope="module")
 def forms(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Any, Terminal, Path]]]:
-    """All forms, through pipes and on a terminal, begun together."""
+    """Start a process for every format, through pipes and on a terminal."""
     begun: dict[str, tuple[Any, Terminal, Path]] = {}
     for form in FORMS:
         argv, outputs = ["wait", GOOD, "-o", form], tmp_path_factory.mktemp("outputs") / "outputs"
@@ -85,8 +87,8 @@ def forms(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_the_result(forms: dict[str, tuple[Any, Terminal, Path]], form: str) -> None:
-    """With code 0, on standard output and on the screen, or in the file that the runner of the workflow names."""
+def test_every_output_format(forms: dict[str, tuple[Any, Terminal, Path]], form: str) -> None:
+    """On standard output, on the screen, or in the file of the workflow."""
     pipes, terminal, outputs = forms[form]
     out, err = pipes.communicate(timeout=30)
     ended, screen = terminal.finish()
@@ -98,21 +100,24 @@ def test_every_form_of_the_result(forms: dict[str, tuple[Any, Terminal, Path]], 
     assert (out == "") == (form == "github")
 
 
-FAULT = "import sys, waiter.cli.wait as w; w.Board = None; from waiter.cli import main; sys.exit(main(sys.argv[1:]))"
+FAULT = (
+    "import sys, waiter.cli.commands.wait as w; w.ProgressModel = None;"
+    "from waiter.cli import main; sys.exit(main(sys.argv[1:]))"
+)
 
 
-def test_a_fault_in_waiter_is_70(environ: dict[str, str]) -> None:
-    """A fault of its own is owned up to in one line, and who asks for it is shown where it happened."""
+def test_fault_in_waiter_exits_70(environ: dict[str, str]) -> None:
+    """The message is one line; with ``--log-level debug`` the traceback follows."""
     argv = [sys.executable, "-c", FAULT, "wait", GOOD, "--log-level=debug"]
     ran = subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (70, "")
-    said, *where = ran.stderr.splitlines()
-    assert said == "waiter: a fault in waiter itself: TypeError: 'NoneType' object is not callable"
+    message, *where = ran.stderr.splitlines()
+    assert message == "waiter: a fault in waiter itself: TypeError: 'NoneType' object is not callable"
     assert where[0] == "Traceback (most recent call last):"
 
 
-def test_the_worst_of_several() -> None:
-    """The lowest code other than 0 counts: a failure outweighs all, a wait that can be taken up again nothing but success."""
+def test_lowest_code_of_several_counts() -> None:
+    """A failure outweighs everything, and a time-out only success."""
     refused, missing = errors.PermissionDeniedError("no"), errors.TaskNotFoundError("no")
     away = errors.ApiUnavailableError("no")
     late = errors.TaskTimeoutError("x", waited=1, last_task=None, last_error=None)
@@ -124,8 +129,8 @@ def test_the_worst_of_several() -> None:
     assert combined_exit_code([missing, refused, late]) == 3
 
 
-def test_errors_beyond_the_table() -> None:
-    """An answer that nobody can use counts as none; what is none of the API's is configuration."""
+def test_other_errors_have_exit_codes() -> None:
+    """An unusable response counts as none; other errors are configuration."""
     assert exit_code(errors.ApiError("418")) == 5
     assert exit_code(errors.InvalidResponseError("html")) == 5
     assert exit_code(errors.ConfigurationError("no key")) == 2
@@ -133,8 +138,8 @@ def test_errors_beyond_the_table() -> None:
     assert exit_code(errors.TasksError.of(succeeded={}, failed={"a": missing, "b": errors.ApiUnavailableError("no")})) == 4
 
 
-def test_what_goes_on() -> None:
-    """A task goes on after a time-out and an outage, not after a refusal."""
+def test_task_may_be_running_after_a_time_out_or_an_outage() -> None:
+    """After a refusal it is unknown."""
     assert is_still_running(errors.ApiUnavailableError("no"))
     assert not is_still_running(errors.TaskNotFoundError("no"))
     assert not is_still_running(None)

@@ -1,97 +1,71 @@
-"""What is said on standard error: objects for programs beside a log in JSON, and no fact twice in any form."""
+"""Messages on standard error as lines and as JSON objects."""
 
 from __future__ import annotations
 
 import json
-import logging
 import signal
-import subprocess
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import pytest
-import structlog
-from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run, Terminal, a_task, seen
+from command_parts import ENDLESS, GOOD, UNKNOWN, Run, event_of, make_task, objects
 
-from waiter.cli import app, follow, progress
-from waiter.cli.board import Board
-from waiter.console import log_format as logs
+from waiter.cli import app
+from waiter.cli.commands import wait as wait_command
+from waiter.cli.progress.model import ProgressModel
 from waiter.console import signals, stderr, streams
+from waiter.errors import AuthenticationError, ConfigurationError, TaskNotFoundError
 
 
-def objects(err: str) -> list[dict[str, Any]]:
-    """Read standard error as a program does, and leave out when it was said."""
-    said = [json.loads(line) for line in err.splitlines()]
-    assert all(one.pop("timestamp").endswith("Z") for one in said)
-    return said
+def test_messages_name_options_instead_of_arguments() -> None:
+    """Notes are part of the message."""
+    error = ConfigurationError("no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or pass api_key")
+    assert stderr.describe(error) == "no API key: set GCORE_API_KEY or GCORE_API_KEY_FILE, or use --api-key-file"
+    noted = TaskNotFoundError("no such task (404)")
+    noted.add_note("it may belong to another account")
+    assert stderr.describe(noted) == "no such task (404); it may belong to another account"
 
 
-def test_a_failure_is_told_once(run: Run) -> None:
-    """By its event, in a log of either form; how to go on is told beside it."""
-    argv = ["wait", BROKEN, ENDLESS, "--timeout", "0.2", "-o", "ids", "--progress", "lines"]
-    ran = run(*argv, "--log-format", "json")
-    said = objects(ran.err)
-    assert sorted(one["event"] for one in said) == [
-        "task.failed",
-        "task.state_changed",
-        "task.state_changed",
-        "task.timed_out",
-        "wait.unfinished",
-    ]
-    assert said[-1] == {
-        "event": "wait.unfinished",
-        "level": "info",
-        "tasks": {ENDLESS: "RUNNING/NETWORK"},
-        "command": f"waiter wait --timeout 0.2 -o ids --progress lines --log-format json {ENDLESS}",
-    }
-    lines = run(*argv, "--log-format", "console").err
-    told = ("No valid host", "task.timed_out", "not ended after", "go on waiting")
-    assert [lines.count(fact) for fact in told] == [1, 1, 0, 1]
+def test_refused_key_comes_with_a_hint() -> None:
+    """In double quotes a shell expands a part of the key."""
+    assert stderr.describe(AuthenticationError("the API key is not accepted (401)")) == (
+        "the API key is not accepted (401); a key with a $ in it must stand in single quotes, or the shell expands part of it"
+    )
 
 
-def test_what_the_level_of_the_log_leaves_out_is_told_all_the_same(run: Run) -> None:
-    """A time-out is a warning; in a log of errors only it would be no word at all."""
-    ran = run("wait", ENDLESS, "--timeout", "0.1", "-o", "ids", "--log-format", "json", "--log-level", "error")
-    failed, unfinished = objects(ran.err)
-    assert (ran.code, failed["event"], failed["exit_code"], unfinished["event"]) == (124, "wait.failed", 124, "wait.unfinished")
-    assert failed["error"].startswith("not ended after 0 s: last seen RUNNING/NETWORK")
-
-
-def test_errors_of_the_api(run: Run) -> None:
-    """No event tells of them; they come with what Gcore's support will ask for."""
-    (said,) = objects(run("wait", GOOD, "--log-format", "json", "-o", "ids", env={"GCORE_API_KEY": "wrong"}).err)
-    assert (said["event"], said["level"], said["exit_code"], said["status"]) == ("wait.failed", "error", 3, 401)
-    assert said["request_id"]
+def test_errors_of_the_api_have_a_request_id(run: Run) -> None:
+    """They are reported with the HTTP status."""
+    (message,) = objects(run("wait", GOOD, "--log-format", "json", "-o", "ids", env={"GCORE_API_KEY": "wrong"}).err)
+    assert (message["event"], message["level"], message["exit_code"], message["status"]) == ("wait.failed", "error", 3, 401)
+    assert message["request_id"]
     (look,) = objects(run("status", UNKNOWN, "--log-format", "json", env={"GCORE_API_KEY": "simulated$key"}).err)
-    assert (look["event"], look["task_id"], look["status"]) == ("look.failed", UNKNOWN, 404)
+    assert (look["event"], look["task_id"], look["status"]) == ("status.failed", UNKNOWN, 404)
 
 
 @pytest.mark.parametrize(
-    ("argv", "said"),
+    ("argv", "message"),
     [
         (["wait", GOOD, "--log-format=json", "--tiemout", "3"], "unknown option --tiemout: did you mean --timeout?"),
         (["wiat", "--log-format", "json"], "'wiat' is no command: did you mean wait?"),
         ([], "there is no command"),
     ],
 )
-def test_mistakes(run: Run, argv: list[str], said: str) -> None:
-    """How to speak of a mistake on the command line is known before it is read."""
+def test_usage_errors_are_objects(run: Run, argv: list[str], message: str) -> None:
+    """The format is known before the command line is parsed."""
     ran = run(*argv, env={"WAITER_LOG_FORMAT": "" if argv else "json"})
     (one,) = objects(ran.err)
-    assert (ran.code, one["event"], one["error"], one["exit_code"]) == (2, "waiter.misused", said, 2)
+    assert (ran.code, one["event"], one["error"], one["exit_code"]) == (2, "waiter.misused", message, 2)
 
 
-def test_the_command_line_outweighs_the_environment(run: Run) -> None:
-    """Of several forms on it, the last counts."""
+def test_last_log_format_counts(run: Run) -> None:
+    """The command line overrides the environment."""
     ran = run("wait", "--log-format", "json", "--log-format", "none", env={"WAITER_LOG_FORMAT": "json"})
     assert ran.err.startswith("waiter wait: the following arguments are required")
 
 
-def test_all_problems_of_the_configuration(run: Run) -> None:
-    """Each is one text of a list."""
-    (said,) = objects(run("wait", "!", "--log-format", "json", env={"GCORE_API_KEY": " "}).err)
-    assert said == {
+def test_problems_of_the_configuration_are_a_list(run: Run) -> None:
+    """Each problem is one text."""
+    (message,) = objects(run("wait", "!", "--log-format", "json", env={"GCORE_API_KEY": " "}).err)
+    assert message == {
         "event": "waiter.failed",
         "level": "error",
         "problems": ["not a task ID: '!'", "the API key is empty"],
@@ -99,23 +73,23 @@ def test_all_problems_of_the_configuration(run: Run) -> None:
     }
 
 
-def test_a_query_without_an_answer(run: Run) -> None:
-    """It is said beside the log as well."""
-    *_, said = objects(run("wait", GOOD, "--query", "keys(`1`)", "--log-format", "json").err)
-    assert (said["event"], said["query_error"].startswith("In function keys()")) == ("result.not_found", True)
+def test_failing_query_is_an_object(run: Run) -> None:
+    """It is reported beside the log."""
+    *_, message = objects(run("wait", GOOD, "--query", "keys(`1`)", "--log-format", "json").err)
+    assert (message["event"], message["query_error"].startswith("In function keys()")) == ("result.not_found", True)
 
 
-def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signal is one fact, how to go on another."""
+def test_interruption_is_two_objects(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has the signal, one the command that resumes."""
 
-    def follow_until(_: object, board: Board, *__: object, **___: object) -> None:
-        board.rows[ENDLESS].note(seen(a_task(ENDLESS)), 0.0)
+    def follow_until(_: object, model: ProgressModel, *__: object, **___: object) -> None:
+        model.rows[ENDLESS].record_event(event_of(make_task(ENDLESS)), 0.0)
         raise signals.Interrupted(signal.SIGTERM)
 
-    monkeypatch.setattr(follow, "start", lambda *_: threading.Thread())
-    monkeypatch.setattr(follow, "follow", follow_until)
-    said = objects(run("wait", ENDLESS, "-o", "ids", "--log-format", "json").err)
-    assert said == [
+    monkeypatch.setattr(wait_command, "start_wait_thread", lambda *_: threading.Thread())
+    monkeypatch.setattr(wait_command, "report_until_done", follow_until)
+    message = objects(run("wait", ENDLESS, "-o", "ids", "--log-format", "json").err)
+    assert message == [
         {"event": "wait.interrupted", "level": "warning", "signal": "SIGTERM"},
         {
             "event": "wait.unfinished",
@@ -127,117 +101,43 @@ def test_interrupted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (RuntimeError("no"), {"event": "waiter.fault", "error": "RuntimeError: no"}),
         (streams.OutputError("cannot"), {"event": "result.not_written", "message": "cannot"}),
         (signals.Interrupted(signal.SIGINT), {"event": "wait.interrupted", "level": "warning", "signal": "SIGINT"}),
     ],
 )
-def test_whatever_ends_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, fault: BaseException, said: dict[str, str]) -> None:
-    """One object, and a traceback only as a part of it."""
+def test_every_end_is_one_object(
+    run: Run, monkeypatch: pytest.MonkeyPatch, fault: BaseException, message: dict[str, str]
+) -> None:
+    """A traceback is a part of the object."""
 
     def fail(*_: object) -> None:
         raise fault
 
     monkeypatch.setattr(app, "_run", fail)
-    assert objects(run("wait", GOOD, "--log-format", "json").err) == [{"level": "error", **said}]
+    assert objects(run("wait", GOOD, "--log-format", "json").err) == [{"level": "error", **message}]
     (debug,) = objects(run("wait", GOOD, "--log-format", "json", "--log-level", "debug").err)
-    assert ("Traceback" in debug.get("exception", "")) == (said["event"] == "waiter.fault")
+    assert ("Traceback" in debug.get("exception", "")) == (message["event"] == "waiter.fault")
 
 
-def test_a_terminal_shows_objects_too(terminal: Callable[..., Terminal]) -> None:
-    """Nothing is drawn between them, even if somebody asks for it."""
-    argv = ["wait", ENDLESS, "--timeout", "0.1", "-o", "ids", "--log-format", "json", "--progress", "live"]
-    code, screen = terminal(*argv, columns=1000).finish()
-    assert (code, [json.loads(line)["event"] for line in screen]) == (
-        124,
-        ["task.state_changed", "task.timed_out", "wait.unfinished"],
-    )
-
-
-def test_other_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What they warn of is in the log, in its form, and not beside it."""
-    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
-    lines: list[str] = []
-    logs.configure("json", "info", logs.LineWriter(lines.append))
-    heard = logging.lastResort
-    assert heard is not None
-    heard.handle(logging.makeLogRecord({"name": "uvicorn", "levelno": 40, "msg": "no %s", "args": ("luck",), "exc_info": None}))
-    with pytest.raises(ZeroDivisionError) as caught:
-        1 // 0  # noqa: B018
-    info = (caught.type, caught.value, caught.tb)
-    heard.handle(logging.makeLogRecord({"name": "asyncio", "levelno": 30, "msg": "never retrieved", "exc_info": info}))
-    structlog.reset_defaults()
-    first, second = objects("".join(lines))
-    assert first == {"event": "library.warned", "level": "error", "logger": "uvicorn", "message": "no luck"}
-    assert (second["level"], "ZeroDivisionError" in second["exception"]) == ("warning", True)
-
-
-def test_an_error_names_its_task_once(run: Run) -> None:
-    """Whatever the message is made of."""
+def test_message_names_its_task_once(run: Run) -> None:
+    """Whatever the message is composed of."""
     away = {"GCORE_BASE_URL": "http://127.0.0.1:9"}
     for argv in (["--timeout", "0.1"], ["--max-outage", "0.1"]):
         ran = run("wait", ENDLESS, "-o", "ids", *argv, env=away)
         assert [line.count(ENDLESS) for line in ran.err.splitlines()] == [1, 1, 1]
 
 
-def test_a_real_process_says_nothing_else(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """From its begin to a signal, every line is an object."""
-    with start("wait", ENDLESS, "--log-format", "json", "-o", "ids") as child:
-        assert child.stderr is not None
-        first = child.stderr.readline()
-        child.terminate()
-        _, rest = child.communicate(timeout=10)
-    assert [one["event"] for one in objects(first + rest)] == ["task.state_changed", "wait.interrupted", "wait.unfinished"]
-
-
-@pytest.mark.parametrize("level", ["info", "warning", "error"])
-@pytest.mark.parametrize("form", ["json", "console"])
-def test_no_level_of_the_log_silences_the_heartbeat(run: Run, monkeypatch: pytest.MonkeyPatch, level: str, form: str) -> None:
-    """CI systems end silent jobs, so the heartbeat is in the log at every level, in the form of the log."""
-    monkeypatch.setattr(progress, "HEARTBEAT", 0.03)
-    ran = run("wait", ENDLESS, "--timeout", "0.1", "--log-level", level, "--log-format", form)
-    beats = [line for line in ran.err.splitlines() if "wait.goes_on" in line]
-    assert beats
-    if form == "json":
-        assert json.loads(beats[-1])["tasks"] == {ENDLESS: "RUNNING/NETWORK"}
-
-
-def test_json_log(run: Run) -> None:
-    """With ``--log-format json`` every line of standard error is an event."""
-    ran = run("wait", GOOD, "-o", "ids", "--log-format", "json")
-    events = [json.loads(line) for line in ran.err.splitlines()]
-    assert [event["event"] for event in events] == ["task.state_changed", "task.finished"]
-    assert {event["task_id"] for event in events} == {GOOD}
-    assert ran.out == "vm-1\ndisk-1\ndisk-2\n"
-
-
-def test_console_log(run: Run) -> None:
-    """A level alone asks for a log too, of that level and above."""
-    ran = run("wait", GOOD, "-o", "ids", "--log-level", "info")
-    assert [line.split("] ")[1].split()[0] for line in ran.err.splitlines()] == ["task.state_changed", "task.finished"]
-    assert run("wait", GOOD, "-o", "ids", "--log-level", "warning").err == ""
-
-
-def test_a_log_is_harmless() -> None:
-    """What the API says cannot act on the terminal that shows the log."""
-    lines: list[str] = []
-    logs.configure("console", "info", logs.LineWriter(lines.append))
-    structlog.get_logger().info("task.failed", error="\x1b[2J\nforged", elapsed=1.0)
-    structlog.reset_defaults()
-    assert len(lines) == 1
-    assert r"\x1b[2J\nforged" in lines[0]
-
-
-def test_levels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is woken by errors is not woken by how things are."""
-    said: list[str] = []
-    monkeypatch.setattr(stderr, "write_stderr", said.append)
+def test_levels_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning has the level warning, information the level info."""
+    message: list[str] = []
+    monkeypatch.setattr(stderr, "write_stderr", message.append)
     monkeypatch.setattr(stderr._Format, "json", True)
     stderr.info("control on http://127.0.0.1:8080")
     stderr.warn("the result cannot be written")
-    told = [(line["event"], line["level"], line["message"]) for line in map(json.loads, said)]
+    told = [(line["event"], line["level"], line["message"]) for line in map(json.loads, message)]
     assert told == [
         ("waiter.told", "info", "control on http://127.0.0.1:8080"),
         ("waiter.warned", "warning", "the result cannot be written"),

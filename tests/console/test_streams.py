@@ -1,4 +1,4 @@
-"""Standard output and standard error, whatever became of them."""
+"""Standard output and standard error, which may be closed, gone or full."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from command_parts import GOOD, Run
 from waiter.console import stderr, streams
 
 
-def test_a_reader_that_has_gone(start: Callable[..., subprocess.Popen[str]]) -> None:
-    """A closed pipe is no traceback and changes no exit code, on standard output or on standard error."""
+def test_closed_pipe_changes_no_exit_code(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """On standard output or standard error, without a traceback."""
     for closed in ("stdout", "stderr"):
         with start("wait", GOOD) as child:
             getattr(child, closed).close()
@@ -25,15 +25,15 @@ def test_a_reader_that_has_gone(start: Callable[..., subprocess.Popen[str]]) -> 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
-def test_a_full_disk(process: Run) -> None:
-    """A result that cannot be written is a failure, in one line."""
+def test_full_disk_exits_70(process: Run) -> None:
+    """A result that cannot be written is one line."""
     with Path("/dev/full").open("w") as full:
         ran = process("wait", GOOD, "-q", stdout=full)
     assert (ran.code, ran.err) == (70, "waiter: cannot write the result: No space left on device\n")
 
 
 class Pipe:
-    """A stream whose other end misbehaves."""
+    """A stream whose other end fails."""
 
     encoding = "ascii"
     closed = False
@@ -56,8 +56,8 @@ class Pipe:
         raise OSError(9, "Bad file descriptor")
 
 
-def test_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams may be missing, closed, narrow, gone or full; only a full one is an error."""
+def test_only_a_full_stream_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams may be missing, closed, of a limited encoding, or gone."""
     out = Pipe()
     monkeypatch.setattr(streams, "sys", type("Streams", (), {"stdout": out, "stderr": None}))
     streams.write_stderr("nobody hears it")
@@ -75,8 +75,8 @@ def test_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [streams.is_terminal(stream) for stream in (None, out, Pipe())] == [False, False, True]  # type: ignore[arg-type]
 
 
-def test_a_pipe_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its reader has not taken is let go, so that nothing is left to fail when the process ends."""
+def test_unwritten_text_of_a_closed_pipe_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left for the interpreter to flush at exit."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as out:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from waiter.cli.sidecar import make_parser
+from waiter.cli.commands.sidecar import make_parser
 from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
 from waiter.sidecar.options import read_options

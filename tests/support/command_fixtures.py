@@ -42,9 +42,9 @@ def url(cloud: SimulatedCloud) -> Iterator[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def demonstration() -> Iterator[subprocess.Popen[str]]:
-    """The demo, which takes its time while other tests run."""
+    """The demo, which takes some seconds and runs beside the tests."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environ = {**kept, "PYTHONPATH": str(ROOT), "WAITER_TIMEOUT": "nonsense", "GCORE_API_KEY": "somebody's"}
+    environ = {**kept, "PYTHONPATH": str(ROOT), "WAITER_TIMEOUT": "nonsense", "GCORE_API_KEY": "another"}
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-m", "waiter", "demo"], env=environ, text=True, stdout=pipe, stderr=pipe) as child:
         yield child
@@ -53,7 +53,7 @@ def demonstration() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(scope="session")
 def environ(cloud: SimulatedCloud, url: str) -> dict[str, str]:
-    """What a process of the command is started with."""
+    """The environment of the command's processes."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
     return {
         **kept,
@@ -85,14 +85,14 @@ def run(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     made: list[Waiter] = []
 
-    class Noted(Waiter):
+    class Recorded(Waiter):
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             made.append(self)
 
-    monkeypatch.setattr("waiter.cli.wait.Waiter", Noted)
+    monkeypatch.setattr("waiter.cli.commands.wait.Waiter", Recorded)
     yield run
-    # A command that is interrupted leaves its connections to the end of the process, and here the process goes on.
+    # An interrupted command leaves its connections open until the process exits, which this process does not.
     for one in made:
         one.close()
     structlog.reset_defaults()
@@ -101,7 +101,7 @@ def run(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 @pytest.fixture
 def start(environ: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
-    """Start the command as a process of its own, with pipes."""
+    """Start the command in another process, with pipes."""
 
     def start(*argv: str, env: Mapping[str, str] | None = None, **how: Any) -> subprocess.Popen[str]:
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -113,7 +113,7 @@ def start(environ: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture
 def process(start: Callable[..., subprocess.Popen[str]]) -> Run:
-    """Run the command as a process of its own, through pipes."""
+    """Run the command in another process, through pipes."""
 
     def process(*argv: str, stdin: str = "", **how: Any) -> Ran:
         with start(*argv, **how) as child:

@@ -1,8 +1,9 @@
-"""What the tests of the command share: tasks, events, and a terminal."""
+"""Tasks, events, and a pseudo-terminal for the tests of the command."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -39,24 +40,31 @@ class Ran(NamedTuple):
 Run = Callable[..., Ran]
 
 
-def a_task(task_id: str = GOOD, state: str = "RUNNING", *, took: float | None = None, **fields: Any) -> Task:
+def make_task(task_id: str = GOOD, state: str = "RUNNING", *, took: float | None = None, **fields: Any) -> Task:
     ended = BIRTH + timedelta(seconds=took) if took is not None else None
-    made = CreatedResources.from_mapping(fields.pop("made", None))
-    known = {"task_type": "create_vm", "created_on": BIRTH, "finished_on": ended, "created_resources": made}
+    resources = CreatedResources.from_mapping(fields.pop("created", None))
+    known = {"task_type": "create_vm", "created_on": BIRTH, "finished_on": ended, "created_resources": resources}
     return Task(id=task_id, state=TaskState(state), **{**known, **fields})
 
 
-def seen(task: Task, *, age: float | None = 12.0, history: History | None = None, **fields: Any) -> Event:
+def event_of(task: Task, *, age: float | None = 12.0, history: History | None = None, **fields: Any) -> Event:
     name = fields.pop("name", "task.state_changed")
     return Event(name, {"task_id": task.id, **fields}, task=task, age=age, history=history)
 
 
-def _take_the_terminal() -> None:
+def objects(err: str) -> list[dict[str, Any]]:
+    """Return the JSON objects on standard error without their timestamps."""
+    found = [json.loads(line) for line in err.splitlines()]
+    assert all(one.pop("timestamp").endswith("Z") for one in found)
+    return found
+
+
+def _set_controlling_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
-    """The command on a pseudo-terminal, and the screen that its user sees."""
+    """The command on a pseudo-terminal, and the screen that the user sees."""
 
     def __init__(self, argv: list[str], environ: Mapping[str, str], columns: int = 80, lines: int = 24, **how: Any) -> None:
         self._screen = pyte.HistoryScreen(columns, lines, history=1000)
@@ -68,7 +76,7 @@ class Terminal:
             env=dict(environ),
             **{"stdin": slave, "stdout": slave, "stderr": slave, **how},
             start_new_session=True,
-            preexec_fn=_take_the_terminal,  # noqa: PLW1509 - it takes no lock
+            preexec_fn=_set_controlling_terminal,  # noqa: PLW1509 - it acquires no lock
         )
         os.close(slave)
 
@@ -76,7 +84,7 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def resize(self, columns: int, lines: int) -> None:
-        """Let the user drag the window."""
+        """Change the size of the window."""
         self._screen.resize(lines, columns)
         self._resize(columns, lines)
 
@@ -84,29 +92,33 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys)
 
-    def until(self, text: str, seconds: float = 15.0) -> list[str]:
-        """Wait until the screen shows a text, and give the screen."""
+    def until(self, text: str, seconds: float = 60.0) -> list[str]:
+        """Wait until the screen shows a text, and return the screen."""
+        return self.until_screen(lambda screen: text in "\n".join(screen), seconds)
+
+    def until_screen(self, condition: Callable[[list[str]], bool], seconds: float = 60.0) -> list[str]:
+        """Wait until the screen satisfies a condition, and return the screen."""
         deadline = time.monotonic() + seconds
-        while text not in "\n".join(self.screen) and time.monotonic() < deadline:
+        while not condition(self.screen) and time.monotonic() < deadline:
             if not self._read():
                 break
         return self.screen
 
     def finish(self) -> tuple[int, list[str]]:
-        """Wait for the end, and give the exit code and the screen."""
+        """Wait for the process to exit, and return its exit code and the screen."""
         while self._read():
             pass
         os.close(self._master)
         return self.process.wait(10), self.screen
 
     def kill(self) -> None:
-        """End it whatever it does."""
+        """Kill the process."""
         self.process.send_signal(signal.SIGKILL)
         self.finish()
 
     @property
     def screen(self) -> list[str]:
-        """The lines that are on the screen, without the empty ones at the end."""
+        """The lines of the screen, without empty ones at the end."""
         lines = [line.rstrip() for line in self._screen.display]
         while lines and not lines[-1]:
             lines.pop()

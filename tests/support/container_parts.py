@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from waiter._version import __version__
-from waiter.cli.commands import COMMANDS
 from waiter.cli.parser import split_command
+from waiter.cli.registry import load_command
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -69,4 +69,4 @@ WAITERS = [one for one in CONTAINERS if one.is_waiter]
 def parsed(args: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments of the command; raises SystemExit for wrong usage."""
     (name, *rest), _ = split_command(args)
-    return COMMANDS[name]().parse(rest, {})
+    return load_command(name).make_parser().parse(rest, {})

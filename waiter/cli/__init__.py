@@ -1,10 +1,10 @@
-"""The command: from arguments to an exit code.
+"""The command line: from arguments to an exit code.
 
-``options`` and ``commands`` say what can be asked for, one module for each command does it, and nothing is imported that a run
-does not need: a pipeline pays the start at every step.
+``registry`` lists the commands, ``commands`` has one module for each, and a run imports only what it needs, because a
+pipeline pays for the start of every step.
 """
 
-# Only what every interpreter has loaded is imported here (not even signal), so that Ctrl-C finds a handler at once.
+# Only modules that every interpreter has already loaded (not even signal), so that handlers are installed immediately.
 import _signal  # type: ignore[import-not-found]
 import gc
 import os
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Stopping is how these end.
-_SERVE = ("sidecar", "simulate")
+# These run until they are stopped, so a signal is their normal end.
+_SERVERS = ("sidecar", "simulate")
 
 
 def main(argv: "Sequence[str] | None" = None) -> int:
-    """Run the command and give its exit code; no traceback reaches the user, whatever happens.
+    """Run the command and return its exit code; no exception leaves this function.
 
-    Without arguments it takes those of the process, which ends with it.
+    Without arguments it takes those of the process, which is about to exit.
     """
     if argv is None:
-        _leave_when_told()
+        _exit_on_signals()
     try:
-        # Nothing of what imports make is garbage, so looking for it is time lost; the run itself has the collector on.
+        # Imports create no garbage, so collecting it only takes time; the run itself has the collector enabled.
         gc.disable()
-        from waiter.cli.app import run  # noqa: PLC0415 - it takes long, and signals must be heeded before
+        from waiter.cli.app import run  # noqa: PLC0415 - slow to import, and signals must be handled before
 
         code = run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
@@ -38,25 +38,25 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     finally:
         gc.enable()
     if argv is None:
-        _prepare_to_leave(code)
+        _prepare_exit(code)
     return code
 
 
-def _leave_when_told() -> None:
-    """End without a word on a signal that comes before there is anything to tell, or after all has been told."""
+def _exit_on_signals() -> None:
+    """Exit without output on signals before there is anything to report and after everything has been reported."""
     for signum in (_signal.SIGINT, _signal.SIGTERM):
-        # Under nohup and in the background of a script it is not ours to heed.
+        # Under nohup, and in the background of a script, the signal stays ignored.
         if _signal.getsignal(signum) is not _signal.SIG_IGN:
-            _signal.signal(signum, _leave)
+            _signal.signal(signum, _exit)
 
 
-def _leave(signum: int, _: object) -> None:
-    os._exit(0 if sys.argv[1:2] and sys.argv[1] in _SERVE else 128 + signum)
+def _exit(signum: int, _: object) -> None:
+    os._exit(0 if sys.argv[1:2] and sys.argv[1] in _SERVERS else 128 + signum)
 
 
-def _prepare_to_leave(code: int) -> None:
-    # The interpreter collects once more on its way out, all that will be freed a moment later anyway.
+def _prepare_exit(code: int) -> None:
+    # The interpreter would collect once more at exit, although the process frees everything a moment later.
     gc.freeze()
     if code in {130, 143}:
-        # And it waits for threads; one that hangs in a resolver does not hear that the user wants to leave.
+        # It would also join threads, and one that hangs in a resolver cannot be interrupted.
         os._exit(code)

@@ -1,4 +1,4 @@
-"""The parser: arguments, their environment variables, and mistakes that are answered with the right word."""
+"""The parser: arguments, their environment variables, and usage errors with suggestions."""
 
 from __future__ import annotations
 
@@ -14,37 +14,41 @@ from waiter.console.streams import write_stderr
 
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
-_NO_KEY = "there is no --api-key, since all can read a command line: set GCORE_API_KEY, or use --api-key-file"
+_NO_KEY = "there is no --api-key, because every user can read command lines: set GCORE_API_KEY, or use --api-key-file"
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that shows examples first, knows its environment, and suggests the option that was meant."""
+    """An ArgumentParser that shows examples first, reads ``WAITER_<OPTION>`` variables, and suggests similar options.
 
-    def __init__(self, name: str, takes: str = "", *, summary: str, examples: str, epilog: str = "") -> None:
+    A command may follow after ``--`` if the usage says so.
+    """
+
+    def __init__(self, name: str, arguments: str = "", *, summary: str, examples: str, epilog: str = "") -> None:
         prog = f"waiter {name}".rstrip()
         super().__init__(
-            prog=prog, usage=f"{prog} {takes}".rstrip(), epilog=epilog, allow_abbrev=False, formatter_class=_Formatter
+            prog=prog, usage=f"{prog} {arguments}".rstrip(), epilog=epilog, allow_abbrev=False, formatter_class=_Formatter
         )
         self.summary = summary
         self.examples = examples
+        self.takes_command = "[-- COMMAND" in arguments
 
     def format_help(self) -> str:
-        """Give the page of ``--help``."""
+        """Return the text of ``--help``."""
         examples = "".join(f"  {line}\n" for line in self.examples.splitlines())
         return f"{self.summary}\n\nexamples:\n{examples}\n{super().format_help()}"
 
     def parse(self, argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-        """Read the arguments, and what they leave out from ``WAITER_<OPTION>``; a mistake exits with 2."""
-        # An option between two IDs is what intermixed parsing allows and the plain one does not.
+        """Return the parsed arguments, with missing ones from ``WAITER_<OPTION>``; a usage error exits with 2."""
+        # Plain parsing does not allow an option between two IDs.
         if not {"-h", "--help"} & set(argv):
-            self._take_defaults(environ, {word.partition("=")[0] for word in argv})
+            self._use_environment(environ, {word.partition("=")[0] for word in argv})
         args, unknown = self.parse_known_intermixed_args(argv)
         if unknown:
-            self.refuse(unknown)
+            self.reject_arguments(unknown)
         return args
 
-    def refuse(self, unknown: Sequence[str]) -> NoReturn:
-        """Say which option is not known, and which one may be meant, or what is too much, and exit with 2."""
+    def reject_arguments(self, unknown: Sequence[str]) -> NoReturn:
+        """Report the first unknown option, with a similar one, or the first superfluous argument, and exit with 2."""
         word = unknown[0].partition("=")[0]
         if not word.startswith("-"):
             self.error(f"one argument too many: {printable(unknown[0])}")
@@ -53,11 +57,11 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unknown option {printable(word)}{suggestion(word, self._option_string_actions)}")
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and exit with 2."""
-        self.refuse_with(f"{self.prog}: {message}\ntry: {self.prog} --help\n", message)
+        """Report a usage error and the command that shows help, and exit with 2."""
+        self.exit_with_usage(f"{self.prog}: {message}\ntry: {self.prog} --help\n", message)
 
-    def refuse_with(self, page: str, error: str) -> NoReturn:
-        """Show a page, or to programs only what is wrong, and exit with 2."""
+    def exit_with_usage(self, page: str, error: str) -> NoReturn:
+        """Write a page or, with a JSON log, only the error, and exit with 2."""
         write_stderr(
             stderr.format_message(
                 "waiter.misused",
@@ -70,25 +74,25 @@ class Parser(argparse.ArgumentParser):
         raise SystemExit(ExitCode.USAGE)
 
     def options(self) -> list[argparse.Action]:
-        """Give the options that have an environment variable."""
+        """Return the options that have an environment variable."""
         return [action for action in self._actions if action.option_strings and action.default is not argparse.SUPPRESS]
 
     def groups(self) -> Iterable[tuple[str, list[argparse.Action]]]:
-        """Give the titles of the help page's groups, each with its arguments."""
-        return [(str(group.title), group._group_actions) for group in self._action_groups]  # noqa: SLF001 - no other way
+        """Return the titles of the groups in the help, each with its arguments."""
+        return [(str(group.title), group._group_actions) for group in self._action_groups]  # noqa: SLF001 - argparse has no accessor
 
-    def _take_defaults(self, environ: Mapping[str, str], given: AbstractSet[str]) -> None:
+    def _use_environment(self, environ: Mapping[str, str], used: AbstractSet[str]) -> None:
         for action in self.options():
             name = variable(action)
-            if environ.get(name) and not self._one_of(action) & given:
+            if environ.get(name) and not self._alternatives(action) & used:
                 try:
                     action.default = _convert(action, environ[name])
                 except ValueError as error:
                     self.error(f"{name}: {error}")
 
-    def _one_of(self, action: argparse.Action) -> set[str]:
-        """Give the options of which one at most counts, this one among them: that of the command line, if there is one."""
-        groups = (group._group_actions for group in self._mutually_exclusive_groups)  # noqa: SLF001 - no other way
+    def _alternatives(self, action: argparse.Action) -> set[str]:
+        """Return the options that exclude each other, this one included: one on the command line overrides the environment."""
+        groups = (group._group_actions for group in self._mutually_exclusive_groups)  # noqa: SLF001 - argparse has no accessor
         return {flag for group in groups if action in group for other in group for flag in other.option_strings}
 
 
@@ -104,7 +108,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def variable(action: argparse.Action) -> str:
-    """Name the environment variable of an option: ``--max-outage`` is ``WAITER_MAX_OUTAGE``."""
+    """Return the environment variable of an option: ``WAITER_MAX_OUTAGE`` for ``--max-outage``."""
     return _variable(action.option_strings[-1])
 
 
@@ -113,9 +117,9 @@ def _variable(option: str) -> str:
 
 
 def typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Make a reader that raises ValueError into a ``type`` whose message reaches the user."""
+    """Return an argparse ``type`` that shows the message of the ValueError that ``read`` raises."""
 
-    def convert(text: str) -> Any:  # noqa: ANN401 - whatever it reads
+    def convert(text: str) -> Any:  # noqa: ANN401 - depends on read
         try:
             return read(text)
         except ValueError as error:
@@ -125,23 +129,23 @@ def typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Say which of the known words may be meant; empty when none is near."""
-    from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
+    """Return ``: did you mean <word>?`` for the most similar known word; empty if none is similar."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only needed for usage errors
 
     near = get_close_matches(word, known, n=1)
     return f": did you mean {near[0]}?" if near else ""
 
 
 def split_command(argv: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Part the arguments from the command after ``--``; None when there is no ``--``."""
+    """Return the arguments before ``--`` and the command after it, which is None without ``--``."""
     if "--" not in argv:
         return list(argv), None
     at = list(argv).index("--")
     return list(argv[:at]), list(argv[at + 1 :])
 
 
-def asked_for(option: str, argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Give the value of an option before anything has been parsed: how to speak of a mistake depends on it."""
+def option_value(option: str, argv: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Return the value of an option before parsing: the format of usage errors depends on it."""
     own, _ = split_command(argv)
     for at, word in reversed(list(enumerate(own))):
         name, equals, value = word.partition("=")

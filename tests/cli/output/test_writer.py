@@ -1,0 +1,35 @@
+"""Failures to write the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_parts import BROKEN, ENDLESS, GOOD, Ran, Run
+
+from waiter.cli.output import writer as writer_module
+from waiter.console.streams import OutputError
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_unwritable_output_file_exits_70(run: Run) -> None:
+    """The command after ``--`` is not run."""
+    ran = run("wait", GOOD, "-o", "github", "-q", "--", "true", env={"GITHUB_OUTPUT": "/dev/full"})
+    assert ran == Ran(70, "", "waiter: cannot write to GITHUB_OUTPUT: No space left on device\n")
+
+
+@pytest.mark.parametrize(("argv", "code"), [([BROKEN], 1), ([ENDLESS, "--timeout", "0.1"], 124)])
+def test_exit_code_of_the_task_outweighs_a_full_disk(
+    run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str], code: int
+) -> None:
+    """A result that cannot be written does not hide a failure or the command that resumes."""
+
+    def fail(_: str) -> None:
+        message = "cannot write the result: No space left on device"
+        raise OutputError(message)
+
+    monkeypatch.setattr(writer_module, "write_result", fail)
+    ran = run("wait", *argv, "-q")
+    assert (ran.code, ran.out) == (code, "")
+    assert "waiter: cannot write the result: No space left on device\n" in ran.err
+    assert ("to resume" in ran.err.splitlines()[-1]) == (code == 124)

@@ -1,0 +1,98 @@
+"""Task IDs from arguments and standard input."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from command_parts import GOOD, Run
+
+from waiter.cli.task_input import read_task_ids
+from waiter.errors import ConfigurationError
+
+WEB_PAGE = "standard input is a web page, not a response of the API: did the request before the pipe fail?"
+
+
+NOTHING = "null: the query that should give the ID found nothing"
+
+
+TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a unicode string"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\nb\n",
+        "  a b  ",
+        '{"tasks": ["a", "b"]}',
+        '[{"tasks": ["a"]}, {"tasks": ["b"]}]',
+        '["a", "b"]',
+        '"a" "b"',
+        '{"tasks": ["a"]}{"tasks": ["b", "a"]}',
+        '{"tasks": ["a"]}\n{"tasks": ["b"]}\n',
+        '\ufeff{"tasks": ["a", "b"]}',
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_accepted_forms_of_standard_input(text: str, encoding: str) -> None:
+    """IDs one a line, a response of the API, lists of responses, several JSON values; each ID once."""
+    assert read_task_ids(["-"], io.BytesIO(text.encode(encoding))) == ["a", "b"]
+
+
+def test_dash_stands_for_the_ids_on_standard_input() -> None:
+    """The order of the arguments is kept."""
+    assert read_task_ids(["x", "-", "y"], io.BytesIO(b"a")) == ["x", "a", "y"]
+    assert read_task_ids(["x"], None) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "standard input is empty: did the request before the pipe fail?"),
+        (b" \n", "standard input is empty: did the request before the pipe fail?"),
+        (b"\xff\xff", "standard input is not text"),
+        (b'{"tasks": [', "standard input is not JSON: Expecting value: line 1 column 12 (char 11)"),
+        (b"{}", "standard input has no tasks: it has nothing"),
+        (b'{"tasks": null}', "standard input has no tasks: tasks is no list"),
+        (b'{"id": 1, "name": "\\u001b"}', "standard input has no tasks: it has id, name"),
+        (
+            b'{"exception_class": "QuotaExceeded", "message": "no\\u001b more"}',
+            r"standard input has no tasks: the API answered QuotaExceeded no\x1b more",
+        ),
+        (b"<!doctype html>\n<title>Sign in</title>", WEB_PAGE),
+        (b" \n<html>", WEB_PAGE),
+        (b"null\n", f"not a task ID: {NOTHING}"),
+        (b'{"tasks": [null]}', f"not a task ID: {NOTHING}"),
+        (b"! " * 7, "; ".join(["not a task ID: '!'"] * 5) + "; and 2 more"),
+        (b"!" * 100, f"not a task ID: '{'!' * 56}..."),
+        (json.dumps({"k" * 99: 1}).encode(), f"standard input has no tasks: it has {'k' * 57}..."),
+        (b'{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1}', "standard input has no tasks: it has a, b, c, d, e, and 1 more"),
+        (b'{"tasks": [3, "../x", "ok"]}', "not a task ID: 3; not a task ID: '../x'"),
+        (b"[" * 100_000, "standard input is not JSON: " + TOO_DEEP),
+    ],
+)  # fmt: skip
+def test_unusable_standard_input_is_named(data: bytes, message: str) -> None:
+    """The message names everything that is no task ID, escaped."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_task_ids(["-"], io.BytesIO(data))
+    assert str(caught.value) == message
+
+
+def test_missing_standard_input_counts_as_empty() -> None:
+    """A process may have no standard input."""
+    with pytest.raises(ConfigurationError, match="standard input is empty"):
+        read_task_ids(["-"], None)
+
+
+def test_response_of_the_api_through_a_pipe(run: Run) -> None:
+    """``curl ... | waiter wait -`` works."""
+    ran = run("wait", "-", "-o", "ids", "-q", stdin=json.dumps({"tasks": [GOOD]}).encode())
+    assert ran == (0, "vm-1\ndisk-1\ndisk-2\n", "")
+
+
+def test_empty_list_of_tasks_succeeds_without_a_poll(run: Run) -> None:
+    """An empty list needs no key."""
+    ran = run("wait", "-", stdin=b'{"tasks": []}', env={"GCORE_API_KEY": ""})
+    assert (ran.code, json.loads(ran.out), ran.err) == (0, {"tasks": [], "created_resources": {}}, "")
+    assert run("status", "-", "-o", "text", stdin=b'{"tasks": []}') == (0, "", "")

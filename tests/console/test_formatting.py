@@ -1,0 +1,44 @@
+"""Durations, and foreign text for display."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from waiter.console.formatting import ascii_printable, format_duration, parse_duration, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5s", 1.5), ("30m", 1800), ("1h30m", 5400), ("2h", 7200), ("1h1m1s", 3661), ("0", 0)],
+)
+def test_durations_are_parsed(text: str, seconds: float) -> None:
+    """The unit may be omitted for seconds."""
+    assert parse_duration(text) == seconds
+
+
+def test_none_is_infinite() -> None:
+    """``none`` disables a limit."""
+    assert parse_duration("none") == float("inf")
+
+
+@pytest.mark.parametrize("text", ["", "3 parsecs", "-1", "1s1h", "h", "m30", "1e3", "\x1b[2J"])
+def test_invalid_durations_are_refused(text: str) -> None:
+    """The message shows the accepted forms."""
+    with pytest.raises(ValueError, match=r"not a duration: .* \(write 90, 90s, 30m, 1h30m or none\)"):
+        parse_duration(text)
+
+
+@given(st.integers(min_value=0, max_value=10_000_000))
+def test_formatted_durations_can_be_parsed(seconds: int) -> None:
+    """The result differs by less than the unit that the text omits."""
+    assert abs(parse_duration(format_duration(seconds)) - seconds) <= (60 if seconds >= 3600 else 0)
+
+
+@given(st.text())
+def test_foreign_text_becomes_printable(text: str) -> None:
+    """Any text becomes one line of printable or of ASCII characters."""
+    assert printable(text).isprintable()
+    assert ascii_printable(text).isascii()
+    assert ascii_printable(text).isprintable()

@@ -1,0 +1,1 @@
+"""The commands: each module has ``make_parser()`` and ``run(args)``."""

@@ -1,0 +1,160 @@
+"""``waiter wait``: wait for tasks, print what they created, and run the command after ``--``."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from queue import SimpleQueue
+from typing import Any
+
+from waiter.cli import options
+from waiter.cli.exec_command import exec_command, require_command
+from waiter.cli.output.formats import FORMATS, command_environment
+from waiter.cli.output.result import created_resources
+from waiter.cli.output.writer import ResultWriter
+from waiter.cli.parser import Parser
+from waiter.cli.progress.choose import choose_progress
+from waiter.cli.progress.lines import MAX_NAMED
+from waiter.cli.progress.model import ProgressModel, TaskRow
+from waiter.cli.registry import COMMANDS
+from waiter.cli.task_input import read_task_ids
+from waiter.cli.wait_thread import Inbox, is_sufficient, report_until_done, start_wait_thread
+from waiter.console import signals
+from waiter.console.arguments import waiter_options
+from waiter.console.exit_codes import ExitCode, combined_exit_code, exit_code_table, is_still_running
+from waiter.console.log_format import is_logged, start_log
+from waiter.console.stderr import format_message
+from waiter.console.streams import is_terminal, write_stderr
+from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
+from waiter.outcome import Outcome
+from waiter.wait import Waiter
+
+# From here on garbage is collected seldom: traversing the objects of ten thousand waits takes a tenth of a second.
+MANY_TASKS = 1000
+
+
+def make_parser() -> Parser:
+    """Return the parser of ``waiter wait``."""
+    parser = Parser(
+        "wait",
+        "[OPTIONS] TASK_ID... | - [-- COMMAND [ARGUMENT...]]",
+        summary=COMMANDS["wait"],
+        examples=(
+            "waiter wait 26986bc0-748a-4448-b836-0a2aa465eb06\n"
+            "curl ... | waiter wait -                               # the API's own response\n"
+            "ID=$(waiter wait TASK_ID -o text --query 'created_resources.instances[0]')\n"
+            'vars=$(waiter wait TASK_ID -o env) && eval "$vars"     # INSTANCES=...\n'
+            "waiter wait TASK_ID --timeout 30m -- ./deploy.sh       # with INSTANCES=... in its environment"
+        ),
+        epilog=(
+            f"{exit_code_table()}"
+            "Of several tasks, the lowest code other than 0 counts. After a COMMAND, the code is the command's."
+        ),
+    )
+    options.add_tasks(parser)
+    options.add_return_when(options.add_limits(parser))
+    options.add_schedule(parser)
+    options.add_result(parser, FORMATS)
+    options.add_progress(parser)
+    options.add_connection(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Wait as the arguments say and return the exit code."""
+    problems: list[str] = []
+    ids = _collect(problems, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
+    writer = _collect(problems, lambda: ResultWriter(args, to_terminal=is_terminal(sys.stdout)))
+    _collect(problems, lambda: require_command(args.command, args.environ))
+    inbox: Inbox = SimpleQueue()
+    waiter = _collect(problems, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] else None
+    if problems:
+        raise ConfigurationError(*problems)
+    if len(ids) > MANY_TASKS:
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 10)
+    model = ProgressModel(ids, time.monotonic())
+    code, last_lines = _wait(args, waiter, model, inbox) if waiter else (int(ExitCode.FINISHED), [])
+    results = model.results()
+    try:
+        code = int(writer.write(results, code=code))
+    finally:
+        for line in last_lines:
+            write_stderr(line)
+    if code == ExitCode.FINISHED and args.command:
+        return exec_command(args.command, command_environment(args.environ, created_resources(results)))
+    return code
+
+
+def _collect(problems: list[str], make: Any) -> Any:  # noqa: ANN401 - returns what make returns
+    try:
+        return make()
+    except ConfigurationError as error:
+        problems += error.problems
+        return None
+
+
+def _wait(args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox: Inbox) -> tuple[int, list[str]]:
+    """Wait, and return the exit code and the lines to write after the result, which may be too long to see them before."""
+    start_log(args, inbox.put)
+    progress = choose_progress(args, model)
+    # The result as text on the terminal shows how each task ended, so nothing else has to.
+    keep = not (is_terminal(sys.stdout) and (args.output or "text") == "text" and not args.command)
+
+    def reports_error(outcome: Outcome) -> bool:
+        logged = outcome.error is not None and is_logged(args, outcome.error)
+        return not logged and (keep or _precedes_result(args, model, outcome))
+
+    try:
+        thread = start_wait_thread(waiter, list(model.rows), args.return_when, inbox)
+        report_until_done(inbox, model, progress, reports_error=reports_error)
+        thread.join()
+    except signals.Interrupted as interruption:
+        progress.close(keep=keep)
+        return interruption.exit_code, interruption_message(args, model, interruption)
+    except BaseException:
+        progress.close(keep=True)
+        raise
+    progress.close(keep=keep)
+    waiter.close()
+    outcomes = [row.outcome for row in model.rows.values() if row.outcome]
+    unfinished = [row for row in model.rows.values() if row.outcome is None or is_still_running(row.outcome.error)]
+    return combined_exit_code(outcome.error for outcome in outcomes), resume_hint(args, unfinished)
+
+
+def _precedes_result(args: argparse.Namespace, model: ProgressModel, outcome: Outcome) -> bool:
+    """Return whether this is a failure that the result will show only later, because other tasks are still awaited."""
+    is_final = isinstance(outcome.error, TaskError | TaskNotFoundError)
+    return is_final and bool(model.pending) and not is_sufficient(outcome, args.return_when)
+
+
+def interruption_message(args: argparse.Namespace, model: ProgressModel, interruption: signals.Interrupted) -> list[str]:
+    """Return the lines that name the signal, the tasks that are still running, and the command that resumes the wait."""
+    unfinished = [row for row in model.rows.values() if row.task is None or not row.task.ended]
+    named = ", ".join(f"{row.name} ({row.state})" for row in unfinished[:MAX_NAMED])
+    more = f", and {len(unfinished) - MAX_NAMED} more" if len(unfinished) > MAX_NAMED else ""
+    running = "this task is still running" if len(unfinished) == 1 else "these tasks are still running"
+    tasks = f"; {running}: {named}{more}" if unfinished else ""
+    text = f"waiter: interrupted by {interruption.name}{tasks}"
+    message = format_message("wait.interrupted", text, level="warning", signal=interruption.name)
+    return [message, *resume_hint(args, unfinished)]
+
+
+def resume_hint(args: argparse.Namespace, unfinished: Sequence[TaskRow]) -> list[str]:
+    """Return the line with the command that resumes the wait; empty if no task is unfinished."""
+    if not unfinished:
+        return []
+    command = resume_command(args, [row.task_id for row in unfinished])
+    tasks = {row.task_id: row.state for row in unfinished}
+    return [format_message("wait.unfinished", f"waiter: to resume: {command}", level="info", tasks=tasks, command=command)]
+
+
+def resume_command(args: argparse.Namespace, task_ids: Sequence[str]) -> str:
+    """Return the command line that waits for these tasks with the options of this one."""
+    given = [word for word in args.argv if word not in {*args.task_ids, "-"}]
+    command = ["--", *args.command] if args.command else []
+    return shlex.join(["waiter", "wait", *given, *task_ids, *command])

@@ -1,0 +1,49 @@
+"""The command after ``--``, which replaces this process when the wait has succeeded."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping, Sequence
+
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
+from waiter.console.formatting import printable
+from waiter.console.streams import write_result
+from waiter.errors import ConfigurationError
+
+# On Windows, os.exec starts another process and lets the parent's shell continue immediately.
+CAN_EXEC = os.name != "nt"
+
+
+def require_command(command: Sequence[str] | None, environ: Mapping[str, str]) -> None:
+    """Raise ConfigurationError if there is no such program, before the wait and not after it."""
+    if not command:
+        return
+    import shutil  # noqa: PLC0415 - only needed with a command
+
+    if shutil.which(command[0], path=environ.get("PATH")) is None:
+        message = f"the command after -- is not found: {printable(command[0])}"
+        raise ConfigurationError(message)
+
+
+def exec_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Replace this process with the command, which so receives all signals; where that is impossible return its exit code."""
+    write_result("")
+    try:
+        if not CAN_EXEC:
+            import subprocess  # noqa: PLC0415 - as above
+
+            return subprocess.run(command, env=environ, check=False).returncode  # noqa: S603 - the user's command
+        _restore_signals()
+        os.execvpe(command[0], list(command), environ)  # noqa: S606 - the user's command
+    except OSError as error:
+        stderr.error(f"cannot run {printable(command[0])}: {error.strerror}", "command.not_run")
+        return ExitCode.NOT_EXECUTABLE
+
+
+def _restore_signals() -> None:
+    # Python ignores these, and a program inherits what is ignored: "yes | head" would never end.
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)

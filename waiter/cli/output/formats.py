@@ -1,0 +1,136 @@
+"""The output formats: to add one, write a function and add it to ``FORMATS``.
+
+``text`` and ``json`` contain everything, on failure too. The other formats are read by programs and are written on success
+only, so that no program takes what a failure left for a result.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from waiter.cli.output.result import TaskResult, as_json_object, created_resources, task_duration
+from waiter.console.formatting import format_duration, printable
+from waiter.errors import ConfigurationError
+from waiter.task import CreatedResources
+
+_KINDS = frozenset(CreatedResources.__struct_fields__) - {"unknown_kinds"}
+_OUTPUT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
+
+
+class OutputFormat(NamedTuple):
+    """How to write results; ``file`` returns the file that takes them instead of standard output."""
+
+    render: Callable[[Sequence[TaskResult]], str]
+    on_failure: bool = False
+    takes_query: bool = True
+    file: Callable[[Mapping[str, str]], Path | None] = lambda _: None
+
+
+def json_text(data: object) -> str:
+    """Return JSON in ASCII, which every terminal, pipe and console passes on unchanged."""
+    import json  # noqa: PLC0415 - the other formats do not need it
+
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _json(results: Sequence[TaskResult]) -> str:
+    return json_text(as_json_object(results))
+
+
+def _text(results: Sequence[TaskResult]) -> str:
+    """Return a block for each task: its state, type, ID and duration, then the error and what it created."""
+    return "".join(map(_text_block, results))
+
+
+def _text_block(result: TaskResult) -> str:
+    task = result.task
+    seconds = task_duration(task) if task else None
+    took = None if seconds is None else format_duration(seconds)
+    head = [f"{printable(task.state):<8}" if task else "UNKNOWN ", printable(task.task_type) if task and task.task_type else ""]
+    lines = ["  ".join(filter(None, [*head, result.task_id, took]))]
+    if result.reason:
+        lines.append(f"  error: {printable(result.reason)}")
+    kinds = task.created_resources.as_dict() if task else {}
+    lines += [f"  {printable(kind)}: {', '.join(map(printable, ids))}" for kind, ids in kinds.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _ids(results: Sequence[TaskResult]) -> str:
+    """Return one ID a line."""
+    return "".join(f"{printable(one)}\n" for ids in created_resources(results).as_dict().values() for one in ids)
+
+
+def _env(results: Sequence[TaskResult]) -> str:
+    """Return ``INSTANCES=...`` lines for ``eval`` and for dotenv files, quoted for a shell where necessary."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in env_variables(created_resources(results)).items())
+
+
+def env_variables(resources: CreatedResources) -> dict[str, str]:
+    """Return the IDs of each kind, joined by commas, under the kind's name in capitals.
+
+    A kind that waiter does not know is named ``CREATED_<KIND>``, so that no response can set ``PATH``. Characters that a
+    variable's name cannot have become ``_``, and kinds that so get the same name share it: ``a-b`` and ``a.b`` are
+    ``CREATED_A_B``.
+    """
+    return _ids_by_name(resources, _variable)
+
+
+def command_environment(inherited: Mapping[str, str], resources: CreatedResources) -> dict[str, str]:
+    """Return the environment of the command after ``--``: variables of known kinds are only those created now."""
+    own = {_variable(kind) for kind in _KINDS}
+    return {name: value for name, value in inherited.items() if name not in own} | env_variables(resources)
+
+
+def _variable(kind: str) -> str:
+    return kind.upper() if kind in _KINDS else f"CREATED_{_NOT_IN_NAMES.sub('_', kind.upper())}"
+
+
+def _github(results: Sequence[TaskResult]) -> str:
+    """Return the lines of a ``$GITHUB_OUTPUT`` file, each value between random delimiters that no value can contain.
+
+    A kind whose name no output can have is named ``created_<kind>``, with ``_`` for the characters that are not allowed.
+    """
+    # https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
+    mark = f"waiter_{os.urandom(16).hex()}"
+    values = _ids_by_name(created_resources(results), _github_name)
+    return "".join(f"{name}<<{mark}\n{value}\n{mark}\n" for name, value in values.items())
+
+
+def _github_name(kind: str) -> str:
+    return kind if _OUTPUT_NAME.fullmatch(kind) else f"created_{_NOT_IN_NAMES.sub('_', kind.lower())}"
+
+
+def _ids_by_name(resources: CreatedResources, name: Callable[[str], str]) -> dict[str, str]:
+    named: dict[str, list[str]] = {}
+    for kind, ids in resources.as_dict().items():
+        named.setdefault(name(kind), []).extend(map(printable, ids))
+    return {name: ",".join(ids) for name, ids in named.items()}
+
+
+def _github_file(environ: Mapping[str, str]) -> Path:
+    """Return the file for the outputs of a workflow step; raises ConfigurationError if it cannot be written."""
+    if not environ.get("GITHUB_OUTPUT"):
+        message = "--output github: GITHUB_OUTPUT is not set, so this is no step of a GitHub workflow"
+        raise ConfigurationError(message)
+    file = Path(environ["GITHUB_OUTPUT"])
+    try:
+        file.open("a").close()
+    except OSError as error:
+        message = f"--output github: cannot write {file}: {error.strerror}"
+        raise ConfigurationError(message) from None
+    return file
+
+
+FORMATS: Final = {
+    "text": OutputFormat(_text, on_failure=True),
+    "json": OutputFormat(_json, on_failure=True),
+    "ids": OutputFormat(_ids),
+    "env": OutputFormat(_env, takes_query=False),
+    "github": OutputFormat(_github, takes_query=False, file=_github_file),
+}

@@ -1,0 +1,59 @@
+"""The result of a task, from which every output format is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from waiter.console.result_json import result_json
+from waiter.console.stderr import describe
+from waiter.errors import TaskError, WaiterError
+from waiter.task import CreatedResources
+
+if TYPE_CHECKING:
+    from waiter.task import Task
+
+
+class TaskResult(NamedTuple):
+    """A task as last polled, None if it never was, and the error with which the wait for it ended."""
+
+    task_id: str
+    task: Task | None = None
+    error: WaiterError | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """The error's text: the API's own if the task failed, otherwise why the wait for it ended."""
+        if self.task is not None and self.task.error:
+            return self.task.error
+        return describe(self.error) if self.error and not isinstance(self.error, TaskError) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the task as :func:`result_json` takes it."""
+        task = self.task
+        return {
+            "id": self.task_id,
+            "task_type": task and task.task_type,
+            "state": task and str(task.state),
+            "error": self.reason,
+            "created_on": task and task.created_on and task.created_on.isoformat(),
+            "finished_on": task and task.finished_on and task.finished_on.isoformat(),
+            "created_resources": task.created_resources.as_dict() if task else {},
+        }
+
+
+def as_json_object(results: Iterable[TaskResult]) -> dict[str, Any]:
+    """Return the object that ``--output json`` prints."""
+    return result_json(result.as_dict() for result in results)
+
+
+def created_resources(results: Iterable[TaskResult]) -> CreatedResources:
+    """Return what all of the tasks created."""
+    return CreatedResources.merge(result.task.created_resources for result in results if result.task)
+
+
+def task_duration(task: Task) -> float | None:
+    """Return how many seconds an ended task took, by the API's own times; None if they are missing."""
+    if task.created_on is None or task.finished_on is None:
+        return None
+    return max(0.0, (task.finished_on - task.created_on).total_seconds())

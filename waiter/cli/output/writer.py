@@ -1,0 +1,79 @@
+"""Write the result, in a format that is chosen and checked before the wait begins."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from waiter.cli.output.formats import FORMATS, json_text
+from waiter.cli.output.result import TaskResult, as_json_object
+from waiter.console import stderr
+from waiter.console.exit_codes import ExitCode
+from waiter.console.streams import OutputError, write_result
+
+if TYPE_CHECKING:
+    from waiter.cli.output.query import Query
+
+
+class ResultWriter:
+    """Writes results as the arguments say; raises ConfigurationError if that is impossible."""
+
+    def __init__(self, args: argparse.Namespace, *, to_terminal: bool) -> None:
+        self._format_name: str = args.output or default_format(to_terminal=to_terminal)
+        self._format = FORMATS[self._format_name]
+        # Standard output belongs to the command after --, unless a format was asked for.
+        self._is_silent = args.output is None and args.command is not None
+        self._query = _compile(args.query, self._format_name) if args.query else None
+        self._file = self._format.file(args.environ)
+
+    def write(self, results: Sequence[TaskResult], *, code: int) -> int:
+        """Write the results and return the exit code: ``code``, or that of a failure to write when ``code`` is 0."""
+        try:
+            return self._write_or_fall_back(results, code)
+        except OutputError as error:
+            stderr.error(str(error), "result.not_written")
+            return code or ExitCode.FAULT
+
+    def _write_or_fall_back(self, results: Sequence[TaskResult], code: int) -> int:
+        if self._is_silent:
+            return code
+        if self._query is not None:
+            return self._write_query(self._query, results, code)
+        if code == ExitCode.FINISHED or self._format.on_failure:
+            self._write_text(self._format.render(results))
+        return code
+
+    def _write_query(self, query: Query, results: Sequence[TaskResult], code: int) -> int:
+        from waiter.cli.output.query import QueryError, run_query  # noqa: PLC0415 - only needed for queries
+
+        data = as_json_object(results)
+        try:
+            write_result(run_query(query, data, self._format_name))
+        except QueryError as error:
+            stderr.error(f"--query: {error}; the whole result follows", "result.not_found", query_error=str(error))
+            write_result(json_text(data))
+            return code or ExitCode.USAGE
+        return code
+
+    def _write_text(self, text: str) -> None:
+        if self._file is None:
+            write_result(text)
+            return
+        try:
+            with self._file.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+        except OSError as error:
+            message = f"cannot write to GITHUB_OUTPUT: {error.strerror}"
+            raise OutputError(message) from error
+
+
+def default_format(*, to_terminal: bool) -> str:
+    """Return the name of the format that is used without ``--output``."""
+    return "text" if to_terminal else "json"
+
+
+def _compile(expression: str, format_name: str) -> Query:
+    from waiter.cli.output.query import compile_query  # noqa: PLC0415 - only needed for queries
+
+    return compile_query(expression, format_name)

@@ -1,0 +1,105 @@
+"""What is known of every awaited task, updated by events and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
+
+from waiter.cli.output.result import TaskResult, task_duration
+from waiter.console.formatting import ascii_printable, format_duration
+from waiter.errors import TaskError, described
+from waiter.schedule.schedule import Schedule
+
+if TYPE_CHECKING:
+    from waiter.events import Event
+    from waiter.outcome import Outcome
+    from waiter.schedule.schedule import TimeLeft
+    from waiter.task import Task
+
+
+# The history of a task type serves all tasks of the type, although only one wait fetches it.
+Schedules: TypeAlias = dict[str | None, Schedule]
+
+
+class TaskRow:
+    """One task as last polled; ``now`` is always in monotonic seconds."""
+
+    def __init__(self, task_id: str, now: float, schedules: Schedules | None = None) -> None:
+        self.task_id = task_id
+        self.task: Task | None = None
+        self.outcome: Outcome | None = None
+        self.problem: str | None = None
+        self.changed_at = self._polled_at = now
+        self._age: float | None = None
+        self._schedules: Schedules = {} if schedules is None else schedules
+
+    def record_event(self, event: Event, now: float) -> None:
+        """Record an event of the wait for this task."""
+        self.task = event.task or self.task
+        self._polled_at = now
+        self._age = event.age
+        if event.name == "task.state_changed":
+            self.changed_at = now
+        if event.name == "poll.failed":
+            # The row shows the ID already.
+            self.problem = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
+        elif event.name == "poll.recovered":
+            self.problem = None
+        if event.history and event.history.count and self.task and self.task.task_type not in self._schedules:
+            self._schedules[self.task.task_type] = Schedule(history=event.history)
+
+    def record_outcome(self, outcome: Outcome, now: float) -> None:
+        """Record how the wait for this task ended."""
+        self.outcome = outcome
+        self.changed_at = now
+        failed = outcome.error.task if isinstance(outcome.error, TaskError) else None
+        self.task = outcome.task or failed or getattr(outcome.error, "last_task", None) or self.task
+
+    @property
+    def state(self) -> str:
+        """The state in full, such as ``RUNNING/NETWORK``."""
+        return ascii_printable(described(self.task)) if self.task else "not polled yet"
+
+    @property
+    def name(self) -> str:
+        """The type of the task and its ID."""
+        return f"{ascii_printable(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
+
+    def age(self, now: float) -> float | None:
+        """Return the age of the task in seconds or, once it has ended, how long it took; None if unknown."""
+        if self.task and self.task.ended:
+            return task_duration(self.task)
+        return None if self._age is None else self._age + now - self._polled_at
+
+    def time_left(self, now: float) -> TimeLeft | None:
+        """Return the estimated time left; None without a history of the task's type."""
+        age, schedule = self.age(now), self._schedules.get(self.task.task_type) if self.task else None
+        if schedule is None or age is None or self.outcome or (self.task and self.task.ended):
+            return None
+        return schedule.time_left(age)
+
+    def times(self, now: float) -> str:
+        """Return the age and the time left as text: ``19s old, about 12s left (90%: 40s)``; empty if unknown."""
+        age, left = self.age(now), self.time_left(now)
+        ended = self.task is not None and self.task.ended
+        old = None if age is None else f"took {format_duration(age)}" if ended else f"{format_duration(age)} old"
+        estimate = f"about {format_duration(left.median)} left (90%: {format_duration(left.p90)})" if left else None
+        return ", ".join(filter(None, [old, estimate]))
+
+
+class ProgressModel:
+    """All awaited tasks, in the order in which they were given."""
+
+    def __init__(self, task_ids: Iterable[str], now: float) -> None:
+        self.started_at = now
+        schedules: Schedules = {}
+        self.rows = {task_id: TaskRow(task_id, now, schedules) for task_id in task_ids}
+
+    @property
+    def pending(self) -> list[TaskRow]:
+        """The tasks whose wait has not ended."""
+        return [row for row in self.rows.values() if row.outcome is None]
+
+    def results(self) -> list[TaskResult]:
+        """Return the last known state of every task."""
+        return [TaskResult(row.task_id, row.task, row.outcome.error if row.outcome else None) for row in self.rows.values()]

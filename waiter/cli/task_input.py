@@ -1,0 +1,93 @@
+"""Read the IDs of the tasks from the arguments and from standard input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+from waiter.api.responses import is_task_id
+from waiter.console.formatting import printable
+from waiter.errors import ConfigurationError
+
+MAX_PROBLEMS = 5
+MAX_LENGTH = 60
+
+
+def read_task_ids(words: Sequence[str], stdin: BinaryIO | None) -> list[str]:
+    """Return the IDs in order, each once; ``-`` stands for those on standard input.
+
+    Raises ConfigurationError that names the first few words that are no IDs.
+    """
+    piped = _read_piped(stdin.read() if stdin else b"") if "-" in words else []
+    found = [one for word in words for one in (piped if word == "-" else [word])]
+    bad = [one for one in found if one == "null" or not is_task_id(one)]
+    if bad:
+        more = [f"and {len(bad) - MAX_PROBLEMS} more"] if len(bad) > MAX_PROBLEMS else []
+        raise ConfigurationError(*map(_problem, bad[:MAX_PROBLEMS]), *more)
+    return list(dict.fromkeys(found))
+
+
+def _problem(one: object) -> str:
+    # jq prints null for a value that does not exist.
+    if one is None or one == "null":
+        return "not a task ID: null: the query that should give the ID found nothing"
+    return f"not a task ID: {_cut(repr(one))}"
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= MAX_LENGTH else f"{word[: MAX_LENGTH - 3]}..."
+
+
+def _read_piped(data: bytes) -> list[Any]:
+    try:
+        # PowerShell pipes UTF-16, and others a byte order mark.
+        text = data.decode(json.detect_encoding(data)).strip().removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        message = "standard input is not text"
+        raise ConfigurationError(message) from None
+    if not text:
+        message = "standard input is empty: did the request before the pipe fail?"
+        raise ConfigurationError(message)
+    if text[0] == "<":
+        message = "standard input is a web page, not a response of the API: did the request before the pipe fail?"
+        raise ConfigurationError(message)
+    return _read_json_values(text) if text[0] in '{["' else text.split()
+
+
+def _read_json_values(text: str) -> list[Any]:
+    """Return the IDs in any number of JSON values, one after another."""
+    decoder = json.JSONDecoder()
+    found: list[Any] = []
+    while text:
+        try:
+            value, end = decoder.raw_decode(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            message = f"standard input is not JSON: {error}"
+            raise ConfigurationError(message) from None
+        found += _task_ids_in(value)
+        text = text[end:].lstrip(", \t\r\n")
+    return found
+
+
+def _task_ids_in(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
+    if isinstance(value, list):
+        return [one for part in value for one in _task_ids_in(part)]
+    if not isinstance(value, dict):
+        return [value]
+    tasks = value.get("tasks")
+    if isinstance(tasks, list):
+        return tasks
+    why = "tasks is no list" if "tasks" in value else _contents(value)
+    message = f"standard input has no tasks: {why}"
+    raise ConfigurationError(message)
+
+
+def _contents(value: dict[str, Any]) -> str:
+    # The API's response to a refused request, which curl passes on as a success without --fail-with-body.
+    parts = [str(value[name]) for name in ("exception_class", "message") if value.get(name)]
+    if parts:
+        return f"the API answered {printable(' '.join(parts))}"
+    names = [*map(_cut, list(value)[:MAX_PROBLEMS])] or ["nothing"]
+    more = f", and {len(value) - MAX_PROBLEMS} more" if len(value) > MAX_PROBLEMS else ""
+    return f"it has {printable(', '.join(names))}{more}"

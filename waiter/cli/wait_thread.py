@@ -1,0 +1,85 @@
+"""The wait runs in a separate thread; the main thread receives what happens and reports it.
+
+A resolver that hangs in C code keeps the thread that called it from handling signals. So the main thread only receives,
+draws and writes, and can exit at any moment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeAlias
+
+from waiter.console import stderr
+from waiter.events import Event
+from waiter.outcome import Outcome
+
+if TYPE_CHECKING:
+    from waiter.cli.progress.base import Progress
+    from waiter.cli.progress.model import ProgressModel
+    from waiter.wait import Waiter
+
+# A signal that arrives just before the thread blocks on a lock does not wake it, and on Windows no signal does.
+MAX_BLOCKING = 0.1
+
+Inbox: TypeAlias = "SimpleQueue[Event | Outcome | str | BaseException | None]"
+
+
+def start_wait_thread(waiter: Waiter, task_ids: Sequence[str], return_when: str, inbox: Inbox) -> threading.Thread:
+    """Wait for the tasks in another thread, which puts every outcome into the inbox, and None at the end."""
+
+    def work() -> None:
+        try:
+            for outcome in waiter.as_completed(task_ids):
+                inbox.put(outcome)
+                if is_sufficient(outcome, return_when):
+                    break
+            inbox.put(None)
+        except BaseException as fault:  # noqa: BLE001 - it is raised in the main thread
+            inbox.put(fault)
+
+    thread = threading.Thread(target=work, name="waiter", daemon=True)
+    thread.start()
+    return thread
+
+
+def is_sufficient(outcome: Outcome, return_when: str) -> bool:
+    """Return whether this outcome ends the wait for all tasks."""
+    return return_when == "any" or (return_when == "first-error" and outcome.error is not None)
+
+
+def report_until_done(
+    inbox: Inbox,
+    model: ProgressModel,
+    progress: Progress,
+    *,
+    reports_error: Callable[[Outcome], bool] = lambda _: True,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Record and show everything that arrives in the inbox until the wait has ended; raises what the wait raised.
+
+    ``reports_error`` decides whether the error of an outcome is written to standard error.
+    """
+    while True:
+        try:
+            message = inbox.get(timeout=min(progress.refresh(), MAX_BLOCKING))
+        except Empty:
+            continue
+        match message:
+            case None:
+                return
+            case str():
+                progress.write(message)
+            case Event():
+                model.rows[message.task_id].record_event(message, clock())
+                progress.show_event(message)
+            case Outcome():
+                model.rows[message.task_id].record_outcome(message, clock())
+                if message.error and reports_error(message):
+                    text = f"waiter: {stderr.describe(message.error)}"
+                    fields = stderr.error_fields(message.error)
+                    progress.write(stderr.format_message("wait.failed", text, task_id=message.task_id, **fields))
+            case _:
+                raise message
