@@ -1,4 +1,4 @@
-"""What the tests of the wait share."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ settings.load_profile("waiter")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _what_is_loaded_stays() -> Iterator[None]:
-    """The garbage collector passes over what is loaded by now; looking at it again and again costs a tenth of the time."""
+def _frozen_garbage_collector() -> Iterator[None]:
+    """Exempt loaded modules from garbage collection, which would take a tenth of the time."""
     gc.collect()
     gc.freeze()
     yield
@@ -30,8 +30,8 @@ def _what_is_loaded_stays() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_it_comes() -> Iterator[None]:
-    """The command configures logging, and tests run it in this process."""
+def _default_logging() -> Iterator[None]:
+    """Undo what the command, which runs in this process, configures."""
     yield
     logging.getLogger("waiter").setLevel(logging.NOTSET)
     structlog.reset_defaults()
@@ -39,14 +39,14 @@ def _logging_as_it_comes() -> Iterator[None]:
 
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])
 def on(request: pytest.FixtureRequest) -> Driver:
-    """Each test that asks for it runs on the blocking and on the awaited driver."""
+    """Run the test on the blocking and on the awaited driver."""
     make: Callable[[], Driver] = request.param
     return make()
 
 
 @pytest.fixture
 def cloud() -> Iterator[SimulatedCloud]:
-    """A simulated cloud in virtual time, which fails the test on what was not asked for and on what never came."""
+    """Return a simulated cloud in virtual time; the test fails on an unexpected request and on a missing one."""
     cloud = SimulatedCloud.virtual()
     yield cloud
     cloud.verify()
@@ -54,5 +54,5 @@ def cloud() -> Iterator[SimulatedCloud]:
 
 @pytest.fixture
 def events() -> list[Any]:
-    """Collects events: ``on_event=events.append``."""
+    """Return a list to collect events: ``on_event=events.append``."""
     return []

@@ -1,4 +1,4 @@
-"""What a wait tells: each transition once, to the log and to whoever listens, and nothing unasked."""
+"""Events of a wait: each transition exactly once, to the log and to ``on_event``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never
 PHASES = (Phase("NEW", 10), Phase("RUNNING", 10), Phase("RUNNING", 10, "NETWORK"), Phase("FINISHED"))
 
 
-def test_every_transition_is_told_exactly_once(on: Driver, cloud: SimulatedCloud) -> None:
-    """State or detailed state, the first sight included, as whole events of structlog."""
+def test_every_transition_is_one_event(on: Driver, cloud: SimulatedCloud) -> None:
+    """State or detailed state, the first snapshot included, as whole events of structlog."""
     script = Script(phases=PHASES, task_type="create_vm", created_resources={"instances": ["i-1"]})
     task_id = cloud.add(script)
     with capture_logs() as logs:
@@ -39,7 +39,7 @@ def test_every_transition_is_told_exactly_once(on: Driver, cloud: SimulatedCloud
 
 
 def test_each_end_has_its_event_and_level(on: Driver) -> None:
-    """A failure is an error, a time-out and a stall are warnings."""
+    """A failed task is an error, a time-out and a stall are warnings."""
     levels = {}
     for script, options in (
         (fails(1, "No"), {}),
@@ -53,8 +53,8 @@ def test_each_end_has_its_event_and_level(on: Driver) -> None:
     assert levels == {"task.failed": "error", "task.timed_out": "warning", "task.stalled": "warning"}
 
 
-def test_a_failed_look_is_a_warning(cloud: SimulatedCloud) -> None:
-    """``poll.failed`` and ``poll.recovered`` carry what the wait knows."""
+def test_failed_poll_is_a_warning(cloud: SimulatedCloud) -> None:
+    """``poll.failed`` is a warning, ``poll.recovered`` an information."""
     task_id = cloud.add(finishes(5))
     cloud.fault(status(500))
     with capture_logs() as logs:
@@ -62,7 +62,7 @@ def test_a_failed_look_is_a_warning(cloud: SimulatedCloud) -> None:
     assert [(log["event"], log["log_level"]) for log in logs[:2]] == [("poll.failed", "warning"), ("poll.recovered", "info")]
 
 
-def test_a_listener_is_given_each_event_with_the_task(on: Driver, cloud: SimulatedCloud, events: list[Event]) -> None:
+def test_on_event_is_given_each_event_with_the_task(on: Driver, cloud: SimulatedCloud, events: list[Event]) -> None:
     """``on_event`` gets what the log gets, and the task as last seen."""
     task_id = cloud.add(finishes(5))
     on.wait(cloud, task_id, on_event=events.append)
@@ -74,8 +74,10 @@ def test_a_listener_is_given_each_event_with_the_task(on: Driver, cloud: Simulat
     assert [event.age is not None for event in events] == [True] * 3
 
 
-def test_a_listener_that_raises_harms_no_wait(on: Driver, cloud: SimulatedCloud, caplog: pytest.LogCaptureFixture) -> None:
-    """Its fault is logged, and the task is still awaited."""
+def test_exception_of_on_event_does_not_end_the_wait(
+    on: Driver, cloud: SimulatedCloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the task is still awaited."""
 
     def broken(_: Event) -> None:
         message = "my own bug"
@@ -90,10 +92,10 @@ def test_a_listener_that_raises_harms_no_wait(on: Driver, cloud: SimulatedCloud,
     ]
 
 
-def test_without_configuration_events_go_to_the_standard_logger(
+def test_events_go_to_the_standard_logger_unless_structlog_is_configured(
     cloud: SimulatedCloud, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An application that never heard of structlog sees one line an event, once it asks for the level."""
+    """An application without structlog gets one line for each event at its level."""
     caplog.set_level(logging.WARNING, logger="waiter")
     task_id = cloud.add(fails(5, "No", task_type="create_vm"))
     with pytest.raises(TaskError):
@@ -107,8 +109,8 @@ def test_without_configuration_events_go_to_the_standard_logger(
     ]
 
 
-def test_a_configured_structlog_gets_the_events(cloud: SimulatedCloud) -> None:
-    """Whatever the application renders, it renders for waiter too."""
+def test_configured_structlog_gets_the_events(cloud: SimulatedCloud) -> None:
+    """They are rendered as the application configured it."""
     stream = io.StringIO()
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.JSONRenderer(sort_keys=True)],
@@ -132,14 +134,14 @@ except waiter.TaskError:
 """
 
 
-def test_the_library_is_quiet_by_itself() -> None:
-    """No configuration: nothing on either stream, and structlog is not even imported."""
+def test_library_writes_nothing_unless_logging_is_configured() -> None:
+    """Nothing on either stream, and structlog is not imported."""
     ran = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("False\n", "")
 
 
-def test_what_is_bound_stays_bound(cloud: SimulatedCloud) -> None:
-    """Each event has the ID and, once it is known, the type."""
+def test_every_event_has_the_id_and_the_type(cloud: SimulatedCloud) -> None:
+    """The type from the first response on."""
     task_id = cloud.add(finishes(5, task_type="create_fip"))
     cloud.fault(status(500))
     seen: list[Any] = []

@@ -32,7 +32,7 @@ def served() -> Iterator[tuple[SimulatedCloud, str]]:
         yield cloud, url
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["between looks", "during a look"])
+@pytest.mark.parametrize("hangs", [False, True], ids=["between polls", "during a poll"])
 @pytest.mark.parametrize(
     ("call", "note"),
     [
@@ -41,8 +41,10 @@ def served() -> Iterator[tuple[SimulatedCloud, str]]:
         ("as_completed", "the wait for 3 tasks was interrupted; the tasks are still running"),
     ],
 )
-def test_ctrl_c_ends_it_at_once(served: tuple[SimulatedCloud, str], call: str, note: str, hangs: bool) -> None:
-    """One traceback, of KeyboardInterrupt alone, whose last line says that the work goes on."""
+def test_ctrl_c_ends_the_process_with_one_traceback(
+    served: tuple[SimulatedCloud, str], call: str, note: str, hangs: bool
+) -> None:
+    """A traceback of KeyboardInterrupt alone, whose last line says that the tasks are still running."""
     cloud, url = served
     ids = [cloud.add(never_ends(), task_id=f"t-{number}") for number in range(3)]
     if hangs:

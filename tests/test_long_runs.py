@@ -1,4 +1,4 @@
-"""What is left after a long time: no memory, no file descriptor."""
+"""Long runs keep no memory and no file descriptors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DAY = 86_400.0
 
 @pytest.fixture
 def memory() -> Callable[[], int]:
-    """Counts the blocks of memory in use, which costs less than tracemalloc and is blind only to what one block holds."""
+    """Count the blocks of memory in use, which is faster than tracemalloc and does not see the size of a block."""
     # pytest keeps every line of the log.
     logging.getLogger("waiter").setLevel(logging.CRITICAL)
 
@@ -37,8 +37,8 @@ def memory() -> Callable[[], int]:
     return blocks
 
 
-def test_a_day_of_polling_leaves_nothing(on: Driver, memory: Callable[[], int]) -> None:
-    """A thousand looks, with a bad answer now and then: the second half of the day needs no more memory than the first."""
+def test_day_of_polling_keeps_no_memory(on: Driver, memory: Callable[[], int]) -> None:
+    """A thousand polls with a bad response now and then: the second half of the day needs no more memory than the first."""
     cloud = SimulatedCloud.virtual(record=False, fault_rate=0.05)
     measured: list[int] = []
 
@@ -52,8 +52,8 @@ def test_a_day_of_polling_leaves_nothing(on: Driver, memory: Callable[[], int]) 
     assert measured[1] - measured[0] < 250
 
 
-def test_a_day_of_listings_leaves_nothing(memory: Callable[[], int]) -> None:
-    """Many tasks, for which listings and looks of their own take turns."""
+def test_day_of_listings_keeps_no_memory(memory: Callable[[], int]) -> None:
+    """Many tasks, with listings and individual polls by turns."""
     cloud = SimulatedCloud.virtual(record=False, fault_rate=0.05)
     ids = [cloud.add(never_ends()) for _ in range(40)]
 
@@ -76,7 +76,7 @@ def descriptors() -> int:
 
 
 def settled(expected: int) -> int:
-    """How many descriptors there are once the threads of the server have noticed that their clients are gone."""
+    """Return the number of descriptors once the threads of the server have seen that their clients are gone."""
     until = time.monotonic() + 5
     while descriptors() > expected and time.monotonic() < until:
         time.sleep(0.005)
@@ -124,8 +124,8 @@ def options(url: str, cloud: SimulatedCloud) -> Any:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is where they are counted")
 @pytest.mark.parametrize("wait", [wait_blocking, wait_awaited], ids=["blocking", "awaited"])
-def test_no_descriptor_is_left(wait: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever broke, timed out, was cancelled or not listened to to its end."""
+def test_no_descriptor_stays_open(wait: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After broken connections, time-outs, cancellation and iterators that were closed early."""
     monkeypatch.setattr(plan, "backoff", lambda _: 0.01)
     cloud = SimulatedCloud()
     ids = [cloud.add(ended(), watched=False) for _ in range(5)]

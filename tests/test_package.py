@@ -1,4 +1,4 @@
-"""The package as a whole: what it exports, and what it costs to import."""
+"""The package: what it exports, and what an import costs."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def loaded_by(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("package", [waiter, testing], ids=lambda package: package.__name__)
-def test_everything_that_is_promised_is_there(package: object) -> None:
-    """Every name of ``__all__`` can be had, and nothing else."""
+def test_every_name_of_all_exists(package: object) -> None:
+    """And no other name."""
     names: list[str] = package.__all__  # type: ignore[attr-defined]
     assert [name for name in names if getattr(package, name, None) is None] == []
     with pytest.raises(AttributeError, match="has no attribute 'wait_for_godot'"):
         _ = package.wait_for_godot  # type: ignore[attr-defined]
 
 
-def test_a_module_is_loaded_like_any_other_name() -> None:
-    """``waiter.aio`` needs no import of its own."""
+def test_module_is_loaded_like_any_other_name() -> None:
+    """``waiter.aio`` needs no import statement."""
     assert loads_lazily("waiter", ["aio"], ["aio"])("aio") is waiter.aio
 
 
 def test_importing_the_package_loads_nothing_slow() -> None:
-    """Pytest imports it everywhere, for the plugin."""
+    """Pytest imports it in every project, for the plugin."""
     assert loaded_by("import waiter, waiter.testing") & SLOW == set()
 
 
-def test_importing_the_wait_loads_no_more_than_a_wait_needs() -> None:
-    """A blocking wait needs no event loop, and a log line may never be written."""
+def test_importing_wait_for_task_loads_no_event_loop() -> None:
+    """A blocking wait needs none, and a log line may never be written."""
     assert loaded_by("from waiter import wait_for_task") & SLOW == {"httpx", "tenacity", "msgspec"}
 
 
@@ -62,7 +62,7 @@ print(status.partition("VmHWM:")[2].split()[0])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is where it is measured")
-def test_an_hour_of_polling_fits_into_35_megabytes() -> None:
+def test_hour_of_polling_fits_into_35_megabytes() -> None:
     """Every 3 s, as the official SDK polls: no more memory at the end of the hour than a wait needs."""
     ran = subprocess.run([sys.executable, "-c", HOUR], capture_output=True, text=True, check=True)
     assert int(ran.stdout) * 1024 < 35e6

@@ -1,4 +1,4 @@
-"""The wait, from end to end, against the simulation in virtual time."""
+"""One wait from end to end, against the simulation in virtual time."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ from waiter.testing import (
     ended,
     fails,
     finishes,
+    hang,
     missing,
     never_ends,
     status,
@@ -44,61 +45,61 @@ from waiter.testing import (
 )
 
 
-def looks(cloud: SimulatedCloud) -> list[float]:
-    """When the task's own endpoint was asked, in whole seconds."""
+def poll_times(cloud: SimulatedCloud) -> list[float]:
+    """Return when the task was polled, in whole seconds."""
     return [round(request.at) for request in cloud.requests if "?" not in request.path]
 
 
-def test_a_finished_task_is_returned_with_what_it_created(on: Driver, cloud: SimulatedCloud) -> None:
-    """A wait ends with the finished task, and with the IDs of what it made."""
+def test_finished_task_is_returned_with_its_created_resources(on: Driver, cloud: SimulatedCloud) -> None:
+    """The wait returns the task and the IDs of what it created."""
     task_id = cloud.add(finishes(19, {"instances": ["i-1"], "ports": ["p-1", "p-2"]}))
     task = on.wait(cloud, task_id)
     assert (task.id, task.state) == (task_id, TaskState.FINISHED)
     assert task.created_resources == CreatedResources(instances=("i-1",), ports=("p-1", "p-2"))
 
 
-def test_a_task_that_has_ended_already_costs_one_look(on: Driver, cloud: SimulatedCloud) -> None:
-    """Nobody sleeps before the first look."""
+def test_task_that_has_ended_costs_one_poll(on: Driver, cloud: SimulatedCloud) -> None:
+    """No sleep precedes the first poll."""
     task_id = cloud.add(ended({"volumes": ["v-1"]}))
     assert on.wait_for_task(cloud, task_id) == CreatedResources(volumes=("v-1",))
-    assert looks(cloud) == [0]
+    assert poll_times(cloud) == [0]
 
 
-def test_the_answer_that_started_the_work_can_be_awaited(on: Driver, cloud: SimulatedCloud) -> None:
-    """All tasks of an answer are awaited, and what they made is put together."""
+def test_response_of_a_create_request_can_be_awaited(on: Driver, cloud: SimulatedCloud) -> None:
+    """All tasks of the response are awaited, and their created resources are merged."""
     first = cloud.add(finishes(5, {"instances": ["i-1"]}))
     second = cloud.add(finishes(9, {"instances": ["i-2"], "volumes": ["v-1"]}))
     made = on.wait_for_task(cloud, {"tasks": [first, second]})
     assert {kind: sorted(ids) for kind, ids in made.as_dict().items()} == {"instances": ["i-1", "i-2"], "volumes": ["v-1"]}
 
 
-def test_the_official_sdks_answer_object_can_be_awaited(on: Driver, cloud: SimulatedCloud) -> None:
-    """An object with ``tasks`` is as good as a mapping."""
+def test_sdk_response_object_can_be_awaited(on: Driver, cloud: SimulatedCloud) -> None:
+    """An object with ``tasks`` is treated as a mapping."""
     answer: Any = SimpleNamespace(tasks=[cloud.add(finishes(5, {"images": ["m-1"]}))])
     assert on.wait_for_task(cloud, answer) == CreatedResources(images=("m-1",))
 
 
-def test_an_answer_without_tasks_is_done_at_once(on: Driver, cloud: SimulatedCloud) -> None:
-    """``{"tasks": []}`` is a valid no-op: nothing is asked, nothing was made, and no key is needed."""
+def test_response_without_tasks_needs_no_wait(on: Driver, cloud: SimulatedCloud) -> None:
+    """``{"tasks": []}`` is a valid no-op: no request is sent, the result is empty, and no key is needed."""
     assert on.wait_for_task(cloud, {"tasks": []}, api_key="") == CreatedResources()
     assert cloud.requests == []
 
 
-def test_no_tasks_are_no_work() -> None:
-    """Neither for one answer nor for many."""
+def test_no_tasks_need_no_wait() -> None:
+    """Neither one empty response nor an empty list of tasks."""
     assert wait_for_tasks([], api_key="") == {}
     assert asyncio.run(aio.wait_for_tasks([{"tasks": []}], api_key="")) == {}
 
 
 @pytest.mark.parametrize("ids", [[], ["a", "b"]])
 def test_wait_takes_exactly_one_task(on: Driver, cloud: SimulatedCloud, ids: list[str]) -> None:
-    """Anything but one task is refused with the way to wait for many."""
+    """Any other number is refused, and the error names the method for several."""
     with pytest.raises(ConfigurationError, match=f"one task, not {len(ids)}: wait_all"):
         on.wait(cloud, {"tasks": ids})
 
 
-def test_a_failed_task_raises_its_error_with_what_it_left_behind(on: Driver, cloud: SimulatedCloud) -> None:
-    """The resources of a failed task are on the error, so that they can be cleaned up."""
+def test_failed_task_raises_its_error_with_its_created_resources(on: Driver, cloud: SimulatedCloud) -> None:
+    """The resources of a failed task are on the error, so that they can be deleted."""
     task_id = cloud.add(fails(7, "Not enough quota", {"volumes": ["v-1"]}, task_type="create_vm"))
     with pytest.raises(TaskError) as caught:
         on.wait(cloud, task_id)
@@ -107,15 +108,15 @@ def test_a_failed_task_raises_its_error_with_what_it_left_behind(on: Driver, clo
     assert caught.value.task.state is TaskState.ERROR
 
 
-def test_the_end_of_the_last_sleep_is_not_too_late(on: Driver, cloud: SimulatedCloud) -> None:
-    """A task that ends during the last sleep before the deadline is returned, not timed out."""
+def test_task_that_ends_in_the_last_sleep_is_returned(on: Driver, cloud: SimulatedCloud) -> None:
+    """A task that ends during the last sleep before the deadline is not timed out."""
     task_id = cloud.add(finishes(29.9, {"instances": ["i-1"]}))
     assert on.wait(cloud, task_id, timeout=30).state is TaskState.FINISHED
-    assert looks(cloud)[-1] == 30
+    assert poll_times(cloud)[-1] == 30
 
 
-def test_the_time_is_up_with_a_last_look_at_the_deadline(on: Driver, cloud: SimulatedCloud) -> None:
-    """A time-out knows the task as last seen, how long it waited, and how to go on."""
+def test_timeout_follows_a_final_poll_at_the_deadline(on: Driver, cloud: SimulatedCloud) -> None:
+    """A time-out carries the task as last seen, how long the wait took, and how to resume it."""
     task_id = cloud.add(Script(phases=(Phase("RUNNING", detailed_state="NETWORK"),)), watched=False)
     with pytest.raises(TaskTimeoutError) as caught:
         on.wait(cloud, task_id, timeout=60)
@@ -128,42 +129,63 @@ def test_the_time_is_up_with_a_last_look_at_the_deadline(on: Driver, cloud: Simu
         f"not ended after 60 s: last seen RUNNING/NETWORK ({task_id}); "
         "the task goes on: wait for the same ID again to take up the wait"
     )
-    assert looks(cloud)[-1] == 60
+    assert poll_times(cloud)[-1] == 60
 
 
-def test_a_timeout_of_zero_is_one_look(on: Driver, cloud: SimulatedCloud) -> None:
-    """``timeout=0`` asks once."""
+def test_timeout_of_zero_is_one_poll(on: Driver, cloud: SimulatedCloud) -> None:
+    """``timeout=0`` polls once."""
     task_id = cloud.add(never_ends())
     with pytest.raises(TaskTimeoutError):
         on.wait(cloud, task_id, timeout=0)
-    assert looks(cloud) == [0]
+    assert poll_times(cloud) == [0]
 
 
-def test_a_look_that_is_answered_after_the_deadline_is_not_the_last(on: Driver) -> None:
-    """A look that begins before the deadline is cut off there, and the task is asked for once more."""
+def test_poll_under_way_at_the_deadline_is_the_final_one(on: Driver) -> None:
+    """It keeps its time-out, and no other poll follows."""
     cloud = SimulatedCloud.virtual(latency=4)
-    task_id = cloud.add(never_ends())
+    task_id = cloud.add(never_ends(), watched=False)
     with pytest.raises(TaskTimeoutError):
         on.wait(cloud, task_id, timeout=10, wait=wait_fixed(5))
-    assert looks(cloud) == [0, 9, 10]
-    assert cloud.elapsed == 14
+    assert (poll_times(cloud), round(cloud.elapsed)) == ([0, 9], 13)
 
 
-def test_no_timeout_waits_for_ever(on: Driver, cloud: SimulatedCloud) -> None:
+def test_task_that_ends_in_a_poll_under_way_at_the_deadline_is_returned(on: Driver) -> None:
+    """A slow response counts although it arrives after the deadline."""
+    cloud = SimulatedCloud.virtual(latency=8)
+    assert on.wait(cloud, cloud.add(ended()), timeout=3).ended
+
+
+def test_hanging_server_costs_one_request_timeout_after_the_deadline(on: Driver, cloud: SimulatedCloud) -> None:
+    """One poll is under way at the deadline, and it is the only one."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(hang(), times=math.inf)
+    with pytest.raises(TaskTimeoutError):
+        on.wait(cloud, task_id, timeout=3)
+    assert (poll_times(cloud), cloud.elapsed <= 3 + 10) == ([0], True)
+
+
+def test_404_as_the_only_response_is_not_a_timeout(on: Driver, cloud: SimulatedCloud) -> None:
+    """A deadline within the grace does not make a task that was never found one that is still running."""
+    task_id = cloud.add(missing())
+    with pytest.raises(TaskNotFoundError):
+        on.wait(cloud, task_id, timeout=5)
+
+
+def test_timeout_of_none_has_no_limit(on: Driver, cloud: SimulatedCloud) -> None:
     """``timeout=None`` outlasts the default of two hours."""
     task_id = cloud.add(finishes(8_000))
     assert on.wait(cloud, task_id, timeout=None).ended
 
 
-def test_a_timedelta_is_as_good_as_seconds(on: Driver, cloud: SimulatedCloud) -> None:
-    """Times are seconds or a timedelta."""
+def test_times_are_seconds_or_timedelta(on: Driver, cloud: SimulatedCloud) -> None:
+    """Both are accepted."""
     task_id = cloud.add(never_ends())
     with pytest.raises(TaskTimeoutError, match="after 90 s"):
         on.wait(cloud, task_id, timeout=timedelta(minutes=1.5))
 
 
-def test_a_task_that_shows_no_change_is_stalled(on: Driver, cloud: SimulatedCloud) -> None:
-    """``stall_timeout`` counts from the last change of anything that the API shows."""
+def test_unchanged_task_is_stalled(on: Driver, cloud: SimulatedCloud) -> None:
+    """``stall_timeout`` counts from the last change of any field of the task."""
     phases = (Phase("NEW", 20), Phase("RUNNING", 20, "NETWORK"), Phase("RUNNING", detailed_state="POST_DEPLOY_SETUP"))
     task_id = cloud.add(Script(phases=phases), watched=False)
     with pytest.raises(TaskStalledError) as caught:
@@ -173,28 +195,28 @@ def test_a_task_that_shows_no_change_is_stalled(on: Driver, cloud: SimulatedClou
     assert 140 <= cloud.elapsed < 145
 
 
-def test_a_changing_task_is_not_stalled(on: Driver, cloud: SimulatedCloud) -> None:
-    """A change in time is no stall."""
+def test_changing_task_is_not_stalled(on: Driver, cloud: SimulatedCloud) -> None:
+    """A change within ``stall_timeout`` starts it again."""
     task_id = cloud.add(Script(phases=(Phase("NEW", 50), Phase("RUNNING", 50), Phase("FINISHED"))))
     assert on.wait(cloud, task_id, stall_timeout=60).ended
 
 
-def test_an_unknown_state_is_not_the_end(on: Driver, cloud: SimulatedCloud, events: list[Any]) -> None:
-    """A state that the description does not know is waited out, with one warning."""
+def test_unknown_state_does_not_end_a_wait(on: Driver, cloud: SimulatedCloud, events: list[Any]) -> None:
+    """A state that is not in the API description is logged with one warning."""
     phases = (Phase("PAUSED", 20, "NETWORK"), Phase("PAUSED", 20), Phase("FINISHED"))
     task_id = cloud.add(Script(phases=phases))
     assert on.wait(cloud, task_id, on_event=events.append).ended
     assert [event.fields["state"] for event in events if event.name == "task.state_unknown"] == ["PAUSED"]
 
 
-def test_a_task_that_appears_late_is_found(on: Driver, cloud: SimulatedCloud) -> None:
-    """404 gets a short grace, in case the task was made an instant ago."""
+def test_task_that_appears_late_is_found(on: Driver, cloud: SimulatedCloud) -> None:
+    """404 has a short grace, for a task that was created a moment ago."""
     task_id = cloud.add(appears(6, finishes(10)))
     assert on.wait(cloud, task_id).ended
 
 
-def test_a_task_that_is_not_there_ends_the_wait_after_the_grace(on: Driver, cloud: SimulatedCloud) -> None:
-    """A task that stays unknown for ten seconds is not there."""
+def test_missing_task_ends_the_wait_after_the_grace(on: Driver, cloud: SimulatedCloud) -> None:
+    """A task that is not found for ten seconds does not exist."""
     task_id = cloud.add(missing())
     with pytest.raises(TaskNotFoundError, match=re.escape(f"({task_id})")) as caught:
         on.wait(cloud, task_id)
@@ -202,7 +224,7 @@ def test_a_task_that_is_not_there_ends_the_wait_after_the_grace(on: Driver, clou
     assert caught.value.__cause__ is None
 
 
-def test_a_task_that_vanishes_has_the_same_grace(on: Driver, cloud: SimulatedCloud) -> None:
+def test_task_that_vanishes_has_the_same_grace(on: Driver, cloud: SimulatedCloud) -> None:
     """A task that was seen and is gone is not found either."""
     task_id = cloud.add(vanishes(30))
     with pytest.raises(TaskNotFoundError):
@@ -211,21 +233,23 @@ def test_a_task_that_vanishes_has_the_same_grace(on: Driver, cloud: SimulatedClo
 
 
 @pytest.mark.parametrize("given", [None, "soon", math.nan, timedelta(seconds=1)], ids=repr)
-def test_a_strategy_must_give_seconds(on: Driver, given: Any) -> None:
-    """What it gives instead is shown, with the argument that it came from."""
+def test_strategy_must_give_seconds(on: Driver, given: Any) -> None:
+    """The error shows the value and names the argument."""
     cloud = SimulatedCloud.virtual()
-    with pytest.raises(ConfigurationError, match=f"wait: the strategy must give seconds, not {re.escape(repr(given))}"):
+    with pytest.raises(
+        ConfigurationError, match=f"wait: the strategy must give seconds, 0 or more, not {re.escape(repr(given))}"
+    ):
         on.wait(cloud, cloud.add(finishes(20)), wait=lambda _: given)
 
 
-def test_a_users_own_strategy_takes_the_place_of_the_schedule(on: Driver, cloud: SimulatedCloud) -> None:
-    """Any tenacity wait strategy sets the pace."""
+def test_strategy_replaces_the_schedule(on: Driver, cloud: SimulatedCloud) -> None:
+    """Any tenacity wait strategy sets the intervals."""
     task_id = cloud.add(finishes(20))
     on.wait(cloud, task_id, wait=wait_fixed(7))
-    assert looks(cloud) == [0, 7, 14, 21]
+    assert poll_times(cloud) == [0, 7, 14, 21]
 
 
-def test_a_dearer_request_is_sent_less_often(on: Driver) -> None:
+def test_higher_price_sends_fewer_requests(on: Driver) -> None:
     """``price`` is the seconds of delay that one request is worth."""
     counts = []
     for price in (0.05, 0.2, 2.0):
@@ -236,16 +260,16 @@ def test_a_dearer_request_is_sent_less_often(on: Driver) -> None:
     assert counts[0] > 2 * counts[2]
 
 
-def test_a_wait_that_begins_late_goes_on_at_the_pace_of_the_tasks_age(on: Driver, cloud: SimulatedCloud) -> None:
-    """An hour-old task is not looked at every second and a half."""
+def test_intervals_follow_the_age_of_the_task(on: Driver, cloud: SimulatedCloud) -> None:
+    """A task that is an hour old is not polled as often as a new one."""
     task_id = cloud.add(finishes(3700, age=3600))
     on.wait(cloud, task_id, learn=False)
     assert len(cloud.requests) <= 5
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
-def test_a_wall_clock_that_jumps_changes_nothing(on: Driver, jump: timedelta) -> None:
-    """Our wall clock has no say in deadlines, ages or pace."""
+def test_jump_of_the_wall_clock_changes_nothing(on: Driver, jump: timedelta) -> None:
+    """Deadlines, ages and intervals do not depend on the local wall clock."""
 
     def times(*, jumping: bool) -> list[float]:
         cloud = SimulatedCloud.virtual()
@@ -257,8 +281,8 @@ def test_a_wall_clock_that_jumps_changes_nothing(on: Driver, jump: timedelta) ->
     assert times(jumping=True) == times(jumping=False)
 
 
-def test_ctrl_c_ends_the_wait_and_says_that_the_task_goes_on(on: Driver, cloud: SimulatedCloud) -> None:
-    """An interruption passes through at once, with a note."""
+def test_ctrl_c_adds_a_note_that_the_task_is_still_running(on: Driver, cloud: SimulatedCloud) -> None:
+    """The interruption itself is raised immediately."""
     task_id = cloud.add(never_ends(), watched=False)
 
     def interrupt(_: object) -> float:
@@ -269,8 +293,8 @@ def test_ctrl_c_ends_the_wait_and_says_that_the_task_goes_on(on: Driver, cloud: 
     assert caught.value.__notes__ == [f"the wait for task {task_id} was interrupted; the task is still running"]
 
 
-def test_ctrl_c_during_many_waits_says_that_the_tasks_go_on(cloud: SimulatedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The note is for all of them."""
+def test_ctrl_c_during_many_waits_adds_one_note(cloud: SimulatedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note counts the tasks."""
 
     def interrupted(*_: object) -> Generator[list[Outcome], None, None]:
         yield []
@@ -282,23 +306,23 @@ def test_ctrl_c_during_many_waits_says_that_the_tasks_go_on(cloud: SimulatedClou
     assert caught.value.__notes__ == ["the wait for 2 tasks was interrupted; the tasks are still running"]
 
 
-def test_no_interval_is_too_long_for_a_clock(on: Driver, cloud: SimulatedCloud) -> None:
-    """An endless pause of a strategy is cut to a day."""
+def test_sleep_is_at_most_a_day(on: Driver, cloud: SimulatedCloud) -> None:
+    """An infinite delay of a strategy is limited to a day."""
     task_id = cloud.add(finishes(100))
     on.wait(cloud, task_id, timeout=None, wait=wait_fixed(math.inf))
-    assert looks(cloud) == [0, 86_400]
+    assert poll_times(cloud) == [0, 86_400]
 
 
-def test_status_is_one_look_whatever_the_state(cloud: SimulatedCloud) -> None:
-    """``status`` shows a running task and sleeps for nothing."""
+def test_status_is_one_poll_whatever_the_state(cloud: SimulatedCloud) -> None:
+    """``status`` returns a running task and does not sleep."""
     task_id = cloud.add(never_ends())
     with Waiter(**cloud.options) as waiter:
         assert waiter.status(task_id).state is TaskState.RUNNING
-    assert looks(cloud) == [0]
+    assert poll_times(cloud) == [0]
 
 
-def test_a_failed_look_of_status_is_an_error_at_once(cloud: SimulatedCloud) -> None:
-    """One look survives nothing."""
+def test_failed_poll_of_status_raises(cloud: SimulatedCloud) -> None:
+    """``status`` does not retry."""
     task_id = cloud.add(never_ends(), watched=False)
     cloud.fault(status(403, message="No such right"))
     with Waiter(**cloud.options) as waiter, pytest.raises(Exception, match=r"refuses this.*No such right"):
@@ -306,8 +330,8 @@ def test_a_failed_look_of_status_is_an_error_at_once(cloud: SimulatedCloud) -> N
 
 
 @pytest.mark.parametrize("driver", ["blocking", "awaited"])
-def test_the_limits_of_one_wait(driver: str, cloud: SimulatedCloud) -> None:
-    """They are in place of the waiter's own; what is no limit is named, all at once."""
+def test_limits_of_one_wait_replace_those_of_the_waiter(driver: str, cloud: SimulatedCloud) -> None:
+    """Unknown names are refused, all in one error."""
     task_id = cloud.add(never_ends(), watched=False)
 
     def blocking(**limits: Any) -> None:

@@ -312,7 +312,7 @@ def test_long_delay_is_shortened_by_a_history_of_another_wait() -> None:
 def test_last_poll_is_at_the_deadline(
     past: list[float], timeout: float, price: float, latency: float, fault_rate: float
 ) -> None:
-    """For any history, latency and failures, the last poll begins at the deadline."""
+    """For any history, latency and failures, the last poll begins at the deadline, or is under way then."""
     faults = status(500), html(200), truncated(), reset()  # none that slows polls down: the rate limit has priority
     cloud = SimulatedCloud.virtual(strict=False, latency=latency, fault_rate=fault_rate, usual_faults=faults)
     cloud.add_past("create_vm", past)
@@ -321,5 +321,5 @@ def test_last_poll_is_at_the_deadline(
         waiter.wait(task_id)
 
     *earlier, last = (request.at for request in cloud.requests if request.task_id == task_id)
-    assert last == pytest.approx(timeout, abs=EPSILON)
-    assert all(at < timeout for at in earlier)
+    assert timeout - EPSILON <= last + latency <= timeout + latency + EPSILON
+    assert all(at + latency < timeout for at in earlier)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from waiter import ApiUnavailableError
 from waiter.ratelimit.limiter import RateLimiter
 from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError, RequestBudget, Reservation
 from waiter.timing import FINAL_REQUEST_TIMEOUT
@@ -111,15 +110,15 @@ def test_final_poll_may_wait_a_little(clock: Clock) -> None:
     assert 2.5 < reservation.pause() < FINAL_REQUEST_TIMEOUT
 
 
-def test_block_ends_a_wait_after_max_outage(clock: Clock) -> None:
-    """Other waits may prolong it."""
+@pytest.mark.parametrize(("failing_since", "final_at"), [(90.0, 120.0), (inf, 130.0)])
+def test_final_poll_is_sent_when_a_block_has_lasted_for_max_outage(clock: Clock, failing_since: float, final_at: float) -> None:
+    """Retry-After is obeyed within max_outage: from the first failure, or from the begin of the block."""
     limiter = RateLimiter()
-    limiter.on_throttled(100.0, 10, 60.0)
-    reservation = reserve(limiter, clock, failing_since=90.0, max_outage=30.0)
-    assert reservation.pause() == 20.0
-    clock.now = 120.0
-    with pytest.raises(ApiUnavailableError, match=r"not polled: the server asked for no requests \(t-0\)"):
-        reservation.pause()
+    limiter.on_throttled(100.0, 10, 3600.0)
+    reservation = reserve(limiter, clock, failing_since=failing_since, max_outage=30.0)
+    assert reservation.pause() == final_at - 100.0
+    clock.now = final_at
+    assert reservation.pause() == 0
 
 
 def test_max_queue_time_ends_with_the_wait_or_the_outage() -> None:

@@ -32,8 +32,11 @@ def test_strategy_delay_is_any_number(value: object, seconds: float) -> None:
     assert seconds == strategy_delay(value)
 
 
-@pytest.mark.parametrize("value", [None, "3", math.nan, timedelta(seconds=3)])
+@pytest.mark.parametrize(
+    "value",
+    [None, "3", math.nan, -1, pytest.param(10**400, id="large"), pytest.param(10**5000, id="huge"), timedelta(seconds=3)],
+)
 def test_strategy_delay_that_is_no_number_is_refused(value: object) -> None:
     """A strategy that gives something else is a fault in the configuration."""
-    with pytest.raises(ConfigurationError, match=r"^wait: the strategy must give seconds, not "):
+    with pytest.raises(ConfigurationError, match=r"^wait: the strategy must give seconds, 0 or more, not "):
         strategy_delay(value)

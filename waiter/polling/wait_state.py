@@ -85,10 +85,13 @@ class WaitState:
 
     @property
     def request_timeout(self) -> float:
-        """How many seconds the next poll may take: longer after each failure, and no longer than the time left."""
+        """How many seconds the next poll may take: longer after each failure, but not far beyond the deadline.
+
+        A poll that is under way when the deadline passes is the final one, and keeps its time-out.
+        """
         longest = min(REQUEST_TIMEOUT * (1 + self._failures / 2), MAX_REQUEST_TIMEOUT)
         left = self.time_left
-        return min(longest, left if left >= EPSILON else FINAL_REQUEST_TIMEOUT)
+        return min(longest, left + REQUEST_TIMEOUT if left >= EPSILON else FINAL_REQUEST_TIMEOUT)
 
     @property
     def history_timeout(self) -> float:
@@ -197,17 +200,15 @@ class WaitState:
             self._blocked_until = self._now() + error.silence
 
     def next_delay(self, call: RetryCallState) -> float:
-        """Return the seconds until the next poll: not beyond what ends the wait, nor before the server accepts requests."""
+        """Return the seconds until the next poll: not before the server accepts requests, nor beyond what ends the wait."""
         now = self._now()
         blocked = self._blocked_until - now
         delay = backoff(self._failures) if self._error else self._interval(call, now)
-        longest = max(self._nearest_limit().at - now, blocked)
-        return max(0.0, min(max(delay, blocked), longest, self._limits.deadline - now, MAX_SLEEP))
+        return max(0.0, min(max(delay, blocked), self._nearest_limit().at - now, MAX_SLEEP))
 
     def should_stop(self) -> bool:
-        """Return whether the poll was the final one."""
-        # Only a poll that began when no time was left is the final one: the task may have ended during an earlier one.
-        return self._polled_at > self._nearest_limit().at - EPSILON
+        """Return whether the poll was the final one: one that was under way when a limit passed, or was sent then."""
+        return self._now() > self._nearest_limit().at - EPSILON
 
     def report_failure(self, retry_in: float) -> None:
         """Report a failed poll, if it failed, before the pause of ``retry_in`` seconds."""
@@ -235,6 +236,8 @@ class WaitState:
     def _final_error(self) -> errors.WaiterError:
         now, error = self._now(), self._error
         match self._nearest_limit().kind:
+            case LimitKind.TIMEOUT if self.task is None and isinstance(error, errors.TaskNotFoundError):
+                return error
             case LimitKind.TIMEOUT:
                 waited = round(now - self._started_at, 3)
                 self._report("task.timed_out", waited=waited)

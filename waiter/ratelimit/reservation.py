@@ -104,8 +104,8 @@ class Reservation:
     def pause(self) -> float:
         """Return the seconds to sleep before the next call, 0 when the request may be sent.
 
-        At the deadline the final poll is sent although the server asked for none. Raises RateLimitTimeoutError when the
-        reserved time is too late for the final poll, ApiUnavailableError when a block has lasted as long as an outage may.
+        At the deadline, and when a block by the server has lasted as long as an outage may, the final poll is sent although the
+        server asked for none. Raises RateLimitTimeoutError when the reserved time is too late for the final poll.
         """
         now = self._clock()
         left = self._limits.deadline - now
@@ -113,11 +113,12 @@ class Reservation:
             self._generation = self._limiter.generation
             self._at = self._limiter.reserve(now, self._max_rps)
         blocked = self._limiter.blocked_for(now)
-        pause = 0.0 if blocked and left < EPSILON else max(self._at - now, blocked)
+        until_final = min(left, self._outage_left(now))
+        pause = 0.0 if blocked and until_final < EPSILON else max(self._at - now, blocked)
         if pause < EPSILON:
             return 0.0
-        if left >= EPSILON:
-            return min(pause, left, self._outage_left(now), MAX_SLEEP)
+        if until_final >= EPSILON:
+            return min(pause, until_final, MAX_SLEEP)
         if pause > left + FINAL_REQUEST_TIMEOUT:
             message = f"not polled: max_rps={self._max_rps:g} leaves no time for it ({self._limits.task_id})"
             raise RateLimitTimeoutError(message, Delay(queued=self._delay(now).queued))
@@ -139,11 +140,8 @@ class Reservation:
         if self._limiter.blocked_for(now) <= THROTTLING_WINDOW:
             return inf
         # Time in the queue is no outage.
-        elapsed = now - self._delay(now).queued
-        if elapsed - min(self._began, self._limits.failing_since) > self._limits.max_outage - EPSILON:
-            message = f"not polled: the server asked for no requests ({self._limits.task_id})"
-            raise ApiUnavailableError(message)
-        return self._limits.failing_since + self._limits.max_outage - elapsed
+        outage = now - self._delay(now).queued - min(self._began, self._limits.failing_since)
+        return self._limits.max_outage - outage
 
     def __enter__(self) -> Self:
         return self

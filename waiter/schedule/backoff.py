@@ -1,7 +1,6 @@
 """The delay before the next poll after failed ones, and by a wait strategy of the user's own."""
 
 import random
-from math import isnan
 from typing import SupportsFloat
 
 from waiter.errors import ConfigurationError
@@ -17,8 +16,20 @@ def backoff(failures: int) -> float:
 
 
 def strategy_delay(value: object) -> float:
-    """Return what a tenacity wait strategy gave, in seconds; raises ConfigurationError if it is no number."""
-    if isinstance(value, SupportsFloat) and not isnan(seconds := float(value)):
-        return seconds
-    message = f"wait: the strategy must give seconds, not {value!r}"
+    """Return what a tenacity wait strategy gave, in seconds. Raises ConfigurationError unless it is 0 or more."""
+    if isinstance(value, SupportsFloat):
+        try:
+            seconds = float(value)
+        except OverflowError:
+            seconds = -1.0
+        if seconds >= 0:
+            return seconds
+    message = f"wait: the strategy must give seconds, 0 or more, not {_shown(value)}"
     raise ConfigurationError(message)
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an integer of more than 4,300 digits
+        return "an integer that is too large"
