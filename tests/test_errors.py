@@ -1,4 +1,4 @@
-"""The errors: what they say, what they carry, where they stand."""
+"""The messages, the data and the tree of the errors."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ from waiter import (
 )
 
 RUNNING = Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm", detailed_state="NETWORK")
-BROKEN = Task(
+FAILED = Task(
     id="t-2",
     state=TaskState.ERROR,
     task_type="create_vm",
     error="No valid host",
     created_resources=CreatedResources(volumes=("v-1", "v-2"), ports=("p-1",)),
 )
-SILENT = Task(id="t-3", state=TaskState.ERROR)
+WITHOUT_REASON = Task(id="t-3", state=TaskState.ERROR)
 DONE = Task(id="t-4", state=TaskState.FINISHED, created_resources=CreatedResources(instances=("i-1",)))
-GONE = ApiUnavailableError("the API answers 503", status=503, request_id="r-1", url="https://api/t", retry_after=2.0)
+UNAVAILABLE = ApiUnavailableError("the API returned 503", status=503, request_id="r-1", url="https://api/t", retry_after=2.0)
 
 ERRORS: dict[str, WaiterError] = {
     "no API key; a bad URL": ConfigurationError("no API key", "a bad URL"),
-    "create_vm failed: No valid host (t-2); it leaves ports p-1, volumes v-1, v-2": TaskError(BROKEN),
-    "task failed: the API gives no reason (t-3)": TaskError(SILENT),
+    "create_vm failed: No valid host (t-2); it created ports p-1, volumes v-1, v-2": TaskError(FAILED),
+    "task failed: no reason given by the API (t-3)": TaskError(WITHOUT_REASON),
     "not ended after 60 s: last seen RUNNING/NETWORK (t-1); "
-    "the task goes on: wait for the same ID again to take up the wait": TaskTimeoutError(
+    "the task is still running: wait for the same ID again to resume": TaskTimeoutError(
         "t-1", waited=60.2, last_task=RUNNING, last_error=None
     ),
-    "not ended after 0 s: never seen; the last look failed: the API answers 503 (t-1); "
-    "the task goes on: wait for the same ID again to take up the wait": TaskTimeoutError(
-        "t-1", waited=0, last_task=None, last_error=GONE
+    "not ended after 0 s: never seen; the last poll failed: the API returned 503 (t-1); "
+    "the task is still running: wait for the same ID again to resume": TaskTimeoutError(
+        "t-1", waited=0, last_task=None, last_error=UNAVAILABLE
     ),
-    "no change for 300 s: RUNNING/NETWORK (t-1); the task goes on": TaskStalledError(RUNNING, waited=300),
-    "the API answers 503": GONE,
-    "1 of 2 tasks ended badly (1 sub-exception)": TasksError.of(succeeded={"t-4": DONE}, failed={"t-2": TaskError(BROKEN)}),
+    "no change for 300 s: RUNNING/NETWORK (t-1); the task is still running": TaskStalledError(RUNNING, waited=300),
+    "the API returned 503": UNAVAILABLE,
+    "1 of 2 tasks failed (1 sub-exception)": TasksError.of(succeeded={"t-4": DONE}, failed={"t-2": TaskError(FAILED)}),
 }
 
 
 @pytest.mark.parametrize("text", ERRORS)
-def test_errors_say_what_why_and_which(text: str) -> None:
-    """The exact texts stand in one table."""
+def test_messages_say_what_why_and_which(text: str) -> None:
+    """This table has the exact text of every error."""
     assert str(ERRORS[text]) == text
 
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=lambda error: type(error).__name__)
 def test_errors_survive_pickling(error: WaiterError) -> None:
-    """A worker may hand an error on, with all that it carries."""
+    """A worker process may return an error with all its data."""
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (type(error), str(error))
     assert {name: repr(value) for name, value in vars(again).items()} == {
@@ -67,26 +67,26 @@ def test_errors_survive_pickling(error: WaiterError) -> None:
     }
 
 
-def test_one_base_catches_everything() -> None:
+def test_all_errors_have_one_base() -> None:
     """``except WaiterError`` is enough, and every error of the tree is exported."""
     exported = [getattr(waiter, name) for name in waiter.__all__ if name.endswith("Error")]
     assert len(exported) == 12
     assert all(issubclass(error, WaiterError) for error in exported)
 
 
-def test_errors_are_also_what_python_calls_them() -> None:
+def test_errors_are_also_builtin_errors() -> None:
     """A time-out is a TimeoutError, bad configuration a ValueError, several errors an ExceptionGroup."""
     assert issubclass(TaskTimeoutError, TimeoutError)
     assert issubclass(ConfigurationError, ValueError)
     assert issubclass(TasksError, ExceptionGroup)
-    assert [error for error in ERRORS.values() if isinstance(error, ApiError)] == [GONE]
+    assert [error for error in ERRORS.values() if isinstance(error, ApiError)] == [UNAVAILABLE]
 
 
 def test_several_errors_split_and_keep_what_succeeded() -> None:
-    """``except*`` gets its part of the group, with the tasks that went well still on it."""
+    """``except*`` gets its part of the group with the finished tasks."""
     failed: dict[str, WaiterError] = {
         "t-1": TaskTimeoutError("t-1", waited=1, last_task=None, last_error=None),
-        "t-2": TaskError(BROKEN),
+        "t-2": TaskError(FAILED),
     }
     group = TasksError.of(succeeded={"t-4": DONE}, failed=failed)
     match, rest = group.split(TaskError)
@@ -97,8 +97,8 @@ def test_several_errors_split_and_keep_what_succeeded() -> None:
     assert group.created_resources == CreatedResources(instances=("i-1",), volumes=("v-1", "v-2"), ports=("p-1",))
 
 
-@pytest.mark.parametrize(("retry_after", "silence"), [(None, 0.0), (2.0, 2.0), (1e9, 3600.0)])
-def test_a_server_is_left_alone_for_an_hour_at_most(retry_after: float | None, silence: float) -> None:
-    """What it asked for is kept all the same."""
+@pytest.mark.parametrize(("retry_after", "blocked_for"), [(None, 0.0), (2.0, 2.0), (1e9, 3600.0)])
+def test_blocking_is_limited_to_an_hour(retry_after: float | None, blocked_for: float) -> None:
+    """The attribute ``retry_after`` keeps the server's value."""
     error = ApiUnavailableError("away", retry_after=retry_after)
-    assert (error.retry_after, error.silence) == (retry_after, silence)
+    assert (error.retry_after, error.blocked_for) == (retry_after, blocked_for)

@@ -28,7 +28,8 @@ from waiter import (
     TaskTimeoutError,
     WaiterError,
 )
-from waiter.config.settings import Options, resolve
+from waiter.config.options import Options
+from waiter.config.settings import resolve
 from waiter.console.exit_codes import exit_code
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule

@@ -1,4 +1,4 @@
-"""Decoding: strict about what decides a wait, lenient about the rest."""
+"""Decoding is strict about the fields that decide a wait and lenient about the others."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ DESCRIPTION: Any = json.loads((Path(__file__).parent / "api" / "tasks.openapi.js
 LEAST = {"id": "t-1", "state": "RUNNING", "task_type": "create_vm", "user_id": 1, "created_on": None}
 
 
-def decode(**said: object) -> Task:
-    return decode_task(json.dumps(LEAST | said).encode())
+def decode(**payload: object) -> Task:
+    return decode_task(json.dumps(LEAST | payload).encode())
 
 
 def test_every_field_of_the_description_has_its_attribute() -> None:
-    """Task names each field that the description names, and nothing that it does not."""
+    """Task has each field of the description and no other."""
     assert {*Task.__struct_fields__} - {"unknown_fields"} == DESCRIPTION["TaskSerializer"]["properties"].keys()
 
 
 def test_every_kind_of_the_description_has_its_attribute() -> None:
-    """CreatedResources names each kind, the deprecated one included."""
+    """CreatedResources has each kind, including the deprecated one."""
     kinds = DESCRIPTION["CreatedResources"]["properties"].keys()
     assert len(kinds) == 36
     assert {*CreatedResources.__struct_fields__} - {"unknown_kinds"} | {"ai_clusters"} == kinds
@@ -52,20 +52,20 @@ def test_every_state_of_the_description_is_known() -> None:
     ],
 )
 def test_times_are_utc_in_every_notation(text: str, time: datetime) -> None:
-    """A time without a zone is UTC; a zone that is given is kept."""
+    """A time without a zone is UTC; a given zone is kept."""
     task = decode(created_on=text, updated_on=text, finished_on=text, acknowledged_at=text)
     assert [task.created_on, task.updated_on, task.finished_on, task.acknowledged_at] == [time] * 4
 
 
-def test_a_zone_survives() -> None:
-    """An offset is not lost on the way."""
+def test_zone_of_a_time_is_kept() -> None:
+    """An offset is part of the value."""
     task = decode(created_on="2026-07-01T15:37:14+02:00")
     assert task.created_on is not None
     assert task.created_on.tzinfo == timezone(timedelta(hours=2))
 
 
-def test_what_the_description_does_not_know_survives() -> None:
-    """Unknown fields, kinds and states are kept as they came."""
+def test_unknown_fields_kinds_and_states_are_kept() -> None:
+    """They are kept as they were received."""
     task = decode(state="PAUSED", mood="good", created_resources={"moons": ["m-1"], "empty": [], "instances": ["i-1"]})
     assert (task.state, task.state.is_known, task.ended) == ("PAUSED", False, False)
     assert task.unknown_fields == {"mood": "good"}
@@ -74,23 +74,23 @@ def test_what_the_description_does_not_know_survives() -> None:
     assert made.as_dict() == {"instances": ["i-1"], "moons": ["m-1"]}
 
 
-def test_a_kind_that_is_neither_described_nor_there_is_a_mistake() -> None:
-    """A misspelt kind is an error, not an empty tuple."""
+def test_misspelt_kind_is_an_error() -> None:
+    """A kind that is neither described nor present is not an empty tuple."""
     with pytest.raises(AttributeError, match="no attribute 'instnaces'"):
         CreatedResources().instnaces  # noqa: B018 - reading it is the test
     with pytest.raises(KeyError, match="instnaces"):
         CreatedResources()["instnaces"]
 
 
-def test_fields_of_the_wrong_type_do_not_fail_the_wait() -> None:
-    """What contradicts the description stands in unknown_fields; the rest is read."""
+def test_fields_of_the_wrong_type_are_kept_aside() -> None:
+    """Values that contradict the description are in unknown_fields; the rest is read."""
     task = decode(acknowledged_by="me", created_on="yesterday", error=None, project_id=7)
     assert (task.acknowledged_by, task.created_on, task.project_id) == (None, None, 7)
     assert task.unknown_fields == {"acknowledged_by": "me", "created_on": "yesterday"}
 
 
 @pytest.mark.parametrize(
-    ("said", "kinds"),
+    ("payload", "kinds"),
     [
         (None, {}),
         ({}, {}),
@@ -103,28 +103,28 @@ def test_fields_of_the_wrong_type_do_not_fail_the_wait() -> None:
         ({"ai_clusters": ["c-1"], "clusters": ["c-1", "c-2"]}, {"clusters": ["c-1", "c-2"]}),
     ],
 )
-def test_created_resources_never_raise(said: object, kinds: dict[str, list[object]]) -> None:
-    """Null, missing, deprecated and malformed kinds all have a reading."""
-    made = decode(created_resources=said).created_resources
+def test_created_resources_never_raise(payload: object, kinds: dict[str, list[object]]) -> None:
+    """Null, missing, deprecated and malformed kinds are read too."""
+    made = decode(created_resources=payload).created_resources
     assert made.as_dict() == kinds
     assert bool(made) == bool(kinds)
 
 
-def test_clusters_are_one_thing_under_two_names() -> None:
+def test_clusters_have_two_names() -> None:
     """The deprecated name reads the same IDs, by attribute and by name."""
     made = CreatedResources(clusters=("c-1",))
     assert made.ai_clusters == made["ai_clusters"] == made["clusters"] == made.clusters
 
 
-def test_resources_show_only_what_is_there() -> None:
-    """A repr of 35 empty tuples helps nobody."""
+def test_repr_shows_only_kinds_with_ids() -> None:
+    """Empty kinds are left out."""
     assert repr(CreatedResources(instances=("i-1",), unknown_kinds={"moons": (1,)})) == (
         "CreatedResources(instances=('i-1',), moons=(1,))"
     )
 
 
 def test_resources_of_several_tasks_merge_in_order() -> None:
-    """Each ID once, kinds together, unknown ones too."""
+    """Each ID is kept once, including those of unknown kinds."""
     many = [
         CreatedResources(instances=("i-1",), ports=("p-1",)),
         CreatedResources(instances=("i-2", "i-1"), unknown_kinds={"moons": ("m",)}),
@@ -147,14 +147,14 @@ def test_resources_of_several_tasks_merge_in_order() -> None:
         (b'{"id": "t-1", "state": ""}', "Invalid enum value ''"),
     ],
 )
-def test_what_decides_a_wait_must_be_right(body: bytes, why: str) -> None:
-    """A wrong ID or state is an error that says what is wrong."""
+def test_bad_id_or_state_is_an_error(body: bytes, why: str) -> None:
+    """The error says what is wrong."""
     with pytest.raises(ValueError, match=why):
         decode_task(body)
 
 
 def test_values_can_be_compared_hashed_and_pickled() -> None:
-    """Tasks are values: they go into sets and between processes."""
+    """Tasks can be members of sets and pass between processes."""
     task = decode(created_resources={"instances": ["i-1"]}, data={"a": [1]})
     assert pickle.loads(pickle.dumps(task)) == task
     assert len({task, decode(created_resources={"instances": ["i-1"]}, data={"a": [1]})}) == 1
@@ -167,11 +167,11 @@ NAMES = st.sampled_from([*Task.__struct_fields__, "other"])
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4))
-def test_any_values_in_any_other_fields_are_survived(said: dict[str, object]) -> None:
-    """Whatever the API says beside ID and state, the task is read, and nothing that it said is lost."""
-    task = Task.from_mapping({**said, "id": "t-1", "state": "FINISHED"})
+def test_any_values_in_other_fields_are_read(payload: dict[str, object]) -> None:
+    """Any value beside ID and state is read, and none is lost."""
+    task = Task.from_mapping({**payload, "id": "t-1", "state": "FINISHED"})
     assert task.ended
-    lost = [name for name, value in said.items() if value is not None and _read(task, name) in (None, ())]
+    lost = [name for name, value in payload.items() if value is not None and _read(task, name) in (None, ())]
     assert [name for name in lost if name not in {"created_resources", "id", "state"}] == []
 
 

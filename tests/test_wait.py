@@ -103,7 +103,7 @@ def test_failed_task_raises_its_error_with_its_created_resources(on: Driver, clo
     task_id = cloud.add(fails(7, "Not enough quota", {"volumes": ["v-1"]}, task_type="create_vm"))
     with pytest.raises(TaskError) as caught:
         on.wait(cloud, task_id)
-    assert str(caught.value) == f"create_vm failed: Not enough quota ({task_id}); it leaves volumes v-1"
+    assert str(caught.value) == f"create_vm failed: Not enough quota ({task_id}); it created volumes v-1"
     assert (caught.value.error, caught.value.created_resources.volumes) == ("Not enough quota", ("v-1",))
     assert caught.value.task.state is TaskState.ERROR
 
@@ -127,7 +127,7 @@ def test_timeout_follows_a_final_poll_at_the_deadline(on: Driver, cloud: Simulat
     assert error.last_task.detailed_state == "NETWORK"
     assert str(error) == (
         f"not ended after 60 s: last seen RUNNING/NETWORK ({task_id}); "
-        "the task goes on: wait for the same ID again to take up the wait"
+        "the task is still running: wait for the same ID again to resume"
     )
     assert poll_times(cloud)[-1] == 60
 
@@ -190,7 +190,7 @@ def test_unchanged_task_is_stalled(on: Driver, cloud: SimulatedCloud) -> None:
     task_id = cloud.add(Script(phases=phases), watched=False)
     with pytest.raises(TaskStalledError) as caught:
         on.wait(cloud, task_id, stall_timeout=100)
-    assert str(caught.value) == f"no change for 100 s: RUNNING/POST_DEPLOY_SETUP ({task_id}); the task goes on"
+    assert str(caught.value) == f"no change for 100 s: RUNNING/POST_DEPLOY_SETUP ({task_id}); the task is still running"
     assert (round(caught.value.waited), caught.value.last_task.id) == (100, task_id)
     assert 140 <= cloud.elapsed < 145
 
@@ -325,7 +325,7 @@ def test_failed_poll_of_status_raises(cloud: SimulatedCloud) -> None:
     """``status`` does not retry."""
     task_id = cloud.add(never_ends(), watched=False)
     cloud.fault(status(403, message="No such right"))
-    with Waiter(**cloud.options) as waiter, pytest.raises(Exception, match=r"refuses this.*No such right"):
+    with Waiter(**cloud.options) as waiter, pytest.raises(Exception, match=r"permission denied.*No such right"):
         waiter.status(task_id)
 
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from waiter import aio
     from waiter.aio import AsyncWaiter
-    from waiter.config.settings import Limits, Options
+    from waiter.config.options import Limits, Options
     from waiter.errors import (
         ApiError,
         ApiUnavailableError,
@@ -74,7 +74,7 @@ if not TYPE_CHECKING:
             "events",
             "schedule.history",
             "schedule.schedule",
-            "config.settings",
+            "config.options",
             "wait",
             "aio",
         ],

@@ -11,10 +11,10 @@ from tenacity import AsyncRetrying, DoSleep, Retrying
 from waiter.batch.completion import outcomes_as_completed
 from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
-from waiter.config.settings import Limits, Options
+from waiter.config.options import Limits, Options
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
-from waiter.http.client import AsyncClient
+from waiter.http.async_client import AsyncClient
 from waiter.http.connection_pool import runs_under_asyncio
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED

@@ -1,21 +1,22 @@
-"""Every way in which a wait can end badly.
+"""All errors that waiter raises.
 
 ::
 
     WaiterError
-    ├─ ConfigurationError          no key, a bad URL, a bad ID: all problems named at once; also a ValueError
+    ├─ ConfigurationError          no key, a bad URL, a bad ID: names all problems together; also a ValueError
     ├─ TaskError                   the task ended in ERROR
-    ├─ TaskTimeoutError            the time was up first; also a TimeoutError
+    ├─ TaskTimeoutError            the task had not ended at the deadline; also a TimeoutError
     ├─ TaskStalledError            the task showed no change for stall_timeout
-    ├─ TasksError                  several tasks, some badly; also an ExceptionGroup
-    └─ ApiError                    an answer that ends the wait
-       ├─ AuthenticationError      401: the key is not accepted
-       ├─ PermissionDeniedError    403: the key may not see this task
+    ├─ TasksError                  some of several tasks failed; also an ExceptionGroup
+    └─ ApiError                    a response that ends the wait
+       ├─ AuthenticationError      401: the key was rejected
+       ├─ PermissionDeniedError    403: the key has no permission for this task
        ├─ TaskNotFoundError        404: no such task for this account
-       ├─ InvalidResponseError     an answer that is not what the API describes
-       └─ ApiUnavailableError      no usable answer
+       ├─ InvalidResponseError     a response that contradicts the API's description
+       └─ ApiUnavailableError      no usable response
 
-Errors carry data, so that nobody has to parse a message, and survive pickling, so that a worker may hand them on.
+Errors carry their data as attributes, so that no message has to be parsed, and can be pickled, so that they pass between
+processes.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from typing import Any, Self
 
 from waiter.task import CreatedResources, Task
 
-LONGEST_SILENCE = 3600.0
+MAX_RETRY_AFTER = 3600.0
 
 
 class WaiterError(Exception):
-    """The base of everything that waiter raises on purpose."""
+    """The base class of all errors that waiter raises."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revive, (type(self), self.args, self.__dict__)
@@ -37,37 +38,37 @@ class WaiterError(Exception):
 
 def _revive(kind: type[WaiterError], args: tuple[Any, ...], state: dict[str, Any]) -> WaiterError:
     error = kind.__new__(kind, *args)
-    error.args = args  # which OSError, the base of TimeoutError, sets only in its __init__
+    error.args = args  # OSError, the base of TimeoutError, sets them only in its __init__
     error.__dict__.update(state)
     return error
 
 
 class ConfigurationError(WaiterError, ValueError):
-    """Nothing was asked, because something that waiter was given cannot work; ``.problems`` names all of it."""
+    """The arguments or the environment are invalid, and no request was made; ``.problems`` has one text for each problem."""
 
     def __init__(self, *problems: str) -> None:
-        """Name every problem; each says what to do."""
+        """Take the text of every problem; each text says what to do."""
         super().__init__("; ".join(problems))
         self.problems = problems
 
 
 class TaskError(WaiterError):
-    """The task ended in ERROR: ``.task`` as it ended, ``.error`` its text, and what it created all the same."""
+    """The task ended in ERROR: ``.task`` is the ended task, ``.error`` its text, ``.created_resources`` what it created."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        left = task.created_resources.as_dict()
-        leaves = f"; it leaves {_listed(left)}" if left else ""
-        super().__init__(f"{task.task_type or 'task'} failed: {self.error} ({task.id}){leaves}")
+        created = task.created_resources.as_dict()
+        leftovers = f"; it created {_listed(created)}" if created else ""
+        super().__init__(f"{task.task_type or 'task'} failed: {self.error} ({task.id}){leftovers}")
 
     @property
     def error(self) -> str:
-        """The error's text in the API's words."""
-        return self.task.error or "the API gives no reason"
+        """The text of the error as the API returned it."""
+        return self.task.error or "no reason given by the API"
 
     @property
     def created_resources(self) -> CreatedResources:
-        """What the task created before it failed, and what may want cleaning up."""
+        """What the task created before it failed, which may have to be deleted."""
         return self.task.created_resources
 
 
@@ -76,10 +77,10 @@ def _listed(kinds: Mapping[str, Sequence[object]]) -> str:
 
 
 class TaskTimeoutError(WaiterError, TimeoutError):
-    """The task had not ended when the time was up; it goes on, and so can the wait.
+    """The task had not ended at the deadline. The task is still running, and waiting for the same ID again resumes the wait.
 
-    ``.task_id``; ``.last_task``, the task as last seen, or None; ``.waited``, seconds; ``.last_error``, why the last look
-    failed, or None when it did not.
+    ``.task_id``; ``.last_task``, the task as the last successful poll saw it, or None; ``.waited``, seconds; ``.last_error``,
+    the error of the last poll, or None when that poll succeeded.
     """
 
     def __init__(self, task_id: str, *, waited: float, last_task: Task | None, last_error: ApiError | None) -> None:
@@ -88,33 +89,36 @@ class TaskTimeoutError(WaiterError, TimeoutError):
         self.last_task = last_task
         self.last_error = last_error
         seen = f"last seen {described(last_task)}" if last_task else "never seen"
-        # An error of the API's names the task as well.
-        failed = f"; the last look failed: {str(last_error).removesuffix(f' ({task_id})')}" if last_error else ""
+        # The message of an ApiError names the task too.
+        failed = f"; the last poll failed: {str(last_error).removesuffix(f' ({task_id})')}" if last_error else ""
         super().__init__(
             f"not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
-            "the task goes on: wait for the same ID again to take up the wait"
+            "the task is still running: wait for the same ID again to resume"
         )
 
 
 class TaskStalledError(WaiterError):
-    """The task showed no change for ``stall_timeout``; it goes on. ``.last_task``; ``.waited``, seconds without a change."""
+    """The task is still running, but did not change for ``stall_timeout``.
+
+    ``.last_task``; ``.waited``, seconds without a change.
+    """
 
     def __init__(self, last_task: Task, *, waited: float) -> None:
         self.last_task = last_task
         self.waited = waited
-        super().__init__(f"no change for {waited:.0f} s: {described(last_task)} ({last_task.id}); the task goes on")
+        super().__init__(f"no change for {waited:.0f} s: {described(last_task)} ({last_task.id}); the task is still running")
 
 
 def described(task: Task) -> str:
-    """Name a task's state in full: ``RUNNING/NETWORK``."""
+    """Return the state of a task with its detailed state: ``RUNNING/NETWORK``."""
     return f"{task.state}/{task.detailed_state}" if task.detailed_state else str(task.state)
 
 
 class TasksError(WaiterError, ExceptionGroup[WaiterError]):
-    """Several tasks were awaited and some ended badly: nothing of the others is lost.
+    """Some of several tasks failed; the results of the others are kept.
 
-    ``.succeeded`` has the finished tasks by ID, ``.failed`` the error of each that ended badly by ID, ``.pending`` the IDs
-    of those that had not ended when the wait was over: none, unless ``return_when`` ended it early.
+    ``.succeeded`` has the finished tasks by ID, ``.failed`` the error of each other wait that ended by ID, and ``.pending`` the
+    IDs of the tasks that had not ended when the wait was over: none, unless ``return_when`` ended it early.
     """
 
     succeeded: Mapping[str, Task]
@@ -140,28 +144,28 @@ class TasksError(WaiterError, ExceptionGroup[WaiterError]):
 
     @classmethod
     def of(cls, *, succeeded: Mapping[str, Task], failed: Mapping[str, WaiterError], pending: Sequence[str] = ()) -> Self:
-        """Group the errors of the tasks that ended badly."""
-        message = f"{len(failed)} of {len(succeeded) + len(failed) + len(pending)} tasks ended badly"
+        """Return the error for these outcomes of several waits."""
+        message = f"{len(failed)} of {len(succeeded) + len(failed) + len(pending)} tasks failed"
         return cls(message, list(failed.values()), succeeded=succeeded, failed=failed, pending=pending)
 
     def derive(self, errors: Sequence[WaiterError]) -> TasksError:  # type: ignore[override]
-        """Give the part of the group that ``except*`` and ``split`` ask for."""
-        wanted = set(map(id, errors))
-        kept = {task_id: error for task_id, error in self.failed.items() if id(error) in wanted}
+        """Return the part of the group with these errors, for ``except*`` and ``split``."""
+        selected = set(map(id, errors))
+        kept = {task_id: error for task_id, error in self.failed.items() if id(error) in selected}
         return type(self)(self.message, errors, succeeded=self.succeeded, failed=kept, pending=self.pending)
 
     @property
     def created_resources(self) -> CreatedResources:
-        """What all of the tasks created, the failed ones included."""
-        broken = [error.created_resources for error in self.failed.values() if isinstance(error, TaskError)]
-        return CreatedResources.merge([*(task.created_resources for task in self.succeeded.values()), *broken])
+        """What all of the tasks created, including the failed ones."""
+        failed = [error.created_resources for error in self.failed.values() if isinstance(error, TaskError)]
+        return CreatedResources.merge([*(task.created_resources for task in self.succeeded.values()), *failed])
 
 
 class ApiError(WaiterError):
-    """The API answered with something that waiting cannot mend.
+    """The API returned an error, an unusable response, or none.
 
-    ``.status`` is the HTTP status, None when there was no answer; ``.request_id`` what Gcore's support will ask for; ``.url``
-    what was asked; ``.retry_after`` the seconds for which the server asked to be left alone, or None.
+    ``.status`` is the HTTP status, None without a response; ``.request_id`` identifies the request to Gcore's support; ``.url``
+    is what was requested; ``.retry_after`` is the server's Retry-After in seconds, or None.
     """
 
     def __init__(
@@ -173,7 +177,7 @@ class ApiError(WaiterError):
         url: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Say what and why; the data is for programs."""
+        """Take the message and the data of the response."""
         super().__init__(message)
         self.status = status
         self.request_id = request_id
@@ -181,17 +185,17 @@ class ApiError(WaiterError):
         self.retry_after = retry_after
 
     @property
-    def silence(self) -> float:
-        """For how many seconds to leave the server alone: an hour at most, so that nonsense cannot silence a wait for ever."""
-        return min(self.retry_after or 0.0, LONGEST_SILENCE)
+    def blocked_for(self) -> float:
+        """The seconds for which the server asked for no requests, limited to an hour in case Retry-After is nonsense."""
+        return min(self.retry_after or 0.0, MAX_RETRY_AFTER)
 
 
 class AuthenticationError(ApiError):
-    """401: the API does not accept the key."""
+    """401: the API rejected the key."""
 
 
 class PermissionDeniedError(ApiError):
-    """403: the key is known, but may not see this task."""
+    """403: the key is valid, but has no permission for this task."""
 
 
 class TaskNotFoundError(ApiError):
@@ -199,14 +203,14 @@ class TaskNotFoundError(ApiError):
 
 
 class InvalidResponseError(ApiError):
-    """An answer that is not what the API describes: not JSON, no state, another task's ID, a redirect."""
+    """A response that contradicts the API's description: not JSON, no state, the ID of another task, a redirect."""
 
 
 class ApiUnavailableError(ApiError):
-    """No usable answer: a network fault, a time-out, or a status that asks to come back later."""
+    """No usable response: a network fault, a time-out, or a status that asks to retry later."""
 
 
 def note_interruption(error: BaseException | None, note: str) -> None:
-    """Add a note to what interrupted a wait, such as Ctrl-C or a cancellation, and to nothing else."""
+    """Add a note to an exception that interrupted a wait, such as KeyboardInterrupt or a cancellation, and to no other."""
     if error is not None and not isinstance(error, Exception):
         error.add_note(note)

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from waiter.config.settings import Limits, Options, Settings, limited, resolve
+from waiter.config.options import Limits, Options
+from waiter.config.settings import Settings, limited, resolve
 from waiter.config.task_ids import TaskRef, task_ids
 from waiter.errors import ConfigurationError
 from waiter.polling.history_cache import HistoryCache, shared_history_cache

@@ -1,7 +1,7 @@
-"""What the API says of a task: frozen values, decoded and checked from bytes.
+"""Tasks and what they created: frozen values, decoded from the API's JSON.
 
-Source of every field: the description of ``GET /cloud/v1/tasks/{task_id}``. Decoding is strict about what decides a wait
-(``id`` and ``state``) and lenient about the rest: a wait must not fail because ``acknowledged_by`` became a string.
+Source of every field: the description of ``GET /cloud/v1/tasks/{task_id}``. Decoding is strict about the fields that decide a
+wait (``id`` and ``state``) and lenient about the rest: a wait must not fail because ``acknowledged_by`` became a string.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 
 
 class TaskState(StrEnum):
-    """The state of a task; a state that the description does not know yet is kept under its own name.
+    """The state of a task. A state that the description does not name yet is kept as it is.
 
     >>> TaskState("PAUSED").is_known
     False
@@ -36,21 +36,21 @@ class TaskState(StrEnum):
 
     @property
     def is_known(self) -> bool:
-        """Whether the description names this state."""
+        """Whether the API's description names this state."""
         return self.value in type(self).__members__
 
     @property
     def is_final(self) -> bool:
-        """Whether a task in this state has ended: FINISHED or ERROR, and nothing unknown."""
+        """Whether a task in this state has ended: FINISHED or ERROR; no unknown state is final."""
         return self.value in {"FINISHED", "ERROR"}
 
 
 class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The IDs of what a task created: for each kind a tuple, empty when there is none.
+    """The IDs of what a task created: a tuple for each kind, empty when there is none.
 
-    ``resources.instances[0]`` reads one ID, ``resources["instances"]`` a kind by name, ``as_dict()`` all that is there. A
-    kind that the description does not name yet is reachable both ways. IDs are strings; those of ``ddos_profiles`` and
-    ``projects`` are integers.
+    ``resources.instances[0]`` is one ID, ``resources["instances"]`` a kind by its name, and ``as_dict()`` has all kinds that
+    are not empty. A kind that the description does not name yet can be read both ways. IDs are strings; those of
+    ``ddos_profiles`` and ``projects`` are integers.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -92,9 +92,10 @@ class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def from_mapping(cls, kinds: object) -> Self:
-        """Read ``{kind: [ids]}`` as the API sends it; null, missing and malformed kinds are empty, and nothing raises."""
+        """Return the resources of ``{kind: [ids]}`` as the API sends it; null and malformed kinds are empty. Never raises."""
         if not isinstance(kinds, Mapping):
-            return cast("Self", _NOTHING)  # one for all: ten thousand tasks that still run would have 4 MB of them
+            # One object for all: ten thousand running tasks would otherwise hold 4 MB of them.
+            return cast("Self", _NO_RESOURCES)
         read: dict[str, tuple[str | int, ...]] = {}
         for kind, ids in kinds.items():
             name = "clusters" if kind == "ai_clusters" else str(kind)
@@ -104,7 +105,7 @@ class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @classmethod
     def merge(cls, many: Iterable[CreatedResources]) -> Self:
-        """Put together what several tasks created, in the order given, each ID once."""
+        """Return what several tasks created together, in the order given, each ID once."""
         merged: dict[str, list[str | int]] = {}
         for resources in many:
             for kind, ids in resources.as_dict().items():
@@ -117,7 +118,7 @@ class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.clusters
 
     def __getitem__(self, kind: str) -> tuple[str | int, ...]:
-        """The IDs of a kind by its name; raises KeyError for a kind that is neither described nor present."""
+        """Return the IDs of a kind. Raises KeyError for a kind that is neither described nor present."""
         if kind == "ai_clusters" or kind in _KINDS:
             ids: tuple[str | int, ...] = getattr(self, kind)
             return ids
@@ -141,13 +142,18 @@ class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return f"{type(self).__name__}({shown})"
 
     def as_dict(self) -> dict[str, list[str | int]]:
-        """Give the kinds that have IDs, ready for JSON: ``{"instances": ["..."]}``."""
-        described = {kind: list(getattr(self, kind)) for kind in _KINDS}
-        unknown = {kind: list(ids) for kind, ids in self.unknown_kinds.items()}
-        return {kind: ids for kind, ids in (described | unknown).items() if ids}
+        """Return the kinds that are not empty, ready for JSON: ``{"instances": ["..."]}``."""
+        kinds: dict[str, list[str | int]] = {}
+        for kind in _KINDS:
+            if ids := getattr(self, kind):
+                kinds[kind] = list(ids)
+        for kind, ids in self.unknown_kinds.items():
+            if ids:
+                kinds[kind] = list(ids)
+        return kinds
 
 
-_NOTHING = CreatedResources()
+_NO_RESOURCES = CreatedResources()
 _KINDS = tuple(name for name in CreatedResources.__struct_fields__ if name != "unknown_kinds")
 
 
@@ -157,9 +163,9 @@ def _ids(value: object) -> Iterable[str | int]:
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A task as the API describes it; times are UTC, absent ones None.
+    """A task as the API describes it. Times are UTC; absent fields are None.
 
-    What the API says beyond its description, or against it, stands in ``unknown_fields`` as it came.
+    Fields that the description does not name, and values that contradict it, are in ``unknown_fields`` as they were received.
     """
 
     id: str
@@ -186,17 +192,21 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unknown_fields: dict[str, Any] = {}
 
     @classmethod
-    def from_mapping(cls, said: object) -> Task:
-        """Read a task as JSON gives it; raises ValueError that says what is wrong with its ``id`` or ``state``."""
-        msgspec.convert(said, _Decisive)
-        unknown = dict(cast("dict[str, Any]", said))
-        known = {name: unknown.pop(name) for name in _FIELDS & unknown.keys()}
-        known["created_resources"] = CreatedResources.from_mapping(known.get("created_resources"))
+    def from_mapping(cls, payload: object) -> Task:
+        """Return the task of a JSON object. Raises ValueError that says what is wrong with its ``id`` or ``state``."""
+        if not isinstance(payload, dict):
+            msgspec.convert(payload, _Decisive)  # raises
+        fields = dict(cast("dict[str, Any]", payload))
+        fields["created_resources"] = CreatedResources.from_mapping(fields.get("created_resources"))
+        unknown = fields.keys() - _FIELDS
+        fields["unknown_fields"] = {name: fields[name] for name in fields if name in unknown} if unknown else {}
         try:
-            return msgspec.convert(known | {"unknown_fields": unknown}, cls)
+            return msgspec.convert(fields, cls)
         except msgspec.ValidationError:
-            against = {name: known.pop(name) for name, value in list(known.items()) if not _fits(name, value)}
-            return msgspec.convert(known | {"unknown_fields": unknown | against}, cls)
+            msgspec.convert(payload, _Decisive)
+            misfits = {name: fields.pop(name) for name in _FIELDS & fields.keys() if not _fits(name, fields[name])}
+            fields["unknown_fields"] |= misfits
+            return msgspec.convert(fields, cls)
 
     def __post_init__(self) -> None:
         for name in _TIMES:
@@ -207,7 +217,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def ended(self) -> bool:
         """Whether the task is FINISHED or ERROR."""
-        return self.state.is_final
+        return self.state is TaskState.FINISHED or self.state is TaskState.ERROR
 
     @property
     def failed(self) -> bool:
@@ -219,7 +229,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class _Decisive(msgspec.Struct):
-    """What decides a wait, and so must be right."""
+    """The fields that decide a wait, which must be valid."""
 
     id: str
     state: TaskState
@@ -238,12 +248,12 @@ def _fits(name: str, value: object) -> bool:
 
 
 def decode_task(body: bytes) -> Task:
-    """Decode one task from the body of an answer; raises ValueError that says what is wrong with it."""
+    """Return the task in the body of a response. Raises ValueError that says what is wrong with it."""
     return Task.from_mapping(msgspec.json.decode(body))
 
 
 class TaskSnapshot(msgspec.Struct, frozen=True, gc=False):
-    """A task as one look saw it; ``age`` is the seconds since it was created, by the server's clock, or None when unknown."""
+    """A task as one poll saw it; ``age`` is the seconds since its creation by the server's clock, or None when unknown."""
 
     task: Task
     age: float | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from tenacity import Retrying
 
-from waiter.config.settings import Limits, Options
+from waiter.config.options import Limits, Options
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.http.client import Client
@@ -64,7 +64,7 @@ class Waiter:
             budget.reserve_immediately()
             try:
                 with budget.report_throttling(listing=True):
-                    past = self._client.get_past(task_type, limit=LISTED, timeout=state.history_timeout)
+                    past = self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout)
                 state.record_history(past)
             except ApiError as error:
                 state.record_history_failure(error)
@@ -114,7 +114,7 @@ class Waiter:
 
     def past(self, task_type: str) -> list[TaskSnapshot]:
         """Return the newest tasks of a type, ended or not, with their ages in seconds. Raises ApiError."""
-        return self._client.get_past(task_type, limit=LISTED, timeout=REQUEST_TIMEOUT)
+        return self._client.list_history(task_type, limit=LISTED, timeout=REQUEST_TIMEOUT)
 
     def status(self, task_id: TaskRef) -> Task:
         """Poll a task once and return it, whatever its state. Raises ApiError."""
@@ -136,7 +136,7 @@ async def _outcomes_on_event_loop(session: Session, client: Client, ids: Sequenc
     """Yield the outcomes of a ``Waiter`` from the running event loop; a client of the user's own is used there too."""
     from waiter.aio import AsyncWaiter  # noqa: PLC0415 - see above
     from waiter.batch.completion import SharedSleep, outcomes_as_completed, run_in_thread, run_inline  # noqa: PLC0415
-    from waiter.http.client import ThreadedClient  # noqa: PLC0415
+    from waiter.http.async_client import ThreadedClient  # noqa: PLC0415
 
     settings, run = session.settings, run_in_thread
     if settings.sleep:

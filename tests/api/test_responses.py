@@ -1,4 +1,4 @@
-"""Any answer becomes a value or exactly one error."""
+"""Any response becomes a value or exactly one error."""
 
 from __future__ import annotations
 
@@ -18,38 +18,24 @@ from waiter import (
     Task,
     TaskNotFoundError,
 )
-from waiter.api.responses import Answer, is_task_id, past_path, read_date, read_past, read_retry_after, read_task, task_path
+from waiter.api.responses import Response, read_date, read_retry_after, read_task
 
 URL = "https://api.gcore.com/cloud/v1/tasks/t-1"
+
+
 TASK = b'{"id": "t-1", "state": "NEW", "task_type": "create_vm"}'
+
+
 DATE = "Wed, 01 Jul 2026 12:00:00 GMT"
 
 
-def answer(status: int = 200, body: bytes = TASK, **headers: str) -> Answer:
-    return Answer(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, URL)
+def respond(status: int = 200, body: bytes = TASK, **headers: str) -> Response:
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, URL)
 
 
-def test_the_paths_are_those_of_the_description() -> None:
-    """No project and no region: task IDs are global."""
-    assert task_path("t-1") == "/cloud/v1/tasks/t-1"
-    assert past_path("create_vm&x", limit=100) == "/cloud/v1/tasks?task_type=create_vm%26x&order_by=desc&limit=100"
-
-
-@pytest.mark.parametrize("text", ["26986bc0-748a-4448-b836-0a2aa465eb06", "a", "A.b_c-9", "9" * 128])
-def test_task_ids(text: str) -> None:
-    """UUIDs, and whatever else is safe in a path."""
-    assert is_task_id(text)
-
-
-@pytest.mark.parametrize("text", ["", "a b", "../x", ".", "-x", "a/b", "a?b", "a\n", "{a}", "é", "9" * 129, None, 7])
-def test_what_cannot_be_a_task_id(text: object) -> None:
-    """Nothing that would change the path, and nothing that is not one word."""
-    assert not is_task_id(text)
-
-
-def test_a_task_is_read() -> None:
-    """200 with the task that was asked for is that task; IDs do not differ by their case."""
-    assert read_task(answer(), "T-1") == Task.from_mapping(json.loads(TASK))
+def test_task_is_read_and_ids_ignore_case() -> None:
+    """A response with the ID that was asked for is that task."""
+    assert read_task(respond(), "T-1") == Task.from_mapping(json.loads(TASK))
 
 
 PROBLEM = json.dumps({"exception_class": "Oops", "message": "It\nbroke\x1b[31m", "request_id": "r-1"}).encode()
@@ -58,83 +44,60 @@ PROBLEM = json.dumps({"exception_class": "Oops", "message": "It\nbroke\x1b[31m",
 @pytest.mark.parametrize(
     ("given", "error", "text"),
     [
-        (answer(401, PROBLEM), AuthenticationError, "the API key is not accepted (401): Oops It broke [31m (t-1)"),
-        (answer(403, PROBLEM), PermissionDeniedError, "the API refuses this (403): Oops It broke [31m (t-1)"),
-        (answer(404, PROBLEM), TaskNotFoundError, "no such task for this account (404): Oops It broke [31m (t-1)"),
-        (answer(400, PROBLEM), ApiError, "the API answers 400: Oops It broke [31m (t-1)"),
-        (answer(503, PROBLEM), ApiUnavailableError, "the API answers 503: Oops It broke [31m (t-1)"),
-        (answer(429, b'{"message": 7}'), ApiUnavailableError, "the API answers 429: '{\"message\": 7}' (t-1)"),
-        (answer(502, b"<html>\n<b>Bad"), ApiUnavailableError, "the API answers 502: '<html> <b>Bad' (t-1)"),
-        (answer(500, b""), ApiUnavailableError, "the API answers 500: an empty body (t-1)"),
-        (answer(500, b"x" * 400), ApiUnavailableError, f"the API answers 500: '{'x' * 300}...' (t-1)"),
-        (answer(204, b""), InvalidResponseError, "not what the API describes: HTTP 204 (t-1)"),
+        (respond(401, PROBLEM), AuthenticationError, "the API key was rejected (401): Oops It broke [31m (t-1)"),
+        (respond(403, PROBLEM), PermissionDeniedError, "permission denied (403): Oops It broke [31m (t-1)"),
+        (respond(404, PROBLEM), TaskNotFoundError, "no such task for this account (404): Oops It broke [31m (t-1)"),
+        (respond(400, PROBLEM), ApiError, "the API returned 400: Oops It broke [31m (t-1)"),
+        (respond(503, PROBLEM), ApiUnavailableError, "the API returned 503: Oops It broke [31m (t-1)"),
+        (respond(429, b'{"message": 7}'), ApiUnavailableError, "the API returned 429: '{\"message\": 7}' (t-1)"),
+        (respond(502, b"<html>\n<b>Bad"), ApiUnavailableError, "the API returned 502: '<html> <b>Bad' (t-1)"),
+        (respond(500, b""), ApiUnavailableError, "the API returned 500: an empty body (t-1)"),
+        (respond(500, b"x" * 400), ApiUnavailableError, f"the API returned 500: '{'x' * 300}...' (t-1)"),
+        (respond(204, b""), InvalidResponseError, "invalid response: HTTP 204 (t-1)"),
         (
-            answer(301, b"", location="http://evil/\x00"),
+            respond(301, b"", location="http://evil/\x00"),
             InvalidResponseError,
-            "not what the API describes: it redirects to http://evil/, and the key goes to the configured host only (t-1)",
+            "invalid response: it redirects to http://evil/, but the API key is sent to the configured host only (t-1)",
         ),
         (
-            answer(200, b"<html>"),
+            respond(200, b"<html>"),
             InvalidResponseError,
-            "not what the API describes: JSON is malformed: invalid character (byte 0): '<html>' (t-1)",
+            "invalid response: JSON is malformed: invalid character (byte 0): '<html>' (t-1)",
         ),
         (
-            answer(200, TASK.replace(b"t-1", b"t-2")),
+            respond(200, TASK.replace(b"t-1", b"t-2")),
             InvalidResponseError,
-            "not what the API describes: it is the answer for task t-2 (t-1)",
+            "invalid response: it describes task t-2 (t-1)",
         ),
         (
-            answer(200, b"[" * 100_000),
+            respond(200, b"[" * 100_000),
             InvalidResponseError,
-            (
-                "not what the API describes: maximum recursion depth exceeded while deserializing an object: "
-                f"'{'[' * 300}...' (t-1)"
-            ),
+            (f"invalid response: maximum recursion depth exceeded while deserializing an object: '{'[' * 300}...' (t-1)"),
         ),
     ],
 )
-def test_every_other_answer_is_one_error(given: Answer, error: type[ApiError], text: str) -> None:
-    """The error says what and why, in one printable line."""
+def test_every_other_response_is_one_error(given: Response, error: type[ApiError], text: str) -> None:
+    """The message says what happened and why in one printable line."""
     with pytest.raises(ApiError) as caught:
         read_task(given, "t-1")
     assert (type(caught.value), str(caught.value)) == (error, text)
     assert (caught.value.status, caught.value.url) == (given.status, URL)
 
 
-def test_an_error_carries_what_support_asks_for() -> None:
-    """The request's ID comes from the body, else from the headers."""
+def test_error_carries_the_request_id() -> None:
+    """The ID of the request comes from the body, else from the headers."""
     headers = {"x_request_id": "h-1", "retry_after": "7"}
     for body, request_id in ((PROBLEM, "r-1"), (b"", "h-1")):
         with pytest.raises(ApiError) as caught:
-            read_task(answer(500, body, **headers), "t-1")
+            read_task(respond(500, body, **headers), "t-1")
         assert (caught.value.request_id, caught.value.retry_after) == (request_id, 7.0)
 
 
-def test_a_wrong_answer_can_ask_for_patience_too() -> None:
-    """A proxy's page with Retry-After is as good as a status with it."""
+def test_invalid_response_carries_retry_after() -> None:
+    """Retry-After counts on any response, such as a proxy's page."""
     with pytest.raises(InvalidResponseError) as caught:
-        read_task(answer(body=b"<html>", retry_after="7"), "t-1")
+        read_task(respond(body=b"<html>", retry_after="7"), "t-1")
     assert caught.value.retry_after == 7.0
-
-
-def test_a_listing_is_read() -> None:
-    """The tasks come in the order of the listing."""
-    body = json.dumps({"count": 2, "results": [{"id": "b", "state": "NEW"}, {"id": "a", "state": "ERROR"}]}).encode()
-    assert [task.id for task in read_past(answer(body=body), "create_vm")] == ["b", "a"]
-
-
-def test_a_listing_is_of_one_type() -> None:
-    """What a server lists that does not know the parameter teaches nothing about this type."""
-    rows = [{"id": kind or "-", "state": "FINISHED", "task_type": kind} for kind in ("delete_vm", "create_vm", None)]
-    body = json.dumps({"count": 3, "results": rows}).encode()
-    assert [task.id for task in read_past(answer(body=body), "create_vm")] == ["create_vm", "-"]
-
-
-@pytest.mark.parametrize("body", [b"[]", b"{}", b'{"count": 1, "results": [{}]}', b'{"count": 1, "results": null}'])
-def test_a_malformed_listing_is_one_error(body: bytes) -> None:
-    """A listing is read whole or not at all."""
-    with pytest.raises(InvalidResponseError, match=r"not what the API describes: .* \(listing\)"):
-        read_past(answer(body=body), "create_vm")
 
 
 @pytest.mark.parametrize(
@@ -158,36 +121,38 @@ def test_a_malformed_listing_is_one_error(body: bytes) -> None:
         ("9" * 5000, 999_999_999_999.0),
     ],
 )
-def test_retry_after_is_seconds_from_the_answer_on(text: str, seconds: float | None) -> None:
-    """Seconds, or a date against the answer's own Date; garbage and the past are nothing."""
+def test_retry_after_is_seconds_after_the_response(text: str, seconds: float | None) -> None:
+    """A date is compared with the Date of the response; malformed and past values are None."""
     assert read_retry_after({"retry-after": text, "date": DATE}) == seconds
 
 
 @freeze_time("2026-07-01 12:00:10")
-def test_a_retry_after_without_a_date_is_held_against_our_clock() -> None:
-    """Only where the server does not say what time it is."""
+def test_retry_after_without_a_date_uses_the_local_clock() -> None:
+    """The local clock counts only when the server does not send its time."""
     assert read_retry_after({"retry-after": "Wed, 01 Jul 2026 12:00:30 GMT"}) == 20.0
 
 
 numbers = st.integers(0, 23) | st.integers(0, 10**30)
+
+
 dates = st.builds(
     "{}, {:02} Jan {:04} {:02}:{:02}:00 {}{:04}".format, st.just("Mon"), *[numbers] * 4, st.sampled_from("+-"), numbers
 )
 
 
 @given(st.text(max_size=40) | dates)
-def test_any_header_is_survived(text: str) -> None:
-    """No header can raise."""
+def test_no_header_raises(text: str) -> None:
+    """Any text in a header is a value or None."""
     seconds = read_retry_after({"retry-after": text, "date": text})
     assert seconds is None or seconds > 0
     read_date({"date": text})
 
 
 @given(st.integers(100, 599), st.binary(max_size=60))
-def test_any_answer_is_a_task_or_one_error(status: int, body: bytes) -> None:
-    """Nothing but ApiError ever comes out."""
+def test_any_response_is_a_task_or_one_error(status: int, body: bytes) -> None:
+    """No response raises anything but ApiError."""
     try:
-        outcome: Task | ApiError = read_task(answer(status, body), "t-1")
+        outcome: Task | ApiError = read_task(respond(status, body), "t-1")
     except ApiError as error:
         outcome = error
     assert getattr(outcome, "id", "t-1") == "t-1"

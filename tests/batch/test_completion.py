@@ -116,7 +116,7 @@ def test_waits_run_side_by_side(many: Many, cloud: SimulatedCloud) -> None:
 def test_one_failure_keeps_the_other_results(many: Many, cloud: SimulatedCloud) -> None:
     """The error holds what succeeded and what failed."""
     good, bad = cloud.add(finishes(9, {"instances": ["i-1"]})), cloud.add(fails(3))
-    with pytest.raises(TasksError, match="1 of 2 tasks ended badly") as caught:
+    with pytest.raises(TasksError, match="1 of 2 tasks failed") as caught:
         many.wait_all(cloud, [good, bad])
     assert (list(caught.value.succeeded), list(caught.value.failed), caught.value.pending) == ([good], [bad], ())
     assert caught.value.created_resources == CreatedResources(instances=("i-1",))
@@ -132,7 +132,7 @@ def test_first_completed_returns_after_one_task(many: Many, cloud: SimulatedClou
 def test_first_exception_returns_after_one_failure(many: Many, cloud: SimulatedCloud) -> None:
     """The error names the tasks that had not ended."""
     goes_on, good, bad = cloud.add(never_ends()), cloud.add(finishes(3)), cloud.add(fails(30))
-    with pytest.raises(TasksError, match="1 of 3 tasks ended badly") as caught:
+    with pytest.raises(TasksError, match="1 of 3 tasks failed") as caught:
         many.wait_all(cloud, [goes_on, good, bad], return_when="FIRST_EXCEPTION")
     assert (list(caught.value.succeeded), list(caught.value.failed), caught.value.pending) == ([good], [bad], (goes_on,))
 

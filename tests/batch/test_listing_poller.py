@@ -14,7 +14,7 @@ from listing_parts import check_outcomes, listings, polls, wait_all
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, TasksError, TaskTimeoutError, Waiter
-from waiter.api.responses import ActivePage
+from waiter.api.listings import ActivePage
 from waiter.batch.listing_poller import ListingPoller
 from waiter.polling.wait_state import WaitState
 from waiter.task import Task, TaskSnapshot, TaskState, decode_task

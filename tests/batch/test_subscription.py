@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from waiter.api.responses import Active
+from waiter.api.listings import ActiveTask
 from waiter.batch.subscription import MISSING, Subscription
 from waiter.task import Task, TaskSnapshot, TaskState
 from waiter.testing import VirtualClock
@@ -30,7 +30,7 @@ def awake(state: Any) -> Subscription:
     return Subscription(state, None, lambda: 0.0)
 
 
-RUNNING = Active("t-0", "RUNNING")
+RUNNING = ActiveTask("t-0", "RUNNING")
 
 
 def test_listing_that_began_before_the_last_poll_is_not_used() -> None:
@@ -109,11 +109,11 @@ def test_interval_follows_the_schedule_as_the_task_ages() -> None:
     [
         (None, RUNNING, True),
         (RUNNING, RUNNING, False),
-        (Active("t-0", "NEW"), RUNNING, True),
-        (RUNNING, Active("t-0", "RUNNING", "NETWORK"), True),
+        (ActiveTask("t-0", "NEW"), RUNNING, True),
+        (RUNNING, ActiveTask("t-0", "RUNNING", "NETWORK"), True),
     ],
 )
-def test_update_is_needed_when_the_state_differs(seen: Any, row: Active, is_news: bool) -> None:
+def test_update_is_needed_when_the_state_differs(seen: Any, row: ActiveTask, is_news: bool) -> None:
     """State and detailed state are compared with what the wait has seen."""
     assert awake(state_of(seen)).needs_update(row) is is_news
 

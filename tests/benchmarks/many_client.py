@@ -67,15 +67,15 @@ async def waiter_polls(count: Count, port: int, ids: list[str], delays: list[flo
     from tenacity import wait_fixed
 
     from waiter import AsyncWaiter
-    from waiter.http.client import AsyncClient
+    from waiter.http.async_client import AsyncClient
 
     class Client(AsyncClient):
         async def get_task(self, task_id: str, *, timeout: float) -> Any:  # noqa: ASYNC109 - as it is there
             return await count.poll(task_id, super().get_task(task_id, timeout=timeout))
 
-        async def get_active(self, **options: Any) -> Any:
+        async def list_active(self, **options: Any) -> Any:
             count.requests += 1
-            return await super().get_active(**options)
+            return await super().list_active(**options)
 
     class Counted(AsyncWaiter):
         def _connect(self, settings: Any) -> AsyncClient:

@@ -19,7 +19,7 @@ ROWS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
     "a task ended in ERROR": (1, ["wait", BROKEN], {}, f"create_vm failed: No valid host was found ({BROKEN})"),
     "wrong usage": (2, ["wait", GOOD, "--tiemout", "5"], {}, "did you mean --timeout?"),
     "wrong configuration": (2, ["wait", GOOD], {"GCORE_API_KEY": ""}, "waiter: the API key is empty"),
-    "refused": (3, ["wait", GOOD], {"GCORE_API_KEY": "wrong"}, "the API key is not accepted (401)"),
+    "refused": (3, ["wait", GOOD], {"GCORE_API_KEY": "wrong"}, "the API key was rejected (401)"),
     "no such task": (4, ["status", UNKNOWN], {}, "no such task for this account (404)"),
     "the API away": (5, ["wait", GOOD, "--max-outage", "0.2"], {"GCORE_BASE_URL": "http://127.0.0.1:9"}, "no usable answer"),
     "stalled": (6, ["wait", ENDLESS, "--stall-timeout", "0.2"], {}, "no change for 0 s"),

@@ -27,8 +27,8 @@ def test_messages_name_options_instead_of_arguments() -> None:
 
 def test_refused_key_comes_with_a_hint() -> None:
     """In double quotes a shell expands a part of the key."""
-    assert stderr.describe(AuthenticationError("the API key is not accepted (401)")) == (
-        "the API key is not accepted (401); a key with a $ in it must stand in single quotes, or the shell expands part of it"
+    assert stderr.describe(AuthenticationError("the API key was rejected (401)")) == (
+        "the API key was rejected (401); a key with a $ in it must stand in single quotes, or the shell expands part of it"
     )
 
 

@@ -126,7 +126,7 @@ RUNS: dict[str, tuple[list[str], Script, tuple[int, str, str]]] = {
     "Python, failed": (
         [sys.executable, "deploy.py"],
         fails(0.0, "No valid host", {"volumes": ["disk"]}),
-        expected(1, "", "; it leaves volumes disk\n"),
+        expected(1, "", "; it created volumes disk\n"),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Kept connections, against real sockets that answer what they are told."""
+"""Kept connections to scripted servers over real sockets."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from waiter import AsyncWaiter, InvalidResponseError
-from waiter.http import connection_pool as pool_room
+from waiter.http import connection_pool
 from waiter.http.connection_pool import ConnectError, Pool, ReadError, RemoteProtocolError, Server
-from waiter.http.exchange import LARGEST_BODY
+from waiter.http.exchange import MAX_BODY
 from waiter.testing import SimulatedCloud, ended
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-class Told:
-    """A server that gives these answers, one list of pieces per request; None closes the connection."""
+class ScriptedServer:
+    """Sends these responses, one list of pieces for each request; None closes the connection."""
 
-    def __init__(self, *answers: Sequence[bytes | None]) -> None:
-        self.answers = list(answers)
+    def __init__(self, *responses: Sequence[bytes | None]) -> None:
+        self.responses = list(responses)
         self.requests: list[bytes] = []
         self.connections = 0
         self._ended = asyncio.Queue[None]()
@@ -54,21 +54,21 @@ class Told:
                 await self._ended.get()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while self.answers:
+        while self.responses:
             try:
                 self.requests.append(await reader.readuntil(b"\r\n\r\n"))
             except (asyncio.IncompleteReadError, ConnectionError):
                 break
-            for piece in self.answers.pop(0):
+            for piece in self.responses.pop(0):
                 if piece is None:
                     return
                 writer.write(piece)
                 await asyncio.sleep(0.005)
 
 
-def ask(told: Told, times: int = 1, pause: float = 0.0) -> list[tuple[int, bytes]]:
+def send_requests(server: ScriptedServer, times: int = 1, pause: float = 0.0) -> list[tuple[int, bytes]]:
     async def main() -> list[tuple[int, bytes]]:
-        async with told.pool() as pool:
+        async with server.pool() as pool:
             return [await get(pool, pause) for _ in range(times)]
 
     return asyncio.run(main())
@@ -81,23 +81,21 @@ async def get(pool: Pool, pause: float = 0.0) -> tuple[int, bytes]:
     return status, b"".join(body)
 
 
-def test_a_request_on_the_wire() -> None:
-    """What is sent, to the byte."""
-    told = Told([OK])
-    assert ask(told) == [(200, b"ok")]
-    assert told.requests == [
-        b"GET /base/path HTTP/1.1\r\nHost: gcore.example\r\nAccept: a/b\r\nAccept-Encoding: identity\r\n\r\n"
-    ]
+def test_request_has_exactly_these_bytes() -> None:
+    """Nothing else is sent."""
+    server = ScriptedServer([OK])
+    assert send_requests(server) == [(200, b"ok")]
+    assert server.requests == [b"GET /base/path HTTP/1.1\r\nHost: gcore.example\r\nAccept: a/b\r\n\r\n"]
 
 
-def test_a_connection_is_kept() -> None:
-    """Two requests, one connection."""
-    told = Told([OK], [OK])
-    assert (ask(told, 2), told.connections) == ([(200, b"ok")] * 2, 1)
+def test_connection_is_kept() -> None:
+    """Two requests use one connection."""
+    server = ScriptedServer([OK], [OK])
+    assert (send_requests(server, 2), server.connections) == ([(200, b"ok")] * 2, 1)
 
 
 @pytest.mark.parametrize(
-    ("pieces", "answer"),
+    ("pieces", "response"),
     [
         ([b"HTTP/1.1 100 Continue\r\n\r\n", OK], (200, b"ok")),
         ([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n", b"ok\r\n0\r\n\r\n"], (200, b"ok")),
@@ -107,11 +105,11 @@ def test_a_connection_is_kept() -> None:
         ([OK + OK], (200, b"ok")),
         ([OK + b"junk"], (200, b"ok")),
     ],
-    ids=["announced", "chunked", "until the end", "old", "empty", "two", "junk behind"],
+    ids=["interim", "chunked", "until the end", "old", "empty", "two", "junk behind"],
 )
-def test_an_answer(pieces: list[bytes | None], answer: tuple[int, bytes]) -> None:
-    """Every way to say where an answer ends; the next request gets its own."""
-    assert ask(Told(pieces, [OK]), 2) == [answer, (200, b"ok")]
+def test_end_of_a_response_is_found(pieces: list[bytes | None], response: tuple[int, bytes]) -> None:
+    """Every way to mark the end of a response is read, and the next request gets its own response."""
+    assert send_requests(ScriptedServer(pieces, [OK]), 2) == [response, (200, b"ok")]
 
 
 @pytest.mark.parametrize(
@@ -121,32 +119,32 @@ def test_an_answer(pieces: list[bytes | None], answer: tuple[int, bytes]) -> Non
         ([b"HTTP/1.1 200 OK\r\n", None], "disconnected after 17 bytes"),
         ([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", None], "disconnected after 40 bytes"),
         ([b"220 smtp.example ESMTP\r\n"], "Expected HTTP/"),
-        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"], "wants another protocol"),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"], "asks for another protocol"),
         ([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000], "more than 102400 bytes of headers"),
     ],
     ids=["nothing", "half a head", "half a body", "another protocol", "upgrade", "endless head"],
 )
-def test_what_is_no_answer(pieces: list[bytes | None], message: str) -> None:
-    """One error, and nothing of it is kept."""
-    told = Told(pieces, [OK])
+def test_malformed_response_is_an_error(pieces: list[bytes | None], message: str) -> None:
+    """The error says what is wrong, and the connection is not kept."""
+    server = ScriptedServer(pieces, [OK])
     with pytest.raises(RemoteProtocolError, match=message):
-        ask(told)
+        send_requests(server)
 
 
 def test_trailers_are_no_headers() -> None:
-    """What comes behind the body says nothing of how to read it."""
+    """Fields after the body do not change how the body is read."""
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nContent-Encoding: gzip\r\n\r\n"
 
     async def main() -> list[str]:
-        async with Told([chunked]).pool() as pool:
+        async with ScriptedServer([chunked]).pool() as pool:
             _, headers = await pool.get("/path", {}, lambda _: None)
             return [name for name, _ in headers]
 
     assert asyncio.run(main()) == ["Transfer-Encoding"]
 
 
-def test_another_event_loop() -> None:
-    """A connection belongs to the loop that opened it; another loop opens its own."""
+def test_each_event_loop_opens_its_own_connections() -> None:
+    """A connection belongs to the loop that opened it."""
     cloud = SimulatedCloud()
     task_id = cloud.add(ended())
     with cloud.serve() as url:
@@ -159,81 +157,83 @@ def test_another_event_loop() -> None:
     assert states == ["FINISHED"] * 2
 
 
-def test_a_kept_connection_that_was_closed() -> None:
-    """Is noticed, and another one opened."""
-    told = Told([OK, None], [OK])
-    assert (ask(told, 2, pause=0.05), told.connections) == ([(200, b"ok")] * 2, 2)
+def test_closed_idle_connection_is_replaced() -> None:
+    """A new connection is opened for the next request."""
+    server = ScriptedServer([OK, None], [OK])
+    assert (send_requests(server, 2, pause=0.05), server.connections) == ([(200, b"ok")] * 2, 2)
 
 
-def test_a_kept_connection_that_closes_under_a_request() -> None:
-    """The request goes out once more."""
-    told = Told([OK], [None], [OK])
-    assert (ask(told, 2), told.connections) == ([(200, b"ok")] * 2, 2)
+def test_request_on_a_stale_connection_is_repeated_once() -> None:
+    """The request is sent again over a new connection."""
+    server = ScriptedServer([OK], [None], [OK])
+    assert (send_requests(server, 2), server.connections) == ([(200, b"ok")] * 2, 2)
 
 
-def test_a_kept_connection_that_breaks_in_an_answer() -> None:
-    """Is an error like any other."""
+def test_connection_that_breaks_in_a_response_is_an_error() -> None:
+    """The request is not repeated."""
     with pytest.raises(RemoteProtocolError, match="after 15 bytes"):
-        ask(Told([OK], [b"HTTP/1.1 200 OK", None]), 2)
+        send_requests(ScriptedServer([OK], [b"HTTP/1.1 200 OK", None]), 2)
 
 
-def test_what_nobody_asked_for() -> None:
-    """Bytes on an idle connection are no answer to the next request."""
-    told = Told([OK, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], [OK])
-    assert (ask(told, 2, pause=0.05), told.connections) == ([(200, b"ok")] * 2, 2)
+def test_unrequested_bytes_are_not_a_response() -> None:
+    """Bytes on an idle connection are not taken for the next response."""
+    server = ScriptedServer([OK, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"], [OK])
+    assert (send_requests(server, 2, pause=0.05), server.connections) == ([(200, b"ok")] * 2, 2)
 
 
-def test_old_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there were once."""
-    monkeypatch.setattr(pool_room, "KEEPALIVE_EXPIRY", 0.02)
+def test_expired_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are closed after their time, however many there were."""
+    monkeypatch.setattr(connection_pool, "KEEPALIVE_EXPIRY", 0.02)
 
     async def main() -> tuple[int, int]:
-        told = Told(*[[OK]] * 9)
-        async with told.pool() as pool:
+        server = ScriptedServer(*[[OK]] * 9)
+        async with server.pool() as pool:
             await asyncio.gather(*(get(pool) for _ in range(8)))
             await asyncio.sleep(0.05)
             await get(pool)
-            return told.connections, len(pool._idle)
+            return server.connections, len(pool._idle)
 
     assert asyncio.run(main()) == (9, 1)
 
 
-def status_of(coding: bytes, body: bytes) -> str:
-    told = Told([b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (coding, len(body), body)])
+def task_id_of(coding: bytes, body: bytes) -> str:
+    server = ScriptedServer(
+        [b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (coding, len(body), body)]
+    )
 
     async def main() -> str:
-        async with told.pool() as pool, AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{pool._server.port}") as waiter:
+        async with server.pool() as pool, AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{pool._server.port}") as waiter:
             return (await waiter.status("t-1")).id
 
     return asyncio.run(main())
 
 
 @pytest.mark.parametrize(("coding", "code"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"identity", bytes)])
-def test_a_coding_that_nobody_asked_for(coding: bytes, code: Callable[[bytes], bytes]) -> None:
-    """Is undone."""
-    assert status_of(coding, code(b'{"id": "t-1", "state": "NEW"}')) == "t-1"
+def test_content_coding_is_decoded(coding: bytes, code: Callable[[bytes], bytes]) -> None:
+    """A server may use a coding that was not asked for."""
+    assert task_id_of(coding, code(b'{"id": "t-1", "state": "NEW"}')) == "t-1"
 
 
 @pytest.mark.parametrize(
     ("coding", "body", "message"),
     [
         (b"gzip", b"no gzip", "DecodingError"),
-        (b"br", b"{}", "it is coded as 'br'"),
-        (b"gzip", gzip.compress(b" " * (LARGEST_BODY + 1)), "more than 16777216 bytes"),
+        (b"br", b"{}", "it has the content coding 'br'"),
+        (b"gzip", gzip.compress(b" " * (MAX_BODY + 1)), "more than 16777216 bytes"),
     ],
     ids=["broken", "unknown", "bomb"],
 )
-def test_a_coding_that_cannot_be_undone(coding: bytes, body: bytes, message: str) -> None:
-    """It is not what the API describes, however small it looks."""
-    with pytest.raises(InvalidResponseError, match=f"not what the API describes: .*{message}"):
-        status_of(coding, body)
+def test_bad_content_coding_is_an_invalid_response(coding: bytes, body: bytes, message: str) -> None:
+    """It contradicts the API's description, however small the body is on the wire."""
+    with pytest.raises(InvalidResponseError, match=f"invalid response: .*{message}"):
+        task_id_of(coding, body)
 
 
-def test_nobody_listens() -> None:
-    """No connection."""
+def test_refused_connection_is_an_error() -> None:
+    """Nothing listens on the port."""
 
     async def main() -> None:
-        server = await asyncio.start_server(Told(), "127.0.0.1", 0)
+        server = await asyncio.start_server(ScriptedServer(), "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
         server.close()
         await server.wait_closed()
@@ -243,8 +243,8 @@ def test_nobody_listens() -> None:
         asyncio.run(main())
 
 
-class Resets(Told):
-    """Breaks the connection in the middle of the head."""
+class ResettingServer(ScriptedServer):
+    """Resets the connection in the middle of the head."""
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -254,17 +254,17 @@ class Resets(Told):
         writer.transport.abort()
 
 
-def test_a_reset() -> None:
-    """A connection that breaks."""
+def test_reset_connection_is_an_error() -> None:
+    """A connection that breaks is an error."""
     with pytest.raises(ReadError):
-        ask(Resets())
+        send_requests(ResettingServer())
 
 
-def test_who_is_cancelled_leaves_no_connection() -> None:
-    """Its answer would reach somebody else."""
+def test_cancelled_request_closes_its_connection() -> None:
+    """Its response would otherwise be read by the next request."""
 
     async def main() -> int:
-        async with Told([b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 30]).pool() as pool:
+        async with ScriptedServer([b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 30]).pool() as pool:
             with pytest.raises(TimeoutError):
                 async with pool.within(0.05):
                     await get(pool)

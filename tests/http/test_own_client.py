@@ -1,4 +1,4 @@
-"""httpx clients of the user's own, which answer what they are told."""
+"""httpx clients of the user, with scripted responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 import trio
-from single_poll import KEY, TASK, both, look
+from single_poll import KEY, TASK, both, poll
 
 from waiter import (
     ApiError,
@@ -21,7 +21,7 @@ from waiter import (
     aio,
     wait_for_task,
 )
-from waiter.http.exchange import LARGEST_BODY
+from waiter.http.exchange import MAX_BODY
 
 
 def respond(body: bytes, **headers: str) -> httpx.MockTransport:
@@ -29,26 +29,26 @@ def respond(body: bytes, **headers: str) -> httpx.MockTransport:
 
 
 @both
-def test_an_endless_answer_is_cut_off(get: Callable[..., None]) -> None:
-    """Sixteen mebibytes of a task, compressed or not, are not a task."""
-    bomb = gzip.compress(b" " * (LARGEST_BODY + 1))
+def test_oversized_body_is_refused(get: Callable[..., None]) -> None:
+    """The limit of 16 MiB holds for the decoded body."""
+    bomb = gzip.compress(b" " * (MAX_BODY + 1))
     transport = respond(bomb, **{"content-encoding": "gzip"})
-    client = httpx.Client(transport=transport) if get is look else httpx.AsyncClient(transport=transport)
+    client = httpx.Client(transport=transport) if get is poll else httpx.AsyncClient(transport=transport)
     with pytest.raises(InvalidResponseError, match="more than 16777216 bytes"):
         get("http://127.0.0.1", client=client)
 
 
 @both
-def test_a_coding_that_cannot_be_decoded(get: Callable[..., None]) -> None:
-    """Broken compression is an answer that is not what the API describes."""
+def test_malformed_content_coding_is_an_invalid_response(get: Callable[..., None]) -> None:
+    """Broken compression contradicts the API's description."""
     transport = respond(b"not gzip", **{"content-encoding": "gzip"})
-    client = httpx.Client(transport=transport) if get is look else httpx.AsyncClient(transport=transport)
-    with pytest.raises(InvalidResponseError, match="not what the API describes: DecodingError"):
+    client = httpx.Client(transport=transport) if get is poll else httpx.AsyncClient(transport=transport)
+    with pytest.raises(InvalidResponseError, match="invalid response: DecodingError"):
         get("http://127.0.0.1", client=client)
 
 
-def test_a_client_of_ones_own_is_used_and_left_open() -> None:
-    """Its headers and transport count; its auth, redirects and closing are not touched."""
+def test_users_client_is_used_and_left_open() -> None:
+    """Its headers and transport count; its auth is not used, and it is not closed."""
     seen: list[httpx.Request] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -63,8 +63,8 @@ def test_a_client_of_ones_own_is_used_and_left_open() -> None:
     mine.close()
 
 
-def test_redirects_are_not_followed_even_by_a_client_that_would() -> None:
-    """The key goes to the configured host only."""
+def test_redirects_are_not_followed() -> None:
+    """The key is sent to the configured host only, whatever the client's own setting."""
     hosts: list[str] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -73,27 +73,27 @@ def test_redirects_are_not_followed_even_by_a_client_that_would() -> None:
 
     mine = httpx.Client(transport=httpx.MockTransport(handle), follow_redirects=True)
     with pytest.raises(InvalidResponseError, match=r"it redirects to https://evil\.example/"):
-        look("https://api.gcore.com", client=mine)
+        poll("https://api.gcore.com", client=mine)
     assert hosts == ["api.gcore.com"]
 
 
 @pytest.mark.parametrize("echo", [KEY, r"1234\u0024abcdef", r"1234\u0024abcde\u0066", "1234%24abcdef", "%31234%24abcde%66"])
-def test_a_key_that_the_server_echoes_is_not_shown(echo: str) -> None:
-    """Not in the message, whatever the API says, and not in the headers that messages are made of."""
+def test_echoed_key_is_hidden(echo: str) -> None:
+    """Neither in a message of the API nor in headers that messages quote."""
     text = f'{{"message": "Bad token {echo}"}}'
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(400, text=text)))
-    with pytest.raises(ApiError, match=r"^the API answers 400: Bad token \*\*\* \(t-1\)$"):
-        look("https://api.gcore.com", client=mine)
+    with pytest.raises(ApiError, match=r"^the API returned 400: Bad token \*\*\* \(t-1\)$"):
+        poll("https://api.gcore.com", client=mine)
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(400, text=f"Bad token {echo}")))
-    with pytest.raises(ApiError, match=r"^the API answers 400: 'Bad token \*\*\*' \(t-1\)$"):
-        look("https://api.gcore.com", client=mine)
+    with pytest.raises(ApiError, match=r"^the API returned 400: 'Bad token \*\*\*' \(t-1\)$"):
+        poll("https://api.gcore.com", client=mine)
     location = f"https://evil.example/{echo}"
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(302, headers={"location": location})))
     with pytest.raises(ApiError, match=r"redirects to https://evil.example/\*\*\*,"):
-        look("https://api.gcore.com", client=mine)
+        poll("https://api.gcore.com", client=mine)
 
 
-def test_the_wrong_kind_of_client_is_refused() -> None:
+def test_wrong_kind_of_client_is_refused() -> None:
     """A blocking client cannot be awaited, nor the other way round."""
     with pytest.raises(ConfigurationError, match=r"must be an httpx\.Client here"):
         Waiter(api_key=KEY, client=httpx.AsyncClient())
@@ -101,8 +101,8 @@ def test_the_wrong_kind_of_client_is_refused() -> None:
         AsyncWaiter(api_key=KEY, client=httpx.Client())
 
 
-def test_it_can_be_awaited_under_trio() -> None:
-    """AnyIO carries the awaited driver, so trio does too."""
+def test_users_client_works_under_trio() -> None:
+    """AnyIO runs under trio too."""
     client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=TASK)))
 
     async def main() -> tuple[str, ...]:
@@ -111,8 +111,8 @@ def test_it_can_be_awaited_under_trio() -> None:
     assert trio.run(main) == ("i-1",)
 
 
-def test_a_client_of_ones_own_has_the_deadline_between_chunks() -> None:
-    """Where waiter does not own the connection, a slow body is given up at its next chunk."""
+def test_users_client_has_a_deadline_between_chunks() -> None:
+    """A slow body is abandoned at its next chunk after the deadline."""
     now = 0.0
 
     def body() -> Iterator[bytes]:
@@ -122,12 +122,12 @@ def test_a_client_of_ones_own_has_the_deadline_between_chunks() -> None:
             yield byte.encode()
 
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body())))
-    with pytest.raises(ApiUnavailableError, match=r"the whole answer took too long \(t-1\)"):
-        look("https://api.gcore.com", client=mine, clock=lambda: now)
+    with pytest.raises(ApiUnavailableError, match=r"the whole response took too long \(t-1\)"):
+        poll("https://api.gcore.com", client=mine, clock=lambda: now)
     assert now == 6
 
 
-def test_a_key_that_may_stand_in_any_text_changes_no_answer() -> None:
-    """What is hidden is a token, not each letter that looks like it."""
+def test_short_key_does_not_change_responses() -> None:
+    """A key that occurs in any text is not replaced in responses."""
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=TASK)))
     assert wait_for_task("t-1", api_key="1", client=mine).instances == ("i-1",)

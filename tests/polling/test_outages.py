@@ -73,7 +73,7 @@ def test_outage_longer_than_max_outage_ends_the_wait(on: Driver, cloud: Simulate
     with pytest.raises(ApiUnavailableError) as caught:
         on.wait(cloud, task_id)
     assert str(caught.value) == (
-        f"no usable answer for 300 s: the API answers 503: ServiceUnavailable Maintenance ({task_id}); "
+        f"no usable answer for 300 s: the API returned 503: ServiceUnavailable Maintenance ({task_id}); "
         "the task is still running"
     )
     assert (caught.value.status, caught.value.url) == (503, f"https://api.gcore.com/cloud/v1/tasks/{task_id}")
@@ -93,7 +93,7 @@ def test_invalid_responses_for_too_long_are_an_outage(on: Driver, cloud: Simulat
     """The cause is the fault of the last response."""
     task_id = cloud.add(never_ends(), watched=False)
     cloud.fault(other_task("somebody-elses"), times=math.inf)
-    with pytest.raises(ApiUnavailableError, match="it is the answer for task somebody-elses") as caught:
+    with pytest.raises(ApiUnavailableError, match="it describes task somebody-elses") as caught:
         on.wait(cloud, task_id, max_outage=20)
     assert isinstance(caught.value.__cause__, InvalidResponseError)
 
@@ -102,7 +102,7 @@ def test_timeout_in_an_outage_carries_the_last_error(on: Driver, cloud: Simulate
     """The deadline holds in an outage."""
     task_id = cloud.add(never_ends(), watched=False)
     cloud.outage(5, 100, status(502))
-    with pytest.raises(TaskTimeoutError, match="last seen RUNNING; the last look failed: the API answers 502") as caught:
+    with pytest.raises(TaskTimeoutError, match="last seen RUNNING; the last poll failed: the API returned 502") as caught:
         on.wait(cloud, task_id, timeout=30)
     assert caught.value.last_error is not None
     assert (caught.value.last_error.status, round(cloud.elapsed)) == (502, 30)
@@ -184,7 +184,7 @@ def test_failed_polls_are_reported_with_the_delay_to_the_next(on: Driver, cloud:
     task_id = cloud.add(finishes(20))
     cloud.fault(status(503, 5), times=2)
     on.wait(cloud, task_id, on_event=events.append)
-    why = f"the API answers 503: ServiceUnavailable Service Unavailable ({task_id})"
+    why = f"the API returned 503: ServiceUnavailable Service Unavailable ({task_id})"
     assert [dict(event.fields) for event in events if event.name.startswith("poll.")] == [
         {"task_id": task_id, "attempt": 1, "error": why, "retry_in": 5.0},
         {"task_id": task_id, "attempt": 2, "error": why, "retry_in": 5.0},

@@ -33,10 +33,10 @@ class SlowClient:
         self.responses[task_id] = asyncio.get_running_loop().create_future()
         return await self.responses[task_id]
 
-    async def get_past(self, task_type: str, **_: float) -> str:
+    async def list_history(self, task_type: str, **_: float) -> str:
         return f"history of {task_type}"
 
-    async def get_active(self, **_: float) -> float:
+    async def list_active(self, **_: float) -> float:
         return asyncio.get_running_loop().time()
 
     snapshot = close = None

@@ -1,4 +1,4 @@
-"""Faults of every kind: what each makes of an answer, and all that a wait survives."""
+"""All faults of the simulation: the response that each one gives, and those that a wait survives."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from waiter.testing import (
     wrong_types,
 )
 
-LATE = 5.0  # seconds; an answer that comes then is good, and there is nothing to survive
+LATE = 5.0  # seconds; a response that is as late is valid
 
-# What is said instead of {"id": "t", "state": "RUNNING", "created_resources": null}: the status, the body and the headers.
+# The status, the body and the headers that replace the response {"id": "t", "state": "RUNNING", "created_resources": null}.
 SAID: list[tuple[Fault, int, bytes, dict[str, str]]] = [
     (
         status(503),
@@ -53,7 +53,7 @@ SAID: list[tuple[Fault, int, bytes, dict[str, str]]] = [
     (wrong_types(), 200, b'{"id":"t","state":7,"created_resources":"none"}', {"Content-Type": "application/json"}),
     (other_task("u"), 200, b'{"id":"u","state":"RUNNING","created_resources":null}', {"Content-Type": "application/json"}),
 ]
-# How the answer comes: delivery, pause, pace, the status that is sent, and whether all of it arrives.
+# The delivery, the pause, the interval between bytes, the status, and whether the whole response arrives.
 BROUGHT: list[tuple[Fault, str, float, float, int | None, bool]] = [
     (hang(), "whole", float("inf"), 0, None, False),
     (hang(LATE), "whole", LATE, 0, 200, True),

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from tenacity import wait_fixed
 
-from waiter.config.settings import Options
+from waiter.config.options import Options
 from waiter.events import Event
 from waiter.sidecar.address import Address
 from waiter.sidecar.event_stream import EventStream

@@ -1,4 +1,4 @@
-"""One look by waiter's own clients, blocking and awaited."""
+"""One poll by the blocking and by the awaited client."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from waiter.config.settings import Options, Settings, resolve
-from waiter.http.client import AsyncClient, Client
+from waiter.config.options import Options
+from waiter.config.settings import Settings, resolve
+from waiter.http.async_client import AsyncClient
+from waiter.http.client import Client
 
 KEY = "1234$abcdef"
 TASK = {"id": "t-1", "state": "FINISHED", "task_type": "create_vm", "created_resources": {"instances": ["i-1"]}}
@@ -18,12 +20,12 @@ def settings(**options: Any) -> Settings:
     return resolve(cast("Options", {"api_key": KEY, **options}), {})
 
 
-def look(url: str, *, timeout: float = 5.0, **options: Any) -> None:
+def poll(url: str, *, timeout: float = 5.0, **options: Any) -> None:
     with Client(settings(base_url=url, **options)) as client:
         client.get_task("t-1", timeout=timeout)
 
 
-def look_async(url: str, *, timeout: float = 5.0, **options: Any) -> None:
+def poll_async(url: str, *, timeout: float = 5.0, **options: Any) -> None:
     async def main() -> None:
         async with AsyncClient(settings(base_url=url, **options)) as client:
             await client.get_task("t-1", timeout=timeout)
@@ -31,4 +33,4 @@ def look_async(url: str, *, timeout: float = 5.0, **options: Any) -> None:
     asyncio.run(main())
 
 
-both = pytest.mark.parametrize("get", [look, look_async], ids=["blocking", "awaited"])
+both = pytest.mark.parametrize("get", [poll, poll_async], ids=["blocking", "awaited"])

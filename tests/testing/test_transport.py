@@ -137,8 +137,8 @@ def test_total_time_out_limits_every_delivery(cloud: SimulatedCloud, task: str, 
         client.get(
             cloud.base_url + task,
             headers={"Authorization": f"apikey {cloud.api_key}"},
-            timeout=None,
-            extensions={"total_timeout": 7.0},
+            timeout=7.0,
+            extensions={"deadline": 7.0},
         )
     assert cloud.elapsed == 7
 

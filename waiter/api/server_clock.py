@@ -1,4 +1,4 @@
-"""What time it is at the server, so that a task's age needs no clock of ours to be right."""
+"""The server's time, so that the age of a task does not depend on the local clock."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from math import inf
 
 
 class ServerClock:
-    """The server's time, narrowed down by the Date of each of its answers.
+    """An estimate of the server's time from the Date of each response.
 
-    A Date is cut to whole seconds and was written at some moment between the request and the answer. So each answer bounds the
-    difference between the server's clock and our monotonic one, and the bounds of all answers together are narrower than any of
-    them. When they contradict each other, a clock was set or has drifted, and the newest answer counts alone.
+    A Date is cut to whole seconds and was written at some moment between the request and the response. So each response bounds
+    the difference between the server's clock and the local monotonic one, and the bounds of all responses together are narrower
+    than those of any one. When they contradict each other, a clock was set or has drifted, and only the newest response counts.
     """
 
     def __init__(self) -> None:
-        self._least, self._most = -inf, inf
+        self._lower, self._upper = -inf, inf
 
-    def observe(self, date: datetime | None, *, asked_at: float, answered_at: float) -> None:
-        """Take note of an answer's Date; ``asked_at`` and ``answered_at`` are monotonic seconds."""
+    def observe(self, date: datetime | None, *, sent_at: float, received_at: float) -> None:
+        """Narrow the bounds by a response's Date; ``sent_at`` and ``received_at`` are monotonic seconds."""
         if date is None:
             return
-        said = date.timestamp()
-        least, most = said - answered_at, said + 1 - asked_at
-        narrowed = max(least, self._least), min(most, self._most)
-        self._least, self._most = narrowed if narrowed[0] <= narrowed[1] else (least, most)
+        timestamp = date.timestamp()
+        lower, upper = timestamp - received_at, timestamp + 1 - sent_at
+        narrowed = max(lower, self._lower), min(upper, self._upper)
+        self._lower, self._upper = narrowed if narrowed[0] <= narrowed[1] else (lower, upper)
 
     def age(self, created_on: datetime | None, *, now: float) -> float | None:
-        """Tell the seconds since ``created_on`` at the monotonic time ``now``, or None when nothing tells.
+        """Return the seconds since ``created_on`` at the monotonic time ``now``, or None when there is no Date or creation.
 
-        A time of whole seconds is one that the server has cut, and stands for the middle of its second.
+        A time of whole seconds was cut by the server, so half a second is subtracted.
         """
-        if created_on is None or self._least == -inf:
+        if created_on is None or self._lower == -inf:
             return None
         cut = 0.0 if created_on.microsecond else 0.5
-        return max(0.0, now + (self._least + self._most) / 2 - created_on.timestamp() - cut)
+        return max(0.0, now + (self._lower + self._upper) / 2 - created_on.timestamp() - cut)

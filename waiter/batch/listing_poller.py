@@ -28,7 +28,7 @@ from waiter.ratelimit.reservation import RateLimitTimeoutError
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
-    from waiter.api.responses import ActivePage
+    from waiter.api.listings import ActivePage
     from waiter.polling.wait_state import WaitState
     from waiter.task import TaskSnapshot
 
@@ -215,7 +215,7 @@ class ListingPoller:
             await self._read_pages(began)
             await self._follow_up(began)
         except ApiError as error:
-            self._pause_listings(error.silence)
+            self._pause_listings(error.blocked_for)
         except UnusableListingError:
             self._pause_listings()
         finally:

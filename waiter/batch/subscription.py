@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from waiter.batch.timer import InterruptibleTimer, Sleep
 
 if TYPE_CHECKING:
-    from waiter.api.responses import Active
+    from waiter.api.listings import ActiveTask
     from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
@@ -90,7 +90,7 @@ class Subscription(InterruptibleTimer):
         if began - self._interval_since >= self.interval > 0:
             self._interval_since, self.interval = began, self.state.interval_now(self.interval)
 
-    def needs_update(self, row: Active) -> bool:
+    def needs_update(self, row: ActiveTask) -> bool:
         """Return whether a row of a listing is news to the wait."""
         seen = self.state.task
         return self.awaiting_listing or seen is None or (seen.state, seen.detailed_state) != (row.state, row.detailed_state)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from waiter.api.responses import is_task_id
+from waiter.config.task_ids import is_task_id
 from waiter.console.formatting import printable
 from waiter.errors import ConfigurationError
 

@@ -1,4 +1,4 @@
-"""What a wait is given: arguments, then the environment, which no other room reads; all problems are named at once."""
+"""Settings from arguments and, where these are not given, from the environment; all problems are reported together."""
 
 from __future__ import annotations
 
@@ -8,91 +8,35 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from math import inf, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
-from waiter.config.api_key import ApiKey, checked_token, read_token
-from waiter.config.endpoint import ProxyUrl, certificates_for, checked_base_url, checked_proxy, is_loopback
+from waiter.config.api_key import ApiKey, check_token, read_token
+from waiter.config.endpoint import ProxyUrl, check_base_url, check_certificates, check_proxy, is_loopback
+from waiter.config.options import Limits, Options
 from waiter.errors import ConfigurationError
 from waiter.schedule.schedule import Schedule
-
-if TYPE_CHECKING:
-    import httpx
-    from tenacity.wait import wait_base
-
-    from waiter.events import Event
 
 DEFAULT_BASE_URL = "https://api.gcore.com"
 DEFAULT_TIMEOUT = 7200.0
 DEFAULT_MAX_OUTAGE = 300.0
-# No limit of the API is published; this is what a few hundred waits ask at most when each looks after its task by itself.
+# No limit of the API is published; a few hundred separate waits make at most as many requests.
 DEFAULT_MAX_RPS = 100.0
 
-_LONGEST_SHOWN = 60
+_MAX_SHOWN = 60
 _CALLABLES = {
     "wait": "a tenacity wait strategy",
     "on_event": "a function of an Event",
     "sleep": "a function of seconds",
-    "clock": "a function that gives seconds",
+    "clock": "a function that returns seconds",
 }
 
 
-class Limits(TypedDict, total=False):
-    """What may be said anew for one wait of a waiter; times are seconds or a ``timedelta``, None is for ever.
-
-    - ``timeout``: how long to wait in all.
-    - ``max_outage``: how long failed looks may go on in a row.
-    - ``stall_timeout``: how long the task may show no change at all.
-    """
-
-    timeout: float | timedelta | None
-    max_outage: float | timedelta | None
-    stall_timeout: float | timedelta | None
-
-
-class Options(TypedDict, total=False):
-    """The keyword arguments that every door of waiter takes; times are seconds or a ``timedelta``.
-
-    - ``api_key``: the permanent API token, or a ``Path`` to a file that holds it and is read again after a 401. Otherwise
-      ``GCORE_API_KEY`` or ``GCORE_API_KEY_FILE``.
-    - ``base_url``: otherwise ``GCORE_BASE_URL``, otherwise https://api.gcore.com.
-    - ``timeout``: how long to wait in all; None is for ever. Otherwise ``GCORE_POLLING_TIMEOUT_SECONDS``, otherwise 7200.
-    - ``max_outage``: how long failed looks may go on in a row; 300.
-    - ``stall_timeout``: how long a task may show no change at all; None, the default, is for ever.
-    - ``price``: the seconds of delay that one request is worth; 0.2.
-    - ``min_interval``: the least time between two looks of the schedule; 0.2.
-    - ``wait``: a tenacity wait strategy instead of the schedule.
-    - ``max_rps``: the most requests per second, over all waits of the process together; 100. A waiter with a ``client`` or a
-      ``sleep`` of your own has a budget of its own.
-    - ``learn``: whether to ask the API for past durations; True.
-    - ``on_event``: called with each :class:`waiter.Event`.
-    - ``client``: an httpx client of your own, for proxies, transports or mTLS; it is not closed.
-    - ``allow_http``: whether to send the key over plain http to a host that is not this machine; False.
-    - ``sleep``, ``clock``: instead of sleeping and ``time.monotonic``, for tests; an ``AsyncWaiter`` awaits its ``sleep``.
-    """
-
-    api_key: str | Path | None
-    base_url: str | None
-    timeout: float | timedelta | None
-    max_outage: float | timedelta
-    stall_timeout: float | timedelta | None
-    price: float
-    min_interval: float | timedelta
-    wait: wait_base | None
-    max_rps: float
-    learn: bool
-    on_event: Callable[[Event], object] | None
-    client: httpx.Client | httpx.AsyncClient | None
-    allow_http: bool
-    sleep: Callable[[float], Any] | None
-    clock: Callable[[], float] | None
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What :class:`Options` come to, checked; all times in seconds, ``inf`` is for ever."""
+    """The checked values of :class:`Options`; all times are seconds, ``inf`` is no limit."""
 
     api_key: ApiKey
     base_url: str
@@ -111,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Settings:
-    """Check the options and fill them from the environment; raises ConfigurationError with every problem in it."""
+    """Return the settings from the options and the environment. Raises ConfigurationError that names every problem."""
     environ = os.environ if environ is None else environ
     _refuse_unknown(options, Options)
     problems: list[str] = []
@@ -128,9 +72,9 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         "on_event": _callable("on_event", options, problems),
         "client": client,
         "proxy": _proxy(base_url, problems) if base_url and client is None else None,
-        "certificates": certificates_for(base_url, environ, problems) if base_url and client is None else None,
+        "certificates": check_certificates(base_url, environ, problems) if base_url and client is None else None,
         "sleep": _callable("sleep", options, problems),
-        "clock": _callable("clock", options, problems) or _monotonic,
+        "clock": _callable("clock", options, problems) or time.monotonic,
     }
     if problems:
         raise ConfigurationError(*problems)
@@ -138,7 +82,7 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
 
 
 def limited(settings: Settings, limits: Limits) -> Settings:
-    """Give the settings with these limits in place of theirs; raises ConfigurationError with every problem in them."""
+    """Return the settings with these limits instead of their own. Raises ConfigurationError that names every problem."""
     if not limits:
         return settings
     _refuse_unknown(limits, Limits)
@@ -155,7 +99,7 @@ def _refuse_unknown(given: Mapping[str, object], known: type) -> None:
         raise TypeError(message)
 
 
-def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each is of a type of its own
+def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each option has its own type
     given = options.get(name)
     if given is not None and (not callable(given) or (name == "wait" and isinstance(given, type))):
         problems.append(f"{name} must be {_CALLABLES[name]}, not {_shown(given)}")
@@ -165,7 +109,7 @@ def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa:
 def _switch(name: str, options: Options, problems: list[str], *, default: bool) -> bool:
     given = options.get(name, default)
     if not isinstance(given, bool):
-        # The text "false" is true.
+        # The text "false" would be true.
         problems.append(f"{name} must be True or False, not {_shown(given)}")
     return given is True
 
@@ -174,7 +118,7 @@ def _client(options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - one
     client: Any = options.get("client")
     if client is None:
         return None
-    import httpx  # noqa: PLC0415 - it takes long to load, and an import may not be followed by a wait
+    import httpx  # noqa: PLC0415 - it is slow to import, and not every import of waiter leads to a wait
 
     if not isinstance(client, httpx.Client | httpx.AsyncClient):
         problems.append(f"client must be an httpx.Client or an httpx.AsyncClient, not {_shown(client)}")
@@ -182,17 +126,12 @@ def _client(options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - one
 
 
 def _shown(given: object) -> str:
-    """Show what was given, not endlessly, and without a fault: an integer of 5000 digits cannot be written."""
+    """Return a short repr; also of a value whose repr raises, such as an integer of 5000 digits."""
     try:
         shown = repr(given)
-    except Exception:  # noqa: BLE001 - it is the user's, and may do anything
+    except Exception:  # noqa: BLE001 - the repr of a user's object may raise anything
         return f"a value of {type(given).__name__}"
-    return shown if len(shown) <= _LONGEST_SHOWN else f"{shown[: _LONGEST_SHOWN - 3]}..."
-
-
-def _monotonic() -> float:
-    # Looked up at each call, so that a clock which is frozen later stands still here too.
-    return time.monotonic()
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[: _MAX_SHOWN - 3]}..."
 
 
 def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) -> ApiKey | None:
@@ -203,7 +142,7 @@ def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) 
     file = given if isinstance(given, Path) else None
     if given is None and not (given := environ.get("GCORE_API_KEY")) and environ.get("GCORE_API_KEY_FILE"):
         file = Path(environ["GCORE_API_KEY_FILE"])
-    token = read_token(file, problems) if file else checked_token(given, "the API key", problems)
+    token = read_token(file, problems) if file else check_token(given, "the API key", problems)
     return ApiKey(token, file) if token else None
 
 
@@ -211,7 +150,7 @@ def _base_url(options: Options, environ: Mapping[str, str], problems: list[str])
     given: Any = options.get("base_url") or environ.get("GCORE_BASE_URL") or DEFAULT_BASE_URL
     allow_http = _switch("allow_http", options, problems, default=False)
     if isinstance(given, str):
-        return checked_base_url(given, problems, allow_http=allow_http)
+        return check_base_url(given, problems, allow_http=allow_http)
     problems.append(f"base_url must be a string, not {type(given).__name__}")
     return None
 
@@ -222,7 +161,7 @@ def _proxy(base_url: str, problems: list[str]) -> ProxyUrl | None:
         return None
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    return checked_proxy(proxy, problems) if proxy else None
+    return check_proxy(proxy, problems) if proxy else None
 
 
 def _timeout(options: Options, environ: Mapping[str, str], problems: list[str]) -> float:
@@ -251,7 +190,7 @@ def _seconds(name: str, given: object, problems: list[str]) -> float:
 
 
 def _number(given: object) -> float:
-    """Give it as a float; what is no number, or too large for one, is NaN."""
+    """Return the value as a float, or NaN when it is not a number or too large for a float."""
     try:
         return float(given) if isinstance(given, int | float) and not isinstance(given, bool) else nan
     except OverflowError:
@@ -270,16 +209,16 @@ def _max_rps(options: Options, problems: list[str]) -> float:
 def _schedule(options: Options, problems: list[str]) -> Schedule | None:
     given = {name: value for name, value in options.items() if name in {"price", "min_interval"}}
     before = len(problems)
-    pace: dict[str, Any] = {name: _seconds(name, value, problems) for name, value in given.items()}
+    arguments: dict[str, Any] = {name: _seconds(name, value, problems) for name, value in given.items()}
     if len(problems) > before:
         return None
     try:
-        return Schedule(**pace)
+        return Schedule(**arguments)
     except ValueError as error:
         problems.append(str(error))
         return None
 
 
 def command_environment() -> dict[str, str]:
-    """Give the environment to the command: ``WAITER_<OPTION>`` for each option, and what tells about its surroundings."""
+    """Return a copy of the environment, for the command's ``WAITER_<OPTION>`` variables and the checks of its surroundings."""
     return dict(os.environ)

@@ -15,8 +15,8 @@ _DOLLAR_HINT = "a key with a $ in it must stand in single quotes, or the shell e
 _OPTION_NAMES = {
     "or pass api_key": "or use --api-key-file",
     "allow_http=True": "--allow-http",
-    "pass an httpx client of your own": "name one of those in HTTPS_PROXY",
-    ": wait for the same ID again to take up the wait": "",
+    "pass an httpx client that supports it": "name one of those in HTTPS_PROXY",
+    ": wait for the same ID again to resume": "",
 }
 
 

@@ -1,7 +1,7 @@
-"""An httpx transport whose time-outs hold for a whole request, whatever the server does.
+"""An httpx transport with one deadline for a whole request.
 
-httpx gives each read its own time-out, so a server that sends a byte now and then can hold a blocking request for ever. Here
-the time-out of a request is one deadline for all that it reads and writes.
+httpx gives each read its own time-out, so a server that sends a byte now and then can prolong a blocking request without limit.
+Here a request has one deadline for everything that it reads and writes.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _deadline: ContextVar[float] = ContextVar("_deadline", default=inf)
 
 
 class Transport(httpx.BaseTransport):
-    """Sends requests over httpcore; ``extensions["deadline"]`` of a request, monotonic seconds, is when all of it is over."""
+    """Sends requests over httpcore until the deadline in ``extensions["deadline"]`` of the request, in monotonic seconds."""
 
     def __init__(self, *, ssl_context: ssl.SSLContext | None, proxy: str | None, keepalive_expiry: float) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
-            proxy=None if proxy is None else _as_httpcore(httpx.Proxy(proxy)),
-            max_connections=None,  # threads that share it wait for the API, not for each other
+            proxy=None if proxy is None else _convert_proxy(httpx.Proxy(proxy)),
+            max_connections=None,  # threads that share the transport do not wait for each other
             keepalive_expiry=keepalive_expiry,
             network_backend=_Network(httpcore.SyncBackend()),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; its body is read under the same deadline."""
+        """Send a request; its body is read until the same deadline."""
         _deadline.set(request.extensions.get("deadline", inf))
         url = request.url
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        with _as_httpx():
+        with _map_exceptions():
             response = self._pool.handle_request(
                 httpcore.Request(
                     request.method,
@@ -57,8 +57,8 @@ class Transport(httpx.BaseTransport):
         self._pool.close()
 
 
-def _as_httpcore(proxy: httpx.Proxy) -> httpcore.Proxy:
-    # httpcore takes no credentials from a URL.
+def _convert_proxy(proxy: httpx.Proxy) -> httpcore.Proxy:
+    # httpcore does not read credentials from a URL.
     return httpcore.Proxy(str(proxy.url), auth=proxy.raw_auth)
 
 
@@ -67,7 +67,7 @@ class _Body(httpx.SyncByteStream):
         self._stream = stream
 
     def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
+        with _map_exceptions():
             yield from self._stream
 
     def close(self) -> None:
@@ -75,8 +75,8 @@ class _Body(httpx.SyncByteStream):
 
 
 @contextmanager
-def _as_httpx() -> Iterator[None]:
-    # The two libraries name their exceptions alike.
+def _map_exceptions() -> Iterator[None]:
+    # Both libraries use the same names for their exceptions.
     try:
         yield
     except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
@@ -103,21 +103,21 @@ class _Network(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Try each address of the host in turn, with an equal share of the time, so that a dead one costs no more than that."""
-        addresses = _addresses(host, port)
-        for tried, address in enumerate(addresses, start=1):
+        """Try each address of the host with an equal share of the time left, so that dead addresses leave time for others."""
+        addresses = _resolve(host, port)
+        for attempt, address in enumerate(addresses, start=1):
             left = _time_left(timeout)
-            share = None if left is None else left / (len(addresses) - tried + 1)
+            share = None if left is None else left / (len(addresses) - attempt + 1)
             try:
                 return _Stream(self._backend.connect_tcp(address, port, share, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if tried == len(addresses):
+                if attempt == len(addresses):
                     raise
         message = f"{host} has no address"
         raise httpcore.ConnectError(message)
 
 
-def _addresses(host: str, port: int) -> list[str]:
+def _resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:

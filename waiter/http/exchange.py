@@ -1,96 +1,126 @@
-"""One exchange in waiter's terms: the key goes along, the body is bounded, and every fault is one error."""
+"""What the blocking and the awaited client share: headers, limits of a body, and responses and faults as waiter's values."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import httpx
 
-from waiter.config.api_key import ApiKey
-from waiter.errors import ApiUnavailableError, InvalidResponseError
+from waiter._version import __version__
+from waiter.api.responses import Response, read_date
+from waiter.api.server_clock import ServerClock
+from waiter.errors import ApiError, ApiUnavailableError, ConfigurationError, InvalidResponseError
+from waiter.task import Task, TaskSnapshot, decode_task
 
-LARGEST_BODY = 16 * 2**20
-# Longer than most gaps between looks, so that they share a connection, and shorter than what balancers allow (60 s is usual).
+if TYPE_CHECKING:
+    import ssl
+
+    from waiter.config.settings import Settings
+
+MAX_BODY = 16 * 2**20
+# Longer than most intervals between polls, so that these share a connection, and shorter than the usual 60 s of load balancers.
 KEEPALIVE_EXPIRY = 55.0
-_CODINGS = {"gzip", "x-gzip", "deflate"}
+HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"gcore-waiter/{__version__}"}
+UNAUTHORIZED = HTTPStatus.UNAUTHORIZED
+NETWORK_ERRORS = (httpx.RequestError, OSError)
+
+# The status, the headers and the body of a response.
+Received = tuple[int, list[tuple[str, str]], bytes]
 
 
-class Auth(httpx.Auth):
-    """Sends the key, and once more when it was refused and its file holds another one by now."""
+class BaseClient:
+    """The part of a client that sends nothing."""
 
-    def __init__(self, key: ApiKey) -> None:
-        self._key = key
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._server_clock = ServerClock()
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Send the request, and again with a newer key, under the deadline of the first."""
-        sent = request.headers["Authorization"] = self._key.header
-        response = yield request
-        if response.status_code != httpx.codes.UNAUTHORIZED:
-            return
-        self._key.read_again()
-        if self._key.header != sent:
-            request.headers["Authorization"] = self._key.header
-            yield request
+    def snapshot(self, body: bytes) -> TaskSnapshot:
+        """Return the snapshot of a task that a listing has just shown. Raises ValueError."""
+        task = decode_task(body)
+        return TaskSnapshot(task, self._server_clock.age(task.created_on, now=self.settings.clock()))
+
+    def _observe(self, response: Response, sent_at: float) -> float:
+        """Record the Date of a response; return the time at which the response was received."""
+        now = self.settings.clock()
+        self._server_clock.observe(read_date(response.headers), sent_at=sent_at, received_at=now)
+        return now
+
+    def _snapshots(self, tasks: list[Task], now: float) -> list[TaskSnapshot]:
+        return [TaskSnapshot(task, self._server_clock.age(task.created_on, now=now)) for task in tasks]
 
 
 class Body:
-    """The bytes of an answer as they arrive, not endless and not for ever."""
+    """The bytes of a response, limited in size; those of a client of the user's also in time."""
 
-    def __init__(self, until: float, clock: Callable[[], float]) -> None:
-        self._until = until
-        self._clock = clock
+    def __init__(self, settings: Settings, timeout: float) -> None:
+        self._clock = settings.clock
+        self._until = self._clock() + timeout
         self._chunks: list[bytes] = []
         self._size = 0
 
     def add(self, chunk: bytes) -> None:
-        """Keep a chunk, unless that makes too much or too late."""
+        """Append a chunk. Raises InvalidResponseError when the body is too large, ReadTimeout when it takes too long."""
         self._chunks.append(chunk)
         self._size += len(chunk)
-        if self._size > LARGEST_BODY:
-            message = f"not what the API describes: more than {LARGEST_BODY} bytes"
-            raise InvalidResponseError(message)
+        if self._size > MAX_BODY:
+            raise body_too_large()
         if self._clock() > self._until:
-            message = "the whole answer took too long"
+            message = "the whole response took too long"
             raise httpx.ReadTimeout(message)
 
-    def __bytes__(self) -> bytes:
-        return b"".join(self._chunks)
+    @property
+    def joined(self) -> bytes:
+        """The bytes as they were added."""
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
-    def decoded(self, headers: list[tuple[str, str]]) -> bytes:
-        """Give it without its content coding, which a server may use although nobody asked for one; raises httpx's errors."""
-        for coding in [value.strip().lower() for name, value in headers if name.lower() == "content-encoding"]:
-            if coding != "identity":
-                coded, self._chunks, self._size = bytes(self), [], 0
-                self.add(_decoded(coded, coding))
-        return bytes(self)
+    def decode(self, headers: Iterable[tuple[str, str]]) -> bytes:
+        """Return the body without its content coding, which a server may use unasked. Raises httpx.DecodingError."""
+        body = self.joined
+        for name, value in headers:
+            if name.lower() == "content-encoding" and value.strip().lower() != "identity":
+                body = _decompress(body, value.strip().lower())
+        return body
 
 
-def _decoded(coded: bytes, coding: str) -> bytes:
-    """Undo a coding, and stop where the body is too large anyway."""
-    if coding not in _CODINGS:
-        message = f"it is coded as {coding!r}, which nobody asked for"
+def body_too_large() -> InvalidResponseError:
+    """Return the error for a body of more than ``MAX_BODY`` bytes."""
+    return InvalidResponseError(f"invalid response: more than {MAX_BODY} bytes")
+
+
+def _decompress(body: bytes, coding: str) -> bytes:
+    """Undo a content coding, but decode no more than the largest body."""
+    if coding not in {"gzip", "x-gzip", "deflate"}:
+        message = f"it has the content coding {coding!r}, which was not asked for"
         raise httpx.DecodingError(message)
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(coded, LARGEST_BODY + 1)
+        decoded = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, MAX_BODY + 1)
     except zlib.error as error:
         raise httpx.DecodingError(str(error)) from error
+    if len(decoded) > MAX_BODY:
+        raise body_too_large()
+    return decoded
 
 
-@contextmanager
-def map_network_errors(url: str) -> Iterator[None]:
-    """Turn every fault of the network into one error."""
+def map_network_error(error: Exception, url: str) -> ApiError:
+    """Return the ApiError for one of the ``NETWORK_ERRORS``."""
     subject = url.partition("?")[0].rpartition("/")[2]
+    fault = ": ".join(filter(None, [type(error).__name__, str(error)]))
+    if isinstance(error, httpx.TransportError | OSError):
+        return ApiUnavailableError(f"no response: {fault} ({subject})", url=url)
+    return InvalidResponseError(f"invalid response: {fault} ({subject})", url=url)
+
+
+def make_ssl_context(settings: Settings) -> ssl.SSLContext | None:
+    """Return the context for an https URL, else None. Raises ConfigurationError when the certificates cannot be read."""
+    # Reading the certificates takes longer than a poll, so plain http does without.
+    if not settings.base_url.startswith("https:"):
+        return None
     try:
-        yield
-    except (httpx.TransportError, OSError) as error:
-        message = f"no answer: {_fault(error)} ({subject})"
-        raise ApiUnavailableError(message, url=url) from error
-    except httpx.RequestError as error:
-        message = f"not what the API describes: {_fault(error)} ({subject})"
-        raise InvalidResponseError(message, url=url) from error
-
-
-def _fault(error: Exception) -> str:
-    return ": ".join(filter(None, [type(error).__name__, str(error)]))
+        return httpx.create_ssl_context()
+    except OSError as error:
+        message = f"the certificates of {settings.certificates} cannot be read: {error.strerror or error}"
+        raise ConfigurationError(message) from error

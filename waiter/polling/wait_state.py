@@ -164,7 +164,7 @@ class WaitState:
 
     def record_history_failure(self, error: errors.ApiError) -> None:
         """Record that the history could not be fetched; the wait continues without it."""
-        self._history_cache.put_off(cast("Task", self.task), self._now() + error.silence)
+        self._history_cache.put_off(cast("Task", self.task), self._now() + error.blocked_for)
         self._report("history.unavailable", error=str(error))
 
     def result(self, snapshot: TaskSnapshot) -> Task:
@@ -197,7 +197,7 @@ class WaitState:
         if isinstance(error, errors.TaskNotFoundError):
             self._missing_since = min(self._missing_since, self._polled_at)
         if error.retry_after:
-            self._blocked_until = self._now() + error.silence
+            self._blocked_until = self._now() + error.blocked_for
 
     def next_delay(self, call: RetryCallState) -> float:
         """Return the seconds until the next poll: not before the server accepts requests, nor beyond what ends the wait."""

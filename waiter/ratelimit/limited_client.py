@@ -16,7 +16,7 @@ from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutErr
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
-    from waiter.api.responses import ActivePage
+    from waiter.api.listings import ActivePage
     from waiter.config.settings import Settings
     from waiter.task import TaskSnapshot
 
@@ -30,10 +30,10 @@ class TaskClient(Protocol):
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
         """Return a task as it is now."""
 
-    async def get_past(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
+    async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
         """Return the newest tasks of a type."""
 
-    async def get_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - see above
+    async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - see above
         """Return a page of the tasks that have not ended."""
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
@@ -90,13 +90,13 @@ class RateLimitedClient:
             await self.sleep(blocked)
         self._budget.reserve_immediately()
         with self._budget.report_throttling(listing=True):
-            return await self._client.get_active(limit=limit, offset=offset, timeout=timeout)
+            return await self._client.list_active(limit=limit, offset=offset, timeout=timeout)
 
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
         """Return the newest tasks of a type; this request stands for many too."""
         self._budget.reserve_immediately()
         with self._budget.report_throttling(listing=True):
-            return await self._client.get_past(task_type, limit=limit, timeout=timeout)
+            return await self._client.list_history(task_type, limit=limit, timeout=timeout)
 
     async def _acquire_slot(self, semaphore: asyncio.Semaphore, limits: QueueLimits) -> Delay:
         queued = 0.0

@@ -78,7 +78,7 @@ class RequestBudget:
             yield
         except ApiError as error:
             if error.status == HTTPStatus.TOO_MANY_REQUESTS or (error.retry_after and not listing):
-                self.limiter.on_throttled(self._clock(), self.max_rps, error.silence)
+                self.limiter.on_throttled(self._clock(), self.max_rps, error.blocked_for)
             raise
 
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from waiter.config.settings import Options
+from waiter.config.options import Options
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.log_format import start_log

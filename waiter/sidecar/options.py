@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from waiter.config.settings import Options, resolve
+from waiter.config.options import Options
+from waiter.config.settings import resolve
 from waiter.config.task_ids import task_ids
 from waiter.console.arguments import waiter_options
 from waiter.errors import ConfigurationError

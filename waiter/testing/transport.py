@@ -101,14 +101,14 @@ class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
 class _TimeLimit:
     """The time-outs of a request: httpx's read time-out for each byte, and a total.
 
-    The total is the extension "total_timeout" (seconds) of waiter's own transport.
+    A request with the extension "deadline", as waiter sends it, has one time-out for all its bytes.
     """
 
     def __init__(self, request: httpx.Request) -> None:
         read = request.extensions.get("timeout", {}).get("read")
         self.request = request
         self._read_timeout = math.inf if read is None else read
-        self._total_left = request.extensions.get("total_timeout", math.inf)
+        self._total_left = self._read_timeout if "deadline" in request.extensions else math.inf
 
     def wait(self, seconds: float, *, receiving: bool = False) -> Iterator[float]:
         """Yield the sleep until data arrives, and raise ReadTimeout if a time-out ends first.

@@ -35,7 +35,7 @@ def test_demo_shows_three_ends(demonstration: subprocess.Popen[str]) -> None:
         "[exit code 124]",
     ]
     assert "the API answers again after" in ran.err
-    assert "it leaves volumes" in ran.err
+    assert "it created volumes" in ran.err
 
 
 def test_demo_is_scripted_to_take_less_than_15_seconds() -> None:

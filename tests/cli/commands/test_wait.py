@@ -204,7 +204,7 @@ def test_failure_on_a_terminal_is_reported_immediately(terminal: Callable[..., T
     at = terminal("wait", ENDLESS, BROKEN, columns=120)
     at.until("create_vm failed")
     screen = at.until("RUNNING/NETWORK")
-    assert screen[0] == f"waiter: create_vm failed: No valid host was found ({BROKEN}); it leaves volumes disk-3"
+    assert screen[0] == f"waiter: create_vm failed: No valid host was found ({BROKEN}); it created volumes disk-3"
     assert "RUNNING/NETWORK" in "".join(screen[1:])
 
 

@@ -23,7 +23,7 @@ def test_error_in_json_says_why_the_wait_ended() -> None:
                 "id": "b",
                 "task_type": "create_vm",
                 "state": "RUNNING",
-                "error": "not ended after 5 s: never seen (b); the task goes on",
+                "error": "not ended after 5 s: never seen (b); the task is still running",
                 "created_on": "2026-07-01T12:00:00+00:00",
                 "finished_on": None,
                 "created_resources": {},

@@ -33,8 +33,8 @@ def test_each_change_is_a_line(clock: Clock, capsys: pytest.CaptureFixture[str])
     assert (
         lines_for(model, lines, clock, capsys, event_of(running)) == f"waiter: create_vm {GOOD} is RUNNING/NETWORK (12s old)\n"
     )
-    failed = [event_of(running, name="poll.failed", attempt=n, error="the API answers 503") for n in (1, 2)]
-    assert lines_for(model, lines, clock, capsys, *failed) == f"waiter: create_vm {GOOD}: the API answers 503; retrying\n"
+    failed = [event_of(running, name="poll.failed", attempt=n, error="the API returned 503") for n in (1, 2)]
+    assert lines_for(model, lines, clock, capsys, *failed) == f"waiter: create_vm {GOOD}: the API returned 503; retrying\n"
     recovered = event_of(running, name="poll.recovered", outage=4.2)
     assert lines_for(model, lines, clock, capsys, recovered) == f"waiter: create_vm {GOOD}: the API answers again after 4s\n"
     learned = event_of(running, name="history.learned", history=PAST)

@@ -28,7 +28,7 @@ def test_post_accepts_ids_and_api_responses(sidecar: Sidecar, body: Any) -> None
 
 REFUSED = [
     (b"{", "not JSON: Input data was truncated"),
-    (b"5", "neither a task ID nor an answer with a list of tasks: int"),
+    (b"5", "neither a task ID nor a response with a list of tasks: int"),
     (b'["a", "../b", 5]', "not a task ID: '../b'; not a task ID: 5"),
     (b"[" * 100_000, "not JSON: maximum recursion depth exceeded"),
     (b"\xff", "not JSON: JSON is malformed: invalid character (byte 0)"),

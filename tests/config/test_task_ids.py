@@ -1,0 +1,63 @@
+"""References to tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from waiter import ConfigurationError
+from waiter.config.task_ids import all_task_ids, is_task_id, task_ids
+
+
+def test_one_reference_gives_each_id_once() -> None:
+    """An ID, a list or a response is a reference."""
+    assert task_ids("t-1") == ["t-1"]
+    assert task_ids({"tasks": ["t-1", "t-2", "t-1"]}) == ["t-1", "t-2"]
+    assert task_ids(["t-1", "t-2", "t-1"]) == ["t-1", "t-2"]
+    assert task_ids([]) == []
+
+
+class SdkResponse:
+    """A response as the official SDK returns it: a model that iterates over its fields."""
+
+    tasks = ("t-1", "t-2")
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        yield "tasks", self.tasks
+
+
+def test_several_references_give_each_id_once() -> None:
+    """IDs, responses and objects of the official SDK may be mixed."""
+    response: Any = SdkResponse()
+    assert all_task_ids(response) == task_ids(response) == ["t-1", "t-2"]
+    assert all_task_ids(iter(["t-0", response, {"tasks": ["t-3"]}])) == ["t-0", "t-1", "t-2", "t-3"]
+
+
+def test_all_invalid_ids_are_named_together() -> None:
+    """One error names every invalid ID."""
+    with pytest.raises(ConfigurationError) as caught:
+        task_ids({"tasks": ["t-1", "a b", None]})
+    assert caught.value.problems == ("not a task ID: 'a b'", "not a task ID: None")
+
+
+@pytest.mark.parametrize("response", [{}, {"tasks": "t-1"}, {"tasks": None}, 7])
+def test_response_without_a_list_of_tasks_is_refused(response: Any) -> None:
+    """It is not an empty list."""
+    with pytest.raises(ConfigurationError, match="neither a task ID nor a response with a list of tasks"):
+        task_ids(response)
+    with pytest.raises(ConfigurationError, match="neither a task ID nor a response with a list of tasks"):
+        all_task_ids(response)
+
+
+@pytest.mark.parametrize("text", ["26986bc0-748a-4448-b836-0a2aa465eb06", "a", "A.b_c-9", "9" * 128])
+def test_safe_words_are_task_ids(text: str) -> None:
+    """UUIDs, and all other words that are safe in a path."""
+    assert is_task_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "../x", ".", "-x", "a/b", "a?b", "a\n", "{a}", "é", "9" * 129, None, 7])
+def test_other_values_are_no_task_ids(text: object) -> None:
+    """Nothing that would change the path, and nothing but one word."""
+    assert not is_task_id(text)
