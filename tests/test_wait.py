@@ -22,10 +22,12 @@ from waiter import (
     Outcome,
     TaskError,
     TaskNotFoundError,
+    TasksError,
     TaskStalledError,
     TaskState,
     TaskTimeoutError,
     Waiter,
+    WaiterError,
     aio,
     wait_for_tasks,
 )
@@ -356,3 +358,54 @@ def test_limits_of_one_wait_replace_those_of_the_waiter(driver: str, cloud: Simu
     assert len(caught.value.problems) == 2
     with pytest.raises(TypeError, match="unexpected keyword argument 'price'"):
         wait(price=1)
+
+
+@pytest.mark.parametrize("call", ["wait", "wait_all", "status", "past"])
+def test_closed_waiter_refuses_calls(cloud: SimulatedCloud, call: str) -> None:
+    """The error is a WaiterError, and nothing is requested."""
+    with Waiter(**cloud.options) as waiter:
+        pass
+    with pytest.raises(WaiterError, match="the waiter is closed"):
+        getattr(waiter, call)(["t-1", "t-2"] if call == "wait_all" else "t-1")
+
+
+@pytest.mark.parametrize("call", ["wait", "wait_all", "status"])
+def test_closed_async_waiter_refuses_calls(cloud: SimulatedCloud, call: str) -> None:
+    """Entering it again is refused too."""
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options) as waiter:
+            pass
+        with pytest.raises(WaiterError, match="the waiter is closed"):
+            await getattr(waiter, call)(["t-1", "t-2"] if call == "wait_all" else "t-1")
+        with pytest.raises(WaiterError, match="the waiter is closed"):
+            async with waiter:
+                pass
+
+    asyncio.run(main())
+
+
+def test_shared_async_waiter_is_closed_by_the_last_caller(cloud: SimulatedCloud) -> None:
+    """Each of them uses it as a context manager."""
+    ids = [cloud.add(finishes(seconds)) for seconds in (5, 50)]
+
+    async def use(waiter: AsyncWaiter, task_id: str) -> bool:
+        async with waiter:
+            return (await waiter.wait(task_id)).ended
+
+    async def main() -> list[bool]:
+        waiter = AsyncWaiter(**cloud.async_options)
+        return await asyncio.gather(*(use(waiter, task_id) for task_id in ids))
+
+    assert asyncio.run(main()) == [True, True]
+
+
+def test_async_waiter_can_be_closed_in_another_event_loop() -> None:
+    """Its own loop is gone by then, and its connections with it."""
+    cloud = SimulatedCloud(strict=False)
+    ids = [cloud.add(never_ends()) for _ in range(30)]
+    with cloud.serve() as url:
+        waiter = AsyncWaiter(api_key=cloud.api_key, base_url=url, timeout=0.2)
+        with pytest.raises(TasksError):
+            asyncio.run(waiter.wait_all(ids))
+        asyncio.run(waiter.close())

@@ -66,6 +66,7 @@ class AsyncWaiter:
 
     All of its waits share connections, one request budget and, where it costs less, one listing instead of many polls.
     ``wait`` and ``status`` run under trio too, each for one task; ``wait_all`` and ``as_completed`` need asyncio.
+    Several callers may share one: ``async with`` closes it when the last of them leaves.
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
@@ -84,6 +85,7 @@ class AsyncWaiter:
         self._client = RateLimitedClient(client or AsyncClient(settings), session.budget, settings)
         self._listing_poller = ListingPoller(self._client, self._poll_task, settings.sleep, settings.clock, settings.max_rps)
         self._retrying = _AsyncRetrying(self._sleep)
+        self._entered = 0
 
     async def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Like Waiter.wait, awaited."""
@@ -137,6 +139,7 @@ class AsyncWaiter:
                     yield outcome
 
     def _outcomes(self, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
+        self._session.check_open()
         if not runs_under_asyncio():
             message = "several tasks together need asyncio: elsewhere, await wait() for each of them"
             raise ConfigurationError(message)
@@ -149,14 +152,19 @@ class AsyncWaiter:
 
     async def close(self) -> None:
         """Like Waiter.close, awaited."""
+        self._session.close()
         await self._listing_poller.close()
         await self._client.close()
 
     async def __aenter__(self) -> Self:
+        self._session.check_open()
+        self._entered += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        self._entered -= 1
+        if not self._entered:
+            await self.close()
 
 
 async def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:

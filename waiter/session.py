@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
 from waiter.config.options import Limits, Options
 from waiter.config.settings import Settings, limited, resolve
 from waiter.config.task_ids import TaskRef, task_ids
-from waiter.errors import ConfigurationError
+from waiter.errors import ConfigurationError, WaiterError
 from waiter.polling.history_cache import HistoryCache, shared_history_cache
 from waiter.polling.wait_state import WaitState
 from waiter.ratelimit.limiter import RateLimiter, shared_rate_limiter
 from waiter.ratelimit.reservation import RequestBudget
 
 
-class Session(NamedTuple):
+class Session:
     """The settings of a waiter, the history cache and the request budget of its account.
 
     All waiters of a process share the last two for one account, but for those with a client or a sleep of their own.
     """
 
-    settings: Settings
-    history_cache: HistoryCache
-    budget: RequestBudget
+    def __init__(self, settings: Settings, history_cache: HistoryCache, budget: RequestBudget) -> None:
+        self.settings = settings
+        self.history_cache = history_cache
+        self.budget = budget
+        self._is_closed = False
 
     @classmethod
     def open(cls, options: Options) -> Self:
@@ -39,11 +41,22 @@ class Session(NamedTuple):
         return cls(settings, history_cache, RequestBudget(limiter, settings.clock, settings.max_rps))
 
     def with_sleep(self, sleep: Callable[[float], Any] | None) -> Self:
-        """Return the same session with another ``sleep``."""
-        return self._replace(settings=msgspec.structs.replace(self.settings, sleep=sleep))
+        """Return an open session with another ``sleep``, the same history cache and the same budget."""
+        return type(self)(msgspec.structs.replace(self.settings, sleep=sleep), self.history_cache, self.budget)
+
+    def close(self) -> None:
+        """Refuse new waits."""
+        self._is_closed = True
+
+    def check_open(self) -> None:
+        """Raise WaiterError if the session is closed."""
+        if self._is_closed:
+            message = "the waiter is closed: use another one"
+            raise WaiterError(message)
 
     def new_wait(self, ref: TaskRef, limits: Limits | None = None) -> WaitState:
-        """Return the state of a new wait for one task, with limits of its own. Raises ConfigurationError."""
+        """Return the state of a new wait for one task, with limits of its own. Raises WaiterError."""
+        self.check_open()
         ids = task_ids(ref)
         if len(ids) != 1:
             message = f"wait() takes one task, not {len(ids)}: wait_all() takes any number"

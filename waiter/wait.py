@@ -96,6 +96,7 @@ class Waiter:
 
     def _outcomes(self, ids: Sequence[str]) -> Generator[list[Outcome], None, None]:
         """Yield the outcomes in the order in which the waits end, those that end together in one list."""
+        self._session.check_open()
         if len(ids) > 1:
             # A wait for one task needs no event loop, and asyncio takes long to load.
             from waiter.batch.completion import iterate_in_background  # noqa: PLC0415
@@ -114,6 +115,7 @@ class Waiter:
 
     def past(self, task_type: str) -> list[TaskSnapshot]:
         """Return the newest tasks of a type, ended or not, with their ages in seconds. Raises ApiError."""
+        self._session.check_open()
         return self._client.list_history(task_type, limit=LISTED, timeout=REQUEST_TIMEOUT)
 
     def status(self, task_id: TaskRef) -> Task:
@@ -122,7 +124,8 @@ class Waiter:
         return self._client.get_task(state.task_id, timeout=state.request_timeout).task
 
     def close(self) -> None:
-        """Close the connections, unless the client is your own."""
+        """Close the connections, unless the client is your own. Later calls raise WaiterError."""
+        self._session.close()
         self._client.close()
 
     def __enter__(self) -> Self:
@@ -138,10 +141,9 @@ async def _outcomes_on_event_loop(session: Session, client: Client, ids: Sequenc
     from waiter.batch.completion import SharedSleep, outcomes_as_completed, run_in_thread, run_inline  # noqa: PLC0415
     from waiter.http.async_client import ThreadedClient  # noqa: PLC0415
 
-    settings, run = session.settings, run_in_thread
-    if settings.sleep:
-        run = run_inline
-        session = session.with_sleep(SharedSleep(settings.sleep, settings.clock))
+    settings = session.settings
+    run = run_inline if settings.sleep else run_in_thread
+    session = session.with_sleep(SharedSleep(settings.sleep, settings.clock) if settings.sleep else None)
     own_client = ThreadedClient(client, run) if settings.client else None
     async with (
         AsyncWaiter.from_session(session, own_client) as waiter,

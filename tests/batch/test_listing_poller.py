@@ -326,3 +326,20 @@ def test_throttled_poll_holds_back_listings_too(cloud: SimulatedCloud) -> None:
     asyncio.run(main())
     throttled_at = next(request.at for request in cloud.requests if request.status == 429)
     assert not [request for request in cloud.requests if throttled_at + 0.01 < request.at < throttled_at + 6.9]
+
+
+def test_poller_can_be_closed_in_another_event_loop() -> None:
+    """The listing is cancelled in its own loop."""
+
+    async def start() -> Polls:
+        polls = first_polls(60, lambda **_: asyncio.sleep(60))
+        await asyncio.sleep(0.01)
+        return polls
+
+    with asyncio.Runner() as own, asyncio.Runner() as other:
+        poller, first, polled = own.run(start())
+        assert polled == []
+        other.run(poller.close())
+        own.run(asyncio.wait(first))
+        assert len(polled) == 60
+        other.run(poller.close())

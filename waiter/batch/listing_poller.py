@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from heapq import nsmallest
 from math import ceil, inf
 from operator import attrgetter
@@ -133,10 +134,18 @@ class ListingPoller:
             self._pause_listings()
 
     async def close(self) -> None:
-        """End the listings."""
-        if self._listing is not None:
-            self._listing.cancel()
-            await asyncio.gather(self._listing, return_exceptions=True)
+        """End the listings, from any event loop."""
+        listing = self._listing
+        if listing is None or listing.done():
+            return
+        loop = listing.get_loop()
+        if loop is asyncio.get_running_loop():
+            listing.cancel()
+            await asyncio.gather(listing, return_exceptions=True)
+        else:
+            # A closed loop has cancelled its tasks or lost them.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(listing.cancel)
 
     # When to list.
 
