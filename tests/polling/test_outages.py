@@ -186,8 +186,8 @@ def test_failed_polls_are_reported_with_the_delay_to_the_next(on: Driver, cloud:
     on.wait(cloud, task_id, on_event=events.append)
     why = f"the API returned 503: ServiceUnavailable Service Unavailable ({task_id})"
     assert [dict(event.fields) for event in events if event.name.startswith("poll.")] == [
-        {"task_id": task_id, "attempt": 1, "error": why, "retry_in": 5.0},
-        {"task_id": task_id, "attempt": 2, "error": why, "retry_in": 5.0},
+        {"task_id": task_id, "attempt": 1, "error": why, "status": 503, "retry_in": 5.0, "gives_up_in": 300.0},
+        {"task_id": task_id, "attempt": 2, "error": why, "status": 503, "retry_in": 5.0, "gives_up_in": 295.0},
         {"task_id": task_id, "outage": 10.0},
     ]
 

@@ -213,7 +213,15 @@ class WaitState:
     def report_failure(self, retry_in: float) -> None:
         """Report a failed poll, if it failed, before the pause of ``retry_in`` seconds."""
         if self._error is not None:
-            self._report("poll.failed", attempt=self._failures, error=str(self._error), retry_in=round(retry_in, 3))
+            left = self._nearest_limit().at - self._now()
+            self._report(
+                "poll.failed",
+                attempt=self._failures,
+                error=str(self._error),
+                status=self._error.status,
+                retry_in=round(retry_in, 3),
+                gives_up_in=round(left, 3) if left < inf else None,
+            )
 
     def raise_final_error(self) -> NoReturn:
         """Raise the error that ends a wait whose task has not ended."""

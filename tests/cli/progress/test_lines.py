@@ -33,8 +33,11 @@ def test_each_change_is_a_line(clock: Clock, capsys: pytest.CaptureFixture[str])
     assert (
         lines_for(model, lines, clock, capsys, event_of(running)) == f"waiter: create_vm {GOOD} is RUNNING/NETWORK (12s old)\n"
     )
-    failed = [event_of(running, name="poll.failed", attempt=n, error="the API returned 503") for n in (1, 2)]
-    assert lines_for(model, lines, clock, capsys, *failed) == f"waiter: create_vm {GOOD}: the API returned 503; retrying\n"
+    fields = {"name": "poll.failed", "error": "the API returned 503", "status": 503, "gives_up_in": 250.0}
+    failed = [event_of(running, attempt=n, **fields) for n in (1, 2)]
+    assert lines_for(model, lines, clock, capsys, *failed) == (
+        f"waiter: create_vm {GOOD}: the API returned 503, retrying, gives up in 4m10s\n"
+    )
     recovered = event_of(running, name="poll.recovered", outage=4.2)
     assert lines_for(model, lines, clock, capsys, recovered) == f"waiter: create_vm {GOOD}: the API answers again after 4s\n"
     learned = event_of(running, name="history.learned", history=PAST)
@@ -75,13 +78,14 @@ def test_heartbeat_names_the_first_five_tasks(clock: Clock, capsys: pytest.Captu
     """It names only tasks that are still awaited, with their problems."""
     model = ProgressModel(["t0", "t1", "t2", "t3", "t4", "t5", "t6"], clock())
     lines = LineProgress(model, clock)
-    lines_for(model, lines, clock, capsys, event_of(make_task("t1"), name="poll.failed", attempt=1, error="no answer"))
+    failed = event_of(make_task("t1"), name="poll.failed", attempt=1, error="no answer", gives_up_in=None)
+    lines_for(model, lines, clock, capsys, event_of(make_task("t1")), failed)
     model.rows["t0"].record_outcome(Outcome("t0", task=make_task("t0", "FINISHED")), clock())
     clock.now += 50
     lines.refresh()
     waiting = "; ".join(f"t{n} is not polled yet" for n in (2, 3, 4, 5))
     assert capsys.readouterr().err == (
-        "waiter: still waiting after 50s for 6 of 7 tasks: create_vm t1 is RUNNING (1m02s old), but no answer; "
+        "waiter: still waiting after 50s for 6 of 7 tasks: create_vm t1 is RUNNING (1m02s old), but no answer, retrying; "
         f"{waiting}; and 1 more\n"
     )
 

@@ -72,9 +72,10 @@ def test_tasks_without_a_line_are_counted(clock: Clock) -> None:
 def test_problem_is_shown_on_the_line_of_its_task(clock: Clock) -> None:
     """A task whose wait has ended has no spinner."""
     model = ProgressModel([GOOD], clock())
+    model.rows[GOOD].record_event(event_of(make_task()), clock())
     model.rows[GOOD].record_event(event_of(make_task(), name="poll.failed", attempt=1, error="no\x1b answer"), clock())
     size = os.terminal_size((100, 24))
-    assert block(model, clock(), 0, size, FANCY) == [f"⠋ RUNNING     12s  create_vm  {GOOD}  no\\x1b answer"]
+    assert block(model, clock(), 0, size, FANCY) == [f"⠋ RUNNING     12s  create_vm  {GOOD}  no\\x1b answer, retrying"]
     model.rows[GOOD].record_outcome(Outcome(GOOD, error=ApiUnavailableError("away")), clock())
     assert block(model, clock(), 0, size, FANCY)[0].startswith("· RUNNING")
 

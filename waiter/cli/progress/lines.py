@@ -34,8 +34,8 @@ class LineProgress(Progress):
                 self._write_line(f"{row.name} is {row.state}{_in_parentheses(row.times(self._clock()))}")
             case "history.learned" if row.time_left(self._clock()):
                 self._write_line(f"{row.name} is {row.times(self._clock())}")
-            case "poll.failed" if event.fields["attempt"] == 1:
-                self._write_line(f"{row.name}: {printable(row.problem)}; retrying")
+            case "poll.failed" if event.fields["attempt"] == 1 and row.problem:
+                self._write_line(f"{row.name}: {printable(row.problem.describe(self._clock()))}")
             case "poll.recovered":
                 self._write_line(f"{row.name}: the API answers again after {format_duration(event.fields['outage'])}")
 
@@ -90,7 +90,7 @@ def heartbeat(model: ProgressModel, now: float) -> str:
 
 
 def _condition(row: TaskRow, now: float) -> str:
-    problem = f", but {printable(row.problem)}" if row.problem else ""
+    problem = f", but {printable(row.problem.describe(now))}" if row.problem else ""
     return f"{row.name} is {row.state}{_in_parentheses(row.times(now))}{problem}"
 
 

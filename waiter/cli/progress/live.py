@@ -150,7 +150,10 @@ class Table(NamedTuple):
         kind, task_id, short = f"{_kind(row):<{self.kind_width}}", row.task_id, row.task_id[:8]
         bar = _bar(age, left.median, self.glyphs) if left and age is not None else ""
         until = f"{format_duration(left.median)} left" if left else ""
-        about, problem = f"about {until}" if left else "", ascii_printable(row.problem or "")
+        about, problem = (
+            f"about {until}" if left else "",
+            ascii_printable(row.problem.describe(now, short=True)) if row.problem and not row.outcome else "",
+        )
         most = f"{about} (90%: {format_duration(left.p90)})" if left else ""
         for middle in (
             [kind, task_id, bar, most], [kind, task_id, bar, about], [kind, short, bar, most], [kind, short, bar, about],

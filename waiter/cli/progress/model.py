@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from waiter.cli.output.result import TaskResult, task_duration
 from waiter.console.formatting import ascii_printable, format_duration
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 Schedules: TypeAlias = dict[str | None, Schedule]
 
 
+class Problem(NamedTuple):
+    """Why the last poll failed: the message, the HTTP status if there was an answer, and when the wait gives up."""
+
+    text: str
+    status: int | None = None
+    gives_up_at: float | None = None
+
+    def describe(self, now: float, *, short: bool = False) -> str:
+        """Return ``503, retrying, gives up in 4m10s``, with the whole message unless ``short``."""
+        cause = str(self.status) if short and self.status else self.text
+        left = None if self.gives_up_at is None else max(0.0, self.gives_up_at - now)
+        return f"{cause}, retrying" + ("" if left is None else f", gives up in {format_duration(left)}")
+
+
 class TaskRow:
     """One task as last polled; ``now`` is always in monotonic seconds."""
 
@@ -28,22 +42,25 @@ class TaskRow:
         self.task_id = task_id
         self.task: Task | None = None
         self.outcome: Outcome | None = None
-        self.problem: str | None = None
-        self.changed_at = self._polled_at = now
-        self._age: float | None = None
+        self.problem: Problem | None = None
+        self.changed_at = now
+        self._created_at: float | None = None
         self._schedules: Schedules = {} if schedules is None else schedules
 
     def record_event(self, event: Event, now: float) -> None:
         """Record an event of the wait for this task."""
         self.task = event.task or self.task
-        self._polled_at = now
-        self._age = event.age
         if event.name == "task.state_changed":
             self.changed_at = now
         if event.name == "poll.failed":
-            # The row shows the ID already.
-            self.problem = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
-        elif event.name == "poll.recovered":
+            # Its age is that of the last answer. The row shows the ID already.
+            left = event.fields.get("gives_up_in")
+            text = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
+            self.problem = Problem(text, event.fields.get("status"), None if left is None else now + left)
+        elif event.age is not None:
+            # The estimate of the server's clock improves with every answer; the age shown never decreases.
+            self._created_at = min(now - event.age, now if self._created_at is None else self._created_at)
+        if event.name == "poll.recovered":
             self.problem = None
         if event.history and event.history.count and self.task and self.task.task_type not in self._schedules:
             self._schedules[self.task.task_type] = Schedule(history=event.history)
@@ -69,7 +86,7 @@ class TaskRow:
         """Return the age of the task in seconds or, once it has ended, how long it took; None if unknown."""
         if self.task and self.task.ended:
             return task_duration(self.task)
-        return None if self._age is None else self._age + now - self._polled_at
+        return None if self._created_at is None else now - self._created_at
 
     def time_left(self, now: float) -> TimeLeft | None:
         """Return the estimated time left; None without a history of the task's type."""

@@ -1,0 +1,62 @@
+"""What is known of the awaited tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from command_parts import GOOD, PAST, event_of, make_task
+from command_progress import Clock
+
+from waiter.cli.progress.model import Problem, TaskRow
+from waiter.events import Event
+
+
+def record(row: TaskRow, clock: Clock, events: Sequence[Event | float]) -> list[tuple[float | None, float]]:
+    """Record events, between which seconds pass, and return the age and the time left after each of them."""
+    seen: list[tuple[float | None, float]] = []
+    for event in events:
+        if isinstance(event, float):
+            clock.now += event
+        else:
+            row.record_event(event, clock())
+        left = row.time_left(clock())
+        seen.append((row.age(clock()), left.median if left else 0.0))
+    return seen
+
+
+def test_age_and_time_left_never_run_backwards_in_an_outage(clock: Clock) -> None:
+    """A failed poll reports the age at the last answer, which is not the age now."""
+    running = make_task()
+    failed = event_of(running, name="poll.failed", attempt=1, error="503", age=2.0)
+    recovered = event_of(running, name="poll.recovered", outage=9.0, age=11.0)
+    row = TaskRow(GOOD, clock())
+    seen = record(row, clock, [event_of(running, age=2.0, history=PAST), 3.0, failed, 3.0, failed, 3.0, recovered, 2.0])
+    assert seen == [(2, 18), (5, 15), (5, 15), (8, 12), (8, 12), (11, 9), (11, 9), (13, 7)]
+
+
+def test_age_never_decreases_when_the_clock_estimate_improves(clock: Clock) -> None:
+    """The age of an answer may be a second less than expected, because the clock of the server is estimated."""
+    row = TaskRow(GOOD, clock())
+    assert [
+        age for age, _ in record(row, clock, [event_of(make_task(), age=5.0), 2.0, event_of(make_task(), age=6.0), 1.0])
+    ] == [
+        5,
+        7,
+        7,
+        8,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("problem", "text", "short"),
+    [
+        (Problem("the API answers 503: Maintenance", 503, 1250.0), "the API answers 503: Maintenance", "503"),
+        (Problem("connection refused", None, 1250.0), "connection refused", "connection refused"),
+    ],
+)
+def test_problem_says_when_the_wait_gives_up(clock: Clock, problem: Problem, text: str, short: str) -> None:
+    """The short form has the HTTP status in place of the message."""
+    assert problem.describe(clock()) == f"{text}, retrying, gives up in 4m10s"
+    assert problem.describe(clock(), short=True) == f"{short}, retrying, gives up in 4m10s"
+    assert Problem("no").describe(clock()) == "no, retrying"
