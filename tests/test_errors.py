@@ -47,8 +47,21 @@ ERRORS: dict[str, WaiterError] = {
     ),
     "no change for 300 s: RUNNING/NETWORK (t-1); the task is still running": TaskStalledError(RUNNING, waited=300),
     "the API returned 503": UNAVAILABLE,
-    "1 of 2 tasks failed (1 sub-exception)": TasksError.of(succeeded={"t-4": DONE}, failed={"t-2": TaskError(FAILED)}),
+    f"1 of 2 tasks failed: {TaskError(FAILED)} (1 sub-exception)": TasksError.of(
+        succeeded={"t-4": DONE}, failed={"t-2": TaskError(FAILED)}
+    ),
 }
+
+
+def test_several_errors_name_the_first_three_and_tell_time_outs_apart() -> None:
+    """Failures come before time-outs, whose tasks are still running; what is not named is counted."""
+    late = {f"t-{n}": TaskTimeoutError(f"t-{n}", waited=5, last_task=None, last_error=None) for n in (1, 2, 3)}
+    error = TasksError.of(succeeded={"t-4": DONE}, failed={**late, "t-5": TaskError(FAILED)})
+    assert error.timed_out == late
+    assert list(error.failed) == ["t-1", "t-2", "t-3", "t-5"]
+    assert error.message.startswith(f"1 of 5 tasks failed, 3 timed out: {TaskError(FAILED)}; {late['t-1']}; {late['t-2']}")
+    assert error.message.endswith("; and 1 more")
+    assert TasksError.of(succeeded={}, failed=late).message.startswith("3 of 3 tasks timed out: not ended after 5 s")
 
 
 @pytest.mark.parametrize("text", ERRORS)

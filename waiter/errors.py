@@ -114,11 +114,16 @@ def described(task: Task) -> str:
     return f"{task.state}/{task.detailed_state}" if task.detailed_state else str(task.state)
 
 
+# A message names this many reasons; the others are counted, and all of them are in the group.
+_MAX_REASONS = 3
+
+
 class TasksError(WaiterError, ExceptionGroup[WaiterError]):
     """Some of several tasks failed; the results of the others are kept.
 
     ``.succeeded`` has the finished tasks by ID, ``.failed`` the error of each other wait that ended by ID, and ``.pending`` the
     IDs of the tasks that had not ended when the wait was over: none, unless ``return_when`` ended it early.
+    The message has the first few errors, failures before time-outs.
     """
 
     succeeded: Mapping[str, Task]
@@ -145,8 +150,21 @@ class TasksError(WaiterError, ExceptionGroup[WaiterError]):
     @classmethod
     def of(cls, *, succeeded: Mapping[str, Task], failed: Mapping[str, WaiterError], pending: Sequence[str] = ()) -> Self:
         """Return the error for these outcomes of several waits."""
-        message = f"{len(failed)} of {len(succeeded) + len(failed) + len(pending)} tasks failed"
+        late = [str(error) for error in failed.values() if isinstance(error, TaskTimeoutError)]
+        other = [str(error) for error in failed.values() if not isinstance(error, TaskTimeoutError)]
+        total = len(succeeded) + len(failed) + len(pending)
+        count = f"{len(other)} of {total} tasks failed" if other else f"{len(late)} of {total} tasks timed out"
+        if other and late:
+            count += f", {len(late)} timed out"
+        reasons = [*other, *late]
+        more = [f"and {len(reasons) - _MAX_REASONS} more"] if len(reasons) > _MAX_REASONS else []
+        message = f"{count}: {'; '.join([*reasons[:_MAX_REASONS], *more])}"
         return cls(message, list(failed.values()), succeeded=succeeded, failed=failed, pending=pending)
+
+    @property
+    def timed_out(self) -> dict[str, TaskTimeoutError]:
+        """Those of ``failed`` whose wait timed out, by ID: their tasks are still running, and the wait can be resumed."""
+        return {task_id: error for task_id, error in self.failed.items() if isinstance(error, TaskTimeoutError)}
 
     def derive(self, errors: Sequence[WaiterError]) -> TasksError:  # type: ignore[override]
         """Return the part of the group with these errors, for ``except*`` and ``split``."""
