@@ -11,7 +11,7 @@ import pytest
 
 import waiter
 from waiter import testing
-from waiter.cli.registry import COMMANDS, load_command
+from waiter.cli.registry import COMMANDS, load_command, top_parser
 from waiter.testing import SimulatedCloud, ended
 
 pytest_plugins = ["pytester"]
@@ -30,7 +30,9 @@ FOREIGN_OPTIONS = {"--durations", "--tag"}
 ABSENT_OPTIONS = {"--api-key"}
 FOREIGN_ERRORS = {"APIStatusError"}
 PARSERS = {name: load_command(name).make_parser() for name in COMMANDS}
-OPTIONS = {option for parser in PARSERS.values() for action in parser._actions for option in action.option_strings}
+OPTIONS = {
+    option for parser in (top_parser(), *PARSERS.values()) for action in parser._actions for option in action.option_strings
+}
 
 parametrized = pytest.mark.parametrize("page", PAGES)
 
