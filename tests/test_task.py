@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,10 @@ def test_fields_of_the_wrong_type_are_kept_aside() -> None:
         ({"instances": "i-1"}, {"instances": ["i-1"]}),
         ({"instances": ["i-1", None, True, {}, "i-1"]}, {"instances": ["i-1"]}),
         ({"projects": [1, 2], "ddos_profiles": 3}, {"ddos_profiles": [3], "projects": [1, 2]}),
+        ({"slurm_clusters": [{"id": "sc-1"}]}, {"slurm_clusters": ["sc-1"]}),
+        ({"moons": [{"name": "m"}, {"id": None}]}, {"moons": ['{"name": "m"}', '{"id": null}']}),
+        ({"moons": [1.0, 1.5, {"id": 2.0}]}, {"moons": [1, "1.5", 2]}),
+        ({"projects": [1.0]}, {"projects": [1]}),
         ({"ai_clusters": ["c-1"]}, {"clusters": ["c-1"]}),
         ({"ai_clusters": ["c-1"], "clusters": ["c-1", "c-2"]}, {"clusters": ["c-1", "c-2"]}),
     ],
@@ -151,6 +156,38 @@ def test_bad_id_or_state_is_an_error(body: bytes, why: str) -> None:
     """The error says what is wrong."""
     with pytest.raises(ValueError, match=why):
         decode_task(body)
+
+
+FINISHED = '{"id": "t-1", "state": "FINISHED", "created_resources": {"instances": ["i-1"]}, "data": %s}'
+
+
+@pytest.mark.parametrize(
+    ("body", "data"),
+    [
+        (FINISHED % "NaN", "NaN"),
+        (FINISHED % "[-Infinity, 1e999, 1.5]", ["-Infinity", "1e999", 1.5]),
+        (FINISHED % ("NaN, " + '"big": ' + "9" * 5000), "NaN"),
+        (FINISHED % r'{"a": "\ud800"}', {"a": "\ufffd"}),
+        ("\ufeff" + FINISHED % "1", 1),
+        ((FINISHED % '"é"').encode("utf-16"), "é"),
+        ((FINISHED % '"é"').encode("utf-16-le"), "é"),
+        ((FINISHED % '"é"').encode("utf-32"), "é"),
+        ((FINISHED % '"é"').encode("latin-1"), "\ufffd"),
+    ],
+    ids=["NaN", "infinities", "long integer", "surrogate", "mark", "UTF-16", "UTF-16 without a mark", "UTF-32", "Latin-1"],
+)
+def test_end_is_seen_in_json_that_is_not_strict(body: str | bytes, data: object) -> None:
+    """A field that does not decide a wait cannot hide the end of a task; numbers that are none are kept as text."""
+    task = decode_task(body if isinstance(body, bytes) else body.encode())
+    assert (task.ended, task.created_resources.instances, task.data) == (True, ("i-1",), data)
+    json.dumps(task.data, allow_nan=False).encode()
+
+
+@given(st.binary(max_size=80) | st.builds(lambda junk: (FINISHED % "X").encode().replace(b"X", junk), st.binary(max_size=20)))
+def test_any_bytes_are_a_task_or_a_value_error(body: bytes) -> None:
+    """Nothing else is raised."""
+    with suppress(ValueError, RecursionError):
+        assert decode_task(body).id
 
 
 def test_values_can_be_compared_hashed_and_pickled() -> None:

@@ -12,6 +12,7 @@ from waiter.batch.completion import outcomes_as_completed
 from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
 from waiter.config.options import Limits, Options
+from waiter.config.settings import hide_key
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
 from waiter.http.async_client import AsyncClient
@@ -169,6 +170,7 @@ class AsyncWaiter:
 
 async def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:
     """Like waiter.wait_for_task, awaited."""
+    hide_key(options)
     ids = task_ids(task_id)
     if not ids:
         return CreatedResources()
@@ -179,6 +181,7 @@ async def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> Created
 
 async def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Options]) -> dict[str, CreatedResources]:
     """Like waiter.wait_for_tasks, awaited."""
+    hide_key(options)
     ids = all_task_ids(task_ids)
     if not ids:
         return {}

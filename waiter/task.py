@@ -6,9 +6,11 @@ wait (``id`` and ``state``) and lenient about the rest: a wait must not fail bec
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import isfinite
 from typing import Any, Self, cast
 
 import msgspec
@@ -157,9 +159,18 @@ _NO_RESOURCES = CreatedResources()
 _KINDS = tuple(name for name in CreatedResources.__struct_fields__ if name != "unknown_kinds")
 
 
-def _ids(value: object) -> Iterable[str | int]:
-    values = value if isinstance(value, list | tuple) else [value]
-    return [one for one in values if isinstance(one, str | int) and not isinstance(one, bool)]
+def _ids(value: object) -> list[str | int]:
+    """Return the IDs in a value of any shape: IDs, objects with an ``id``, and other objects as JSON, so that none is lost."""
+    ids: list[str | int] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        id_ = item.get("id") if isinstance(item, Mapping) and "id" in item else item
+        if isinstance(id_, float):
+            ids.append(int(id_) if id_.is_integer() else str(id_))
+        elif isinstance(id_, str | int) and not isinstance(id_, bool):
+            ids.append(id_)
+        elif isinstance(item, Mapping) and item:
+            ids.append(json.dumps(item, default=str))
+    return ids
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -235,6 +246,8 @@ class _Decisive(msgspec.Struct):
     state: TaskState
 
 
+# Python refuses to convert more of them, and no field has as many.
+_MAX_DIGITS = 4000
 _TIMES = ("created_on", "updated_on", "finished_on", "acknowledged_at")
 _FIELDS = frozenset(Task.__struct_fields__) - {"unknown_fields"}
 
@@ -248,8 +261,44 @@ def _fits(name: str, value: object) -> bool:
 
 
 def decode_task(body: bytes) -> Task:
-    """Return the task in the body of a response. Raises ValueError that says what is wrong with it."""
-    return Task.from_mapping(msgspec.json.decode(body))
+    """Return the task in the body of a response. Raises ValueError that says what is wrong with it.
+
+    A body that is not valid JSON is decoded leniently, because a wait must not fail for a field that does not decide it.
+    """
+    try:
+        payload = msgspec.json.decode(body)
+    except ValueError as error:
+        payload = _decode_leniently(body, error)
+    return Task.from_mapping(payload)
+
+
+def _decode_leniently(body: bytes, error: ValueError) -> object:
+    """Return JSON in any Unicode encoding, with invalid text replaced and invalid numbers as text; else raise ``error``."""
+    text = body.decode(json.detect_encoding(body), "replace").removeprefix("\ufeff")
+    try:
+        payload = json.loads(text, parse_float=_parse_float, parse_int=_parse_int, parse_constant=str)
+    except (ValueError, RecursionError):
+        raise error from None
+    return _replace_surrogates(payload)
+
+
+def _parse_float(text: str) -> float | str:
+    return number if isfinite(number := float(text)) else text
+
+
+def _parse_int(text: str) -> int | str:
+    return int(text) if len(text) <= _MAX_DIGITS else text
+
+
+def _replace_surrogates(payload: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Return the payload with a replacement character for each lone surrogate, which no encoding can write."""
+    if isinstance(payload, str):
+        return payload.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(payload, list):
+        return [_replace_surrogates(item) for item in payload]
+    if isinstance(payload, dict):
+        return {_replace_surrogates(name): _replace_surrogates(value) for name, value in payload.items()}
+    return payload
 
 
 class TaskSnapshot(msgspec.Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 from tenacity import Retrying
 
 from waiter.config.options import Limits, Options
+from waiter.config.settings import hide_key
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.http.client import Client
@@ -156,12 +157,13 @@ async def _outcomes_on_event_loop(session: Session, client: Client, ids: Sequenc
 def wait_for_task(task_id: TaskRef, **options: Unpack[Options]) -> CreatedResources:
     """Wait until a task is FINISHED and return the IDs of what it created.
 
-    ``task_id`` is an ID, or the response to the request that started the work: ``{"tasks": [...]}``. All of its tasks are
-    awaited; without any, the result is empty. The arguments are those of :class:`waiter.Options`.
+    ``task_id`` is an ID, a task, or the response to the request that started the work: ``{"tasks": [...]}``. All of its tasks
+    are awaited; without any, the result is empty. The arguments are those of :class:`waiter.Options`.
 
     Raises TaskError when the task ended in ERROR, TaskTimeoutError, TaskStalledError, the ApiError that ended the wait, or
     ConfigurationError; and TasksError when there are several tasks.
     """
+    hide_key(options)
     ids = task_ids(task_id)
     if not ids:
         return CreatedResources()
@@ -176,6 +178,7 @@ def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Opti
     The arguments are those of :class:`waiter.Options`. Raises TasksError when some fail, with the outcomes of the others, or
     ConfigurationError.
     """
+    hide_key(options)
     ids = all_task_ids(task_ids)
     if not ids:
         return {}

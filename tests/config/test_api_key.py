@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import pickle
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from config_problems import KEY, problems
 
+from waiter.config import api_key
 from waiter.config.api_key import ApiKey
 from waiter.config.options import Options
 from waiter.config.settings import resolve
@@ -72,3 +77,84 @@ def test_key_is_hidden_in_reprs_and_echoes() -> None:
     for echo in ('a"/\\ +.', r"a\"\/\\ +.", quote('a"/\\ +.', safe=""), r"a\u0022\u002F\u005c +."):
         assert (odd.hide(echo), odd.hide_in_bytes(echo.encode())) == ("***", b"***")
     assert KEY not in repr(resolve(Options(api_key=KEY), {}))
+
+
+def test_function_is_asked_again_for_the_key() -> None:
+    """The new key is used as soon as the function returns it; an invalid one changes nothing."""
+    keys = iter(["old", "new", "a b", "newest"])
+    key = resolve(Options(api_key=lambda: next(keys)), {}).api_key
+    assert [key.header, *(key.refresh() for _ in range(3))] == ["apikey old", "apikey new", "apikey new", "apikey newest"]
+    assert key.can_change
+
+
+@pytest.mark.parametrize(
+    ("returned", "problem"),
+    [
+        (None, "api_key must be a function that returns a string, not NoneType"),
+        (b"key", "api_key must be a function that returns a string, not bytes"),
+        ("", "the API key that the function returned is empty"),
+    ],
+)
+def test_function_that_returns_no_key_is_refused(returned: object, problem: str) -> None:
+    """The message does not show what it returned."""
+    assert problems(api_key=lambda: returned) == (problem,)
+
+
+def test_error_of_the_key_function_is_raised() -> None:
+    """It is the user's own error."""
+
+    def fail() -> str:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        resolve(Options(api_key=fail), {})
+
+
+def test_given_key_cannot_change(tmp_path: Path) -> None:
+    """Only a file or a function can return another key later."""
+    (tmp_path / "key").write_text(KEY)
+    keys = [resolve(Options(api_key=given), {}).api_key for given in (KEY, tmp_path / "key")]
+    assert [key.can_change for key in keys] == [False, True]
+    assert keys[0].refresh() == f"apikey {KEY}"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_without_a_writer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening it would block without limit."""
+    monkeypatch.setattr(api_key, "PIPE_TIMEOUT", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    try:
+        assert problems(api_key=pipe) == (f"cannot read the API key from {pipe}: nothing was written to it within 0.05 s",)
+    finally:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # ends the thread that opens the pipe
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_read_once() -> None:
+    """A shell passes the output of a command as a pipe, and a second read would block."""
+    read, write = os.pipe()
+    os.write(write, KEY.encode())
+    os.close(write)
+    key = resolve(Options(api_key=Path(f"/dev/fd/{read}")), {}).api_key
+    os.close(read)
+    assert (key.header, key.refresh(), key.can_change) == (f"apikey {KEY}", f"apikey {KEY}", False)
+
+
+def test_directory_is_no_key_file(tmp_path: Path) -> None:
+    """The reason is that of the operating system."""
+    assert problems(api_key=tmp_path) == (f"cannot read the API key from {tmp_path}: Is a directory",)
+
+
+@pytest.mark.parametrize("use", [pickle.dumps, copy.deepcopy])
+def test_settings_with_a_key_cannot_be_pickled(use: Any) -> None:
+    """A pickle would have the key in plain text."""
+    with pytest.raises(TypeError, match="an API key cannot be pickled"):
+        use(resolve(Options(api_key=KEY), {}))
+
+
+def test_short_key_is_hidden_where_it_is_a_word() -> None:
+    """It may be a part of many words, and of headers that are parsed."""
+    key = ApiKey("ab1")
+    assert key.hide("Bad token ab1, ab12") == "Bad token ***, ab12"
+    assert key.hide_in_headers([("Location", "/ab1"), ("Date", "ab1")]) == {"location": "/***", "date": "ab1"}

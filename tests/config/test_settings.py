@@ -7,6 +7,7 @@ from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from config_problems import KEY, problems
 from tenacity import wait_fixed
@@ -116,9 +117,9 @@ def test_options_of_a_wrong_type_are_all_named() -> None:
     }
     assert problems(**wrong) == (
         "client must be an httpx.Client or an httpx.AsyncClient, not 0",
-        "api_key must be a string, or a Path to a file that holds it, not bytes",
+        "api_key must be a string, a Path to a file that holds it, or a function that returns it, not bytes",
         "allow_http must be True or False, not 'false'",
-        "base_url must be a string, not bytes",
+        "base_url must be a string or an httpx.URL, not bytes",
         f"timeout must be seconds, 0 or more, or a timedelta, not 1{56 * '0'}...",
         "max_outage must be seconds, 0 or more, or a timedelta, not nan",
         "stall_timeout must be seconds, 0 or more, or a timedelta, not a value of int",
@@ -155,3 +156,32 @@ def test_unknown_option_is_a_type_error() -> None:
 def test_custom_strategy_turns_learning_off() -> None:
     """Only the schedule uses past durations."""
     assert resolve(Options(api_key=KEY, wait=wait_fixed(1)), {}).learn is False
+
+
+def test_base_url_may_be_an_httpx_url() -> None:
+    """It is checked as text is."""
+    assert (
+        resolve(Options(api_key=KEY, base_url=httpx.URL("https://gcore.example/x/")), {}).base_url == "https://gcore.example/x"
+    )
+    assert "must not carry a query" in problems(api_key=KEY, base_url=httpx.URL("https://gcore.example?a=b"))[0]
+
+
+def test_custom_headers_come_from_the_environment() -> None:
+    """One header a line, as the official SDK reads them; their values are hidden."""
+    settings = resolve(Options(api_key=KEY), {"GCORE_CUSTOM_HEADERS": "X-Tenant: a:b\n\n  X-Empty:\n"})
+    assert settings.headers == {"X-Tenant": "a:b", "X-Empty": ""}
+    assert "a:b" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("X-A: b\nsecret", "must have a header as 'Name: value' in each line, unlike line 2"),
+        ("X A: secret", "must have a header as 'Name: value' in each line, unlike line 1"),
+        ("X-A: secr\x7fet", "must have a header as 'Name: value' in each line, unlike line 1"),
+        ("authorization: secret", "must not have the header authorization, which waiter sets itself"),
+    ],
+)
+def test_malformed_custom_headers_are_refused(text: str, problem: str) -> None:
+    """The message does not show the values, which may be secrets."""
+    assert problems({"GCORE_CUSTOM_HEADERS": text}, api_key=KEY) == (f"GCORE_CUSTOM_HEADERS {problem}",)

@@ -5,7 +5,7 @@ Source: the public description of ``GET /cloud/v1/tasks/{task_id}`` and ``GET /c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -22,12 +22,16 @@ _MAX_QUOTE = 300
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An HTTP response: ``headers`` has lower-case names, ``body`` is decoded of its transfer and content codings."""
+    """An HTTP response: ``headers`` has lower-case names, ``body`` is decoded of its transfer and content codings.
+
+    ``mask`` hides the API key in text of the response that an error quotes.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
+    mask: Callable[[str], str] = str
 
 
 def read_task(response: Response, task_id: str) -> Task:
@@ -51,7 +55,7 @@ def error_of(response: Response, subject: str) -> errors.ApiError:
     kind, what = _meaning(response.status)
     why = _one_line(" ".join(filter(None, [problem.exception_class, problem.message]))) or quote(response.body)
     return kind(
-        f"{what}: {why} ({subject})",
+        f"{what}: {response.mask(why)} ({subject})",
         status=response.status,
         request_id=problem.request_id or response.headers.get("x-request-id"),
         url=response.url,
@@ -76,7 +80,7 @@ def _meaning(status: int) -> tuple[type[errors.ApiError], str]:
 def invalid_response(response: Response, why: str, subject: str) -> errors.InvalidResponseError:
     """Return the error for a response that contradicts the API's description."""
     return errors.InvalidResponseError(
-        f"invalid response: {why} ({subject})",
+        f"invalid response: {response.mask(why)} ({subject})",
         status=response.status,
         request_id=response.headers.get("x-request-id"),
         url=response.url,

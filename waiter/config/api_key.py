@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Thread
+from typing import NoReturn
 
 MIN_HIDDEN_LENGTH = 6
 MAX_FILE_SIZE = 2**16
+PIPE_TIMEOUT = 10.0
+# These are parsed and never shown, and a short token must not change them.
+_PARSED_HEADERS = {"date", "retry-after"}
 
 
 class Secret(str):
@@ -30,37 +35,62 @@ class SecretBytes(bytes):
 
 
 class ApiKey:
-    """The API token; only ``header`` returns it."""
+    """The API token; only ``header`` returns it.
 
-    def __init__(self, token: str, file: Path | None = None) -> None:
-        self._file = file
+    ``source`` is where the token came from, a file or a function, and is asked again when the API rejects the token.
+    ``accepted`` is whether the API has accepted a token of this key.
+    """
+
+    def __init__(self, token: str, source: Path | Callable[[], object] | None = None) -> None:
+        self._source = source
+        self.accepted = False
         self._set(token)
 
     def __repr__(self) -> str:
         return "ApiKey(***)"
+
+    def __reduce__(self) -> NoReturn:
+        message = "an API key cannot be pickled"
+        raise TypeError(message)
 
     @property
     def header(self) -> Secret:
         """The value of the Authorization header."""
         return Secret(f"apikey {self._token}")
 
+    @property
+    def can_change(self) -> bool:
+        """Whether the token comes from a file or a function."""
+        return self._source is not None
+
     def refresh(self) -> Secret:
-        """Read the token from its file again, if it has one, and return the value of the header."""
-        if self._file is not None:
-            self._set(read_token(self._file, []) or self._token)
+        """Ask the source for the token again, if there is one, and return the value of the header.
+
+        A source without a valid token changes nothing. Raises what the user's function raises.
+        """
+        if isinstance(self._source, Path):
+            self._set(read_token(self._source, []) or self._token)
+        elif self._source is not None:
+            self._set(call_for_token(self._source, []) or self._token)
         return self.header
 
     def hide(self, text: str) -> str:
-        """Return the text with the token masked, which a server may echo plain, in JSON's escapes or percent-encoded."""
+        """Return the text with the token masked, which a server may echo plain, in JSON's escapes or percent-encoded.
+
+        A token so short that it is a part of many words is masked only where it is a word.
+        """
         return self._echo.sub("***", text)
 
     def hide_in_headers(self, headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-        """Return the headers with lower-case names and the token masked in their values."""
-        mask = self._echo.sub
-        return {name.lower(): mask("***", value) for name, value in headers}
+        """Return the headers with lower-case names and the token masked in all values that may be shown."""
+        shown: dict[str, str] = {}
+        for name, value in headers:
+            lower = name.lower()
+            shown[lower] = value if lower in _PARSED_HEADERS else self._echo.sub("***", value)
+        return shown
 
     def hide_in_bytes(self, body: bytes) -> bytes:
-        """Return the bytes with the token masked, as ``hide`` does; a token so short that it occurs in any text is kept."""
+        """Return the bytes with the token masked, as ``hide`` does; a short token is kept, because it may be a valid value."""
         if len(self._token) < MIN_HIDDEN_LENGTH:
             return body
         body = body.replace(self._token.encode(), b"***")
@@ -70,7 +100,10 @@ class ApiKey:
     def _set(self, token: str) -> None:
         self._token = token
         pattern = "".join(map(_echo_pattern, token))
-        self._echo, self._echo_in_bytes = re.compile(pattern), re.compile(pattern.encode())
+        self._echo_in_bytes = re.compile(pattern.encode())
+        if len(token) < MIN_HIDDEN_LENGTH:
+            pattern = f"(?<![0-9A-Za-z]){pattern}(?![0-9A-Za-z])"
+        self._echo = re.compile(pattern)
 
 
 def _echo_pattern(char: str) -> str:
@@ -82,14 +115,53 @@ def _echo_pattern(char: str) -> str:
 def read_token(file: Path, problems: list[str]) -> str | None:
     """Return the token in a file, or None when it has none; add what is wrong to ``problems``."""
     try:
-        with file.open("rb") as opened:
-            # No key is as long, and /dev/zero never ends.
-            text = _decode(opened.read(MAX_FILE_SIZE))
+        text = _decode(_read_bytes(file))
+    except TimeoutError:
+        problems.append(f"cannot read the API key from {file}: nothing was written to it within {PIPE_TIMEOUT:g} s")
+        return None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text: save only the key, in UTF-8"
         problems.append(f"cannot read the API key from {file}: {reason}")
         return None
     return check_token(text, f"the API key in {file}", problems)
+
+
+def call_for_token(source: Callable[[], object], problems: list[str]) -> str | None:
+    """Return the token that a function returns, or None when it returns none; add what is wrong to ``problems``."""
+    token = source()
+    if isinstance(token, str):
+        return check_token(token, "the API key that the function returned", problems)
+    problems.append(f"api_key must be a function that returns a string, not {type(token).__name__}")
+    return None
+
+
+def _read_bytes(file: Path) -> bytes:
+    """Return the beginning of a file. Raises TimeoutError when it is a pipe into which nothing is written."""
+    if file.is_file() or not file.exists():
+        return _read_beginning(file)
+    # Opening a named pipe blocks until it has a writer, and no time-out can end that.
+    found: list[bytes | OSError] = []
+    thread = Thread(target=lambda: found.append(_read_or_error(file)), daemon=True)
+    thread.start()
+    thread.join(PIPE_TIMEOUT)
+    if not found:
+        raise TimeoutError
+    if isinstance(found[0], OSError):
+        raise found[0]
+    return found[0]
+
+
+def _read_beginning(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        # No key is as long, and /dev/zero never ends.
+        return opened.read(MAX_FILE_SIZE)
+
+
+def _read_or_error(file: Path) -> bytes | OSError:
+    try:
+        return _read_beginning(file)
+    except OSError as error:
+        return error
 
 
 def _decode(data: bytes) -> str:
@@ -111,6 +183,6 @@ def check_token(given: object, what: str, problems: list[str]) -> str | None:
     # The documentation shows the whole value of the Authorization header, which is then pasted with its scheme.
     token = re.sub(r"(?i)^apikey\s+", "", token)
     if re.fullmatch(r"[!-~]+", token):
-        return token
+        return Secret(token)
     problems.append(f"{what} is {'not a token: it contains spaces or control characters' if token else 'empty'}")
     return None

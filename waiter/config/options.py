@@ -30,9 +30,10 @@ class Limits(TypedDict, total=False):
 class Options(TypedDict, total=False):
     """The keyword arguments of every function and class that waits; times are seconds or a ``timedelta``.
 
-    - ``api_key``: the permanent API token, or a ``Path`` to a file that holds it and is read again after a 401. Defaults to
-      ``GCORE_API_KEY`` or the file named by ``GCORE_API_KEY_FILE``.
-    - ``base_url``: defaults to ``GCORE_BASE_URL``, then https://api.gcore.com.
+    - ``api_key``: the permanent API token, a ``Path`` to a file that holds it, or a function that returns it; the file is read
+      and the function called again after a 401 or 403. Defaults to ``GCORE_API_KEY`` or the file named by
+      ``GCORE_API_KEY_FILE``.
+    - ``base_url``: a string or an ``httpx.URL``; defaults to ``GCORE_BASE_URL``, then https://api.gcore.com.
     - ``timeout``: the longest time to wait; None is no limit. Defaults to ``GCORE_POLLING_TIMEOUT_SECONDS``, then 7200.
     - ``max_outage``: how long polls may fail in a row; 300.
     - ``stall_timeout``: how long a task may show no change at all; None, the default, is no limit.
@@ -48,8 +49,8 @@ class Options(TypedDict, total=False):
     - ``sleep``, ``clock``: replace sleeping and ``time.monotonic``, for tests; an ``AsyncWaiter`` awaits its ``sleep``.
     """
 
-    api_key: str | Path | None
-    base_url: str | None
+    api_key: str | Path | Callable[[], str] | None
+    base_url: str | httpx.URL | None
     timeout: float | timedelta | None
     max_outage: float | timedelta
     stall_timeout: float | timedelta | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -14,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
-from waiter.config.api_key import ApiKey, check_token, read_token
+from waiter.config.api_key import ApiKey, Secret, call_for_token, check_token, read_token
 from waiter.config.endpoint import ProxyUrl, check_base_url, check_certificates, check_proxy, is_loopback
 from waiter.config.options import Limits, Options
 from waiter.errors import ConfigurationError
@@ -27,6 +28,10 @@ DEFAULT_MAX_OUTAGE = 300.0
 DEFAULT_MAX_RPS = 100.0
 
 _MAX_SHOWN = 60
+# RFC 9110, 5.1 and 5.5, for ASCII.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[ -~]*")
+_RESERVED_HEADERS = {"authorization", "host", "accept", "accept-encoding", "connection", "content-length", "transfer-encoding"}
 _CALLABLES = {
     "wait": "a tenacity wait strategy",
     "on_event": "a function of an Event",
@@ -50,13 +55,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client: Any
     proxy: ProxyUrl | None
     certificates: str | None
+    headers: Mapping[str, Secret]
     sleep: Any
     clock: Callable[[], float]
 
 
 def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings from the options and the environment. Raises ConfigurationError that names every problem."""
-    environ = os.environ if environ is None else environ
+    environ = _Environment(os.environ if environ is None else environ)
+    hide_key(options)
     _refuse_unknown(options, Options)
     problems: list[str] = []
     client = _client(options, problems)
@@ -73,12 +80,26 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         "client": client,
         "proxy": _proxy(base_url, problems) if base_url and client is None else None,
         "certificates": check_certificates(base_url, environ, problems) if base_url and client is None else None,
+        "headers": _headers(environ.get("GCORE_CUSTOM_HEADERS", ""), problems),
         "sleep": _callable("sleep", options, problems),
         "clock": _callable("clock", options, problems) or time.monotonic,
     }
     if problems:
         raise ConfigurationError(*problems)
     return Settings(**settings)
+
+
+class _Environment(dict[str, str]):
+    """The environment, whose repr is masked, because tracebacks may show it."""
+
+    def __repr__(self) -> str:
+        return "_Environment(***)"
+
+
+def hide_key(options: Options) -> None:
+    """Replace the API key in the options by one whose repr is masked, because tracebacks may show the options."""
+    if isinstance(key := options.get("api_key"), str):
+        options["api_key"] = Secret(key)
 
 
 def limited(settings: Settings, limits: Limits) -> Settings:
@@ -136,22 +157,41 @@ def _shown(given: object) -> str:
 
 def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) -> ApiKey | None:
     given = options.get("api_key")
+    if callable(given):
+        token = call_for_token(given, problems)
+        return ApiKey(token, given) if token else None
     if not isinstance(given, str | Path | None):
-        problems.append(f"api_key must be a string, or a Path to a file that holds it, not {type(given).__name__}")
+        kinds = "a string, a Path to a file that holds it, or a function that returns it"
+        problems.append(f"api_key must be {kinds}, not {type(given).__name__}")
         return None
     file = given if isinstance(given, Path) else None
     if given is None and not (given := environ.get("GCORE_API_KEY")) and environ.get("GCORE_API_KEY_FILE"):
         file = Path(environ["GCORE_API_KEY_FILE"])
     token = read_token(file, problems) if file else check_token(given, "the API key", problems)
-    return ApiKey(token, file) if token else None
+    # A pipe can be read only once.
+    return ApiKey(token, file if file and file.is_file() else None) if token else None
+
+
+def _headers(text: str, problems: list[str]) -> dict[str, Secret]:
+    """Return the headers that the official SDK's variable adds to each request, one ``Name: value`` a line."""
+    headers: dict[str, Secret] = {}
+    for number, line in enumerate(filter(None, map(str.strip, text.splitlines())), start=1):
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if not colon or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            problems.append(f"GCORE_CUSTOM_HEADERS must have a header as 'Name: value' in each line, unlike line {number}")
+        elif name.lower() in _RESERVED_HEADERS:
+            problems.append(f"GCORE_CUSTOM_HEADERS must not have the header {name}, which waiter sets itself")
+        else:
+            headers[name] = Secret(value)
+    return headers
 
 
 def _base_url(options: Options, environ: Mapping[str, str], problems: list[str]) -> str | None:
     given: Any = options.get("base_url") or environ.get("GCORE_BASE_URL") or DEFAULT_BASE_URL
     allow_http = _switch("allow_http", options, problems, default=False)
-    if isinstance(given, str):
-        return check_base_url(given, problems, allow_http=allow_http)
-    problems.append(f"base_url must be a string, not {type(given).__name__}")
+    if isinstance(given, str) or type(given).__module__.partition(".")[0] == "httpx":
+        return check_base_url(str(given), problems, allow_http=allow_http)
+    problems.append(f"base_url must be a string or an httpx.URL, not {type(given).__name__}")
     return None
 
 

@@ -1,16 +1,32 @@
-"""The IDs of the tasks to wait for, from an ID, several IDs, or the API's response to the request that started the tasks."""
+"""The IDs of the tasks to wait for, from everything that names tasks: IDs, objects, and responses of the API."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
+from uuid import UUID
 
 from waiter.errors import ConfigurationError
 
-TaskRef = str | Mapping[str, Any] | Sequence[str]
-
 _TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+_FIELDS = ("tasks", "results", "task_id", "state")
+_MISSING = object()
+
+
+class TaskLike(Protocol):
+    """A task as an object, such as waiter's own or the one of the official SDK."""
+
+    @property
+    def id(self) -> str:
+        """The ID of the task."""
+
+    @property
+    def state(self) -> Any:  # noqa: ANN401 - the state differs from library to library
+        """The state of the task, which is not used."""
+
+
+TaskRef = str | UUID | TaskLike | Mapping[str, Any] | Sequence[str | UUID | TaskLike | Mapping[str, Any]]
 
 
 def is_task_id(text: object) -> bool:
@@ -19,26 +35,30 @@ def is_task_id(text: object) -> bool:
 
 
 def task_ids(ref: TaskRef) -> list[str]:
-    """Return the IDs of one reference: an ID, a list of IDs, or the API's response to the request that started the tasks.
+    """Return the IDs of one reference, each once.
 
-    Raises ConfigurationError that names every invalid ID.
+    A reference is an ID, a task (an object or JSON), a list of these, the response to a request that started tasks
+    (``{"tasks": [...]}``), a listing (``{"results": [...]}``), the JSON that the command prints, or a resource with the
+    ``task_id`` of the task that holds it, which may be None. Raises ConfigurationError that names every invalid ID.
     """
-    ids = [ref] if isinstance(ref, str) else _read_tasks(ref)
+    if isinstance(ref, str) and is_task_id(ref):
+        return [ref]
+    ids = _read_reference(ref)
     problems = [f"not a task ID: {task_id!r}" for task_id in ids if not is_task_id(task_id)]
     if problems:
         raise ConfigurationError(*problems)
-    return list(dict.fromkeys(map(str, ids)))
+    return list(dict.fromkeys(cast("list[str]", ids)))
 
 
 def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
     """Return the IDs of several references, each once. Raises ConfigurationError that names every invalid ID."""
     ids: list[str] = []
     problems: list[str] = []
-    # A single ID is iterable too, and each of its letters could be an ID; so is a response of the official SDK.
-    is_one = isinstance(refs, str | Mapping) or hasattr(refs, "tasks") or not isinstance(refs, Iterable)
-    for ref in [cast("TaskRef", refs)] if is_one else refs:
+    # A single reference may be iterable too: an ID by its letters, a response or a task of the official SDK by its fields.
+    is_one = isinstance(refs, str | Mapping) or any(hasattr(refs, name) for name in _FIELDS) or not isinstance(refs, Iterable)
+    for ref in [refs] if is_one else cast("Iterable[TaskRef]", refs):
         try:
-            ids += task_ids(ref)
+            ids += task_ids(cast("TaskRef", ref))
         except ConfigurationError as error:
             problems += error.problems
     if problems:
@@ -46,12 +66,33 @@ def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _read_tasks(response: object) -> list[Any]:
-    if isinstance(response, list | tuple):
-        return list(response)
-    # The official SDK returns an object with the same attribute.
-    tasks = response.get("tasks") if isinstance(response, Mapping) else getattr(response, "tasks", None)
-    if isinstance(tasks, list | tuple):
-        return list(tasks)
-    message = f"neither a task ID nor a response with a list of tasks: {type(response).__name__}"
-    raise ConfigurationError(message)
+def _read_reference(ref: object) -> list[object]:
+    if isinstance(ref, str):
+        return [ref]
+    if isinstance(ref, list | tuple):
+        return [task_id for item in ref for task_id in _read_item(item)]
+    for name in ("tasks", "results"):
+        items = _field(ref, name)
+        if isinstance(items, list | tuple):
+            return [task_id for item in items for task_id in _read_item(item)]
+    found = _read_item(ref)
+    if found == [ref]:
+        message = f"neither a task ID nor a response with a list of tasks: {type(ref).__name__}"
+        raise ConfigurationError(message)
+    return found
+
+
+def _read_item(item: object) -> list[object]:
+    """Return the ID of a task, the ID in a resource's ``task_id``, if it has one, or the item itself when it is neither."""
+    if isinstance(item, UUID):
+        return [str(item)]
+    held_by = _field(item, "task_id")
+    if held_by is not _MISSING:
+        return [] if held_by is None else [held_by]
+    if _field(item, "state") is not _MISSING:
+        return [_field(item, "id")]
+    return [item]
+
+
+def _field(ref: object, name: str) -> object:
+    return ref.get(name, _MISSING) if isinstance(ref, Mapping) else getattr(ref, name, _MISSING)

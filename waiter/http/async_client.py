@@ -16,13 +16,13 @@ from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
 from waiter.http.exchange import (
-    HEADERS,
     KEEPALIVE_EXPIRY,
     NETWORK_ERRORS,
-    UNAUTHORIZED,
+    REJECTED,
     BaseClient,
     Body,
     Received,
+    hide_cause,
     make_ssl_context,
     map_network_error,
 )
@@ -106,7 +106,8 @@ class AsyncClient(BaseClient):
                     response = await self._exchange(path, timeout)
             status = response.status
         except NETWORK_ERRORS as error:
-            raise map_network_error(error, f"{self.settings.base_url}{path}") from error
+            key = self.settings.api_key
+            raise map_network_error(error, f"{self.settings.base_url}{path}", key) from hide_cause(error, key)
         finally:
             if self._on_exchange is not None:
                 self._on_exchange(time.perf_counter() - began, status)
@@ -115,12 +116,12 @@ class AsyncClient(BaseClient):
     async def _exchange(self, path: str, timeout: float) -> Response:  # noqa: ASYNC109 - like Client
         key = self.settings.api_key
         status, headers, body = await self._send(path, sent := key.header, timeout)
-        if status == UNAUTHORIZED and (header := key.refresh()) != sent:
+        if status in REJECTED and (header := key.refresh()) != sent:
             status, headers, body = await self._send(path, header, timeout)
-        return Response(status, key.hide_in_headers(headers), key.hide_in_bytes(body), f"{self.settings.base_url}{path}")
+        return self._response(status, headers, body, f"{self.settings.base_url}{path}")
 
     async def _send(self, path: str, authorization: str, timeout: float) -> Received:  # noqa: ASYNC109 - like Client
-        headers = {**HEADERS, "Authorization": authorization}
+        headers = {**self._headers, "Authorization": authorization}
         body = Body(self.settings, timeout)
         if self._pool is not None and self._pool.is_usable:
             status, received = await self._pool.get(path, headers, body.add)

@@ -13,13 +13,13 @@ from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
 from waiter.http.exchange import (
-    HEADERS,
     KEEPALIVE_EXPIRY,
     NETWORK_ERRORS,
-    UNAUTHORIZED,
+    REJECTED,
     BaseClient,
     Body,
     Received,
+    hide_cause,
     make_ssl_context,
     map_network_error,
 )
@@ -76,17 +76,17 @@ class Client(BaseClient):
         deadline = time.monotonic() + timeout
         try:
             status, headers, body = self._send(url, sent := key.header, timeout, deadline)
-            if status == UNAUTHORIZED and (header := key.refresh()) != sent:
+            if status in REJECTED and (header := key.refresh()) != sent:
                 status, headers, body = self._send(url, header, timeout, deadline)
         except NETWORK_ERRORS as error:
-            raise map_network_error(error, url) from error
-        return Response(status, key.hide_in_headers(headers), key.hide_in_bytes(body), url)
+            raise map_network_error(error, url, key) from hide_cause(error, key)
+        return self._response(status, headers, body, url)
 
     def _send(self, url: str, authorization: str, timeout: float, deadline: float) -> Received:
         request = self._http.build_request(
             "GET",
             url,
-            headers={**HEADERS, "Authorization": authorization},
+            headers={**self._headers, "Authorization": authorization},
             timeout=timeout,
             extensions={"deadline": deadline},
         )

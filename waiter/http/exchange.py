@@ -18,13 +18,17 @@ from waiter.task import Task, TaskSnapshot, decode_task
 if TYPE_CHECKING:
     import ssl
 
+    from waiter.config.api_key import ApiKey
     from waiter.config.settings import Settings
 
 MAX_BODY = 16 * 2**20
 # Longer than most intervals between polls, so that these share a connection, and shorter than the usual 60 s of load balancers.
 KEEPALIVE_EXPIRY = 55.0
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"gcore-waiter/{__version__}"}
-UNAUTHORIZED = HTTPStatus.UNAUTHORIZED
+# The key may have changed since it was read. A mounted secret that is replaced can be a 403 for a moment too.
+REJECTED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+# These statuses show that the API has accepted the key.
+_ACCEPTED = {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
 NETWORK_ERRORS = (httpx.RequestError, OSError)
 
 # The status, the headers and the body of a response.
@@ -37,6 +41,16 @@ class BaseClient:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._server_clock = ServerClock()
+        custom = {name.lower() for name in settings.headers}
+        own = {name: value for name, value in HEADERS.items() if name.lower() not in custom}
+        self._headers = {**own, **settings.headers}
+
+    def _response(self, status: int, headers: list[tuple[str, str]], body: bytes, url: str) -> Response:
+        """Return the response with the key masked in it, and record whether the API accepted the key."""
+        key = self.settings.api_key
+        if status in _ACCEPTED:
+            key.accepted = True
+        return Response(status, key.hide_in_headers(headers), key.hide_in_bytes(body), url, key.hide)
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Return the snapshot of a task that a listing has just shown. Raises ValueError."""
@@ -105,13 +119,18 @@ def _decompress(body: bytes, coding: str) -> bytes:
     return decoded
 
 
-def map_network_error(error: Exception, url: str) -> ApiError:
-    """Return the ApiError for one of the ``NETWORK_ERRORS``."""
+def map_network_error(error: Exception, url: str, key: ApiKey) -> ApiError:
+    """Return the ApiError for one of the ``NETWORK_ERRORS``, whose text may quote bytes of the response."""
     subject = url.partition("?")[0].rpartition("/")[2]
-    fault = ": ".join(filter(None, [type(error).__name__, str(error)]))
+    fault = key.hide(": ".join(filter(None, [type(error).__name__, str(error)])))
     if isinstance(error, httpx.TransportError | OSError):
         return ApiUnavailableError(f"no response: {fault} ({subject})", url=url)
     return InvalidResponseError(f"invalid response: {fault} ({subject})", url=url)
+
+
+def hide_cause(error: Exception, key: ApiKey) -> Exception | None:
+    """Return the error as the cause of another one, or None when its text has the key."""
+    return error if key.hide(str(error)) == str(error) else None
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext | None:
