@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import structlog
 from command_parts import ENDLESS, GOOD, PAST, event_of, make_task
@@ -33,7 +35,7 @@ def test_each_change_is_a_line(clock: Clock, capsys: pytest.CaptureFixture[str])
     assert (
         lines_for(model, lines, clock, capsys, event_of(running)) == f"waiter: create_vm {GOOD} is RUNNING/NETWORK (12s old)\n"
     )
-    fields = {"name": "poll.failed", "error": "the API returned 503", "status": 503, "gives_up_in": 250.0}
+    fields: dict[str, Any] = {"name": "poll.failed", "error": "the API returned 503", "status": 503, "gives_up_in": 250.0}
     failed = [event_of(running, attempt=n, **fields) for n in (1, 2)]
     assert lines_for(model, lines, clock, capsys, *failed) == (
         f"waiter: create_vm {GOOD}: the API returned 503, retrying, gives up in 4m10s\n"
