@@ -38,9 +38,9 @@ Wait = Callable[..., Any]
 class Blocking:
     """Wait for many tasks with the blocking functions."""
 
-    def wait_all(self, cloud: SimulatedCloud, ids: Any, **options: Any) -> dict[str, Task]:
-        with Waiter(**cloud.options) as waiter:
-            return waiter.wait_all(ids, **options)
+    def wait_all(self, cloud: SimulatedCloud, ids: Any, waiter: Any = None, **options: Any) -> dict[str, Task]:
+        with Waiter(**cloud.options | (waiter or {})) as one:
+            return one.wait_all(ids, **options)
 
     def as_completed(self, cloud: SimulatedCloud, ids: Any) -> list[Outcome]:
         with Waiter(**cloud.options) as waiter:
@@ -56,10 +56,10 @@ class Blocking:
 class Awaited:
     """Wait for many tasks with the awaited functions."""
 
-    def wait_all(self, cloud: SimulatedCloud, ids: Any, **options: Any) -> dict[str, Task]:
+    def wait_all(self, cloud: SimulatedCloud, ids: Any, waiter: Any = None, **options: Any) -> dict[str, Task]:
         async def wait() -> dict[str, Task]:
-            async with AsyncWaiter(**cloud.async_options) as waiter:
-                return await waiter.wait_all(ids, **options)
+            async with AsyncWaiter(**cloud.async_options | (waiter or {})) as one:
+                return await one.wait_all(ids, **options)
 
         return asyncio.run(wait())
 
@@ -276,26 +276,45 @@ def test_closing_the_blocking_iterator_ends_its_thread(cloud: SimulatedCloud) ->
     assert threading.active_count() == before
 
 
-def test_unexpected_exception_cancels_the_others() -> None:
-    """It is raised as it is."""
-    ended: list[str] = []
+class BrokenAfter:
+    """A wait strategy of the user that works so many times."""
 
-    async def wait(task_id: str) -> Task:
-        if task_id == "t-1":
-            raise ZeroDivisionError
-        try:
-            await asyncio.sleep(60)
-        finally:
-            ended.append(task_id)
-        raise AssertionError
+    def __init__(self, times: int) -> None:
+        self.times = times
 
-    async def main() -> None:
-        async for _ in outcomes_as_completed(wait, ["t-1", "t-2"]):
-            pass
+    def __call__(self, _: Any) -> float:
+        self.times -= 1
+        if self.times < 0:
+            message = "no such interval"
+            raise LookupError(message)
+        return 2.0
 
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(main())
-    assert ended == ["t-2"]
+
+def test_exception_of_a_strategy_hides_no_other_outcome(many: Many, cloud: SimulatedCloud) -> None:
+    """It is the cause of the error of its task, and the task that finished is in the error of all."""
+    good, slow = cloud.add(finishes(3)), cloud.add(never_ends(), watched=False)
+    with pytest.raises(TasksError) as caught:
+        many.wait_all(cloud, [good, slow], waiter={"wait": BrokenAfter(6)})
+    assert list(caught.value.succeeded) == [good]
+    error = caught.value.failed[slow]
+    assert (type(error), str(error)) == (WaiterError, f"the wait ended with LookupError: no such interval ({slow})")
+    assert isinstance(error.__cause__, LookupError)
+
+
+def test_exception_of_a_sleep_hides_no_other_outcome(cloud: SimulatedCloud) -> None:
+    """Blocking waits share one sleep; the wait that was due when it failed gets its exception."""
+    good, slow = cloud.add(finishes(30)), cloud.add(never_ends(), watched=False)
+    failing: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        cloud.sleep(seconds)
+        if cloud.clock() > 40 and not failing:
+            failing.append(cloud.clock())
+            raise LookupError
+
+    with Waiter(**cloud.options | {"sleep": sleep}) as waiter, pytest.raises(TasksError) as caught:
+        waiter.wait_all([good, slow])
+    assert (list(caught.value.succeeded), type(caught.value.failed[slow].__cause__)) == ([good], LookupError)
 
 
 def test_event_loop_runs_while_thousands_start() -> None:
@@ -316,8 +335,8 @@ def test_event_loop_runs_while_thousands_start() -> None:
 
     async def main() -> None:
         ticking = asyncio.create_task(tick())
-        with pytest.raises(ZeroDivisionError):
-            await anext(outcomes_as_completed(wait, map(str, range(1000))))
+        batch = await anext(outcomes_as_completed(wait, map(str, range(1000))))
+        assert {type(outcome.error) for outcome in batch} == {WaiterError}
         await ticking
 
     asyncio.run(main())

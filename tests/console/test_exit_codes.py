@@ -134,6 +134,7 @@ def test_other_errors_have_exit_codes() -> None:
     assert exit_code(errors.ApiError("418")) == 5
     assert exit_code(errors.InvalidResponseError("html")) == 5
     assert exit_code(errors.ConfigurationError("no key")) == 2
+    assert exit_code(errors.WaiterError("the wait ended with LookupError")) == 70
     missing = errors.TaskNotFoundError("no")
     assert exit_code(errors.TasksError.of(succeeded={}, failed={"a": missing, "b": errors.ApiUnavailableError("no")})) == 4
 

@@ -60,6 +60,10 @@ def _outcome(task_id: str, wait: asyncio.Task[Task]) -> Outcome:
         return Outcome(task_id, task=wait.result())
     except WaiterError as error:
         return Outcome(task_id, error=error)
+    except Exception as error:  # noqa: BLE001 - from a callable of the user; it must not hide the outcomes of the others
+        wrapped = WaiterError(f"the wait ended with {type(error).__name__}: {error} ({task_id})")
+        wrapped.__cause__ = error
+        return Outcome(task_id, error=wrapped)
 
 
 def iterate_in_background(start: Callable[[], AsyncGenerator[T, None]]) -> Generator[T, None, None]:
@@ -123,5 +127,9 @@ class SharedSleep:
                 await asyncio.sleep(0)
             due, _, woken = heapq.heappop(self._sleepers)
             if not woken.done():
-                self._sleep(max(0.0, due - self._clock()))
-                woken.set_result(None)
+                try:
+                    self._sleep(max(0.0, due - self._clock()))
+                except Exception as error:  # noqa: BLE001 - it is the sleeper's, and the others still have to sleep
+                    woken.set_exception(error)
+                else:
+                    woken.set_result(None)

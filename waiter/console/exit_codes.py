@@ -52,6 +52,8 @@ def exit_code(error: errors.WaiterError | None) -> ExitCode:
         return ExitCode.FINISHED
     if isinstance(error, errors.TasksError):
         return combined_exit_code(error.failed.values())
+    if type(error) is errors.WaiterError:  # one of several waits ended with an exception that is not waiter's
+        return ExitCode.FAULT
     return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ExitCode.USAGE)
 
 
