@@ -6,11 +6,10 @@ import pytest
 
 from waiter.batch.circuit_breaker import (
     END_MEMORY,
-    MAX_LAG,
     MAX_RESET_TIMEOUT,
     RESET_TIMEOUT,
     CircuitBreaker,
-    UnusableListingError,
+    StuckListingError,
 )
 
 
@@ -47,16 +46,16 @@ def test_good_listings_shorten_the_reset_timeout_again() -> None:
     assert pause_after_bad_listing(breaker) == RESET_TIMEOUT
 
 
-def test_listing_that_shows_an_ended_task_is_unusable_beyond_the_lag() -> None:
-    """An end counts from MAX_LAG seconds after it until it is forgotten."""
+def test_listing_is_stuck_if_it_shows_a_task_that_must_be_gone() -> None:
+    """An end counts from the given time on until it is forgotten."""
     breaker = CircuitBreaker()
     breaker.record_end("a", 100.0)
 
-    breaker.check_active("a", 100.0 + MAX_LAG)
+    breaker.check_active("a", 100.0)
     breaker.check_active("never ended", 1e9)
     breaker.record_listing(99.0 + END_MEMORY)
-    with pytest.raises(UnusableListingError):
-        breaker.check_active("a", 100.1 + MAX_LAG)
+    with pytest.raises(StuckListingError):
+        breaker.check_active("a", 100.1)
     breaker.record_listing(100.0 + END_MEMORY)
     breaker.check_active("a", 101.0 + END_MEMORY)
 

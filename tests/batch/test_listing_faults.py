@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from listing_parts import check_outcomes, distorted, frozen, listings, wait_all
+from listing_parts import check_outcomes, distorted, frozen, listings, paged, wait_all
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, TaskError
@@ -116,9 +117,52 @@ def test_listing_that_shows_wrong_ends() -> None:
     check_outcomes(lambda rows: [{**row, "state": "ERROR"} if chance.random() < 0.1 else row for row in rows])
 
 
-def test_stuck_listing_is_found_out() -> None:
-    """It always repeats its first rows; the spot checks find the first ends."""
-    check_outcomes(frozen())
+Costs = tuple[int, float]
+
+
+def costs(ends: list[float], change: Callable[[list[Any]], list[Any]], *, adjust_count: bool = False, **options: Any) -> Costs:
+    """Return how many requests it takes to wait for tasks that end at these times, and the longest delay in seconds."""
+    cloud = SimulatedCloud.virtual(**options)
+    due = {cloud.add(finishes(end)): end for end in ends}
+
+    async def longest_delay() -> float:
+        options = distorted(cloud, change, adjust_count=adjust_count)
+        async with AsyncWaiter(**cloud.async_options | options, learn=False) as waiter:
+            return max([cloud.clock() - due[outcome.task_id] async for outcome in waiter.as_completed(list(due))])
+
+    delay = asyncio.run(longest_delay())
+    return len(cloud.requests), delay
+
+
+def evenly(count: int, first: float, last: float) -> list[float]:
+    return [first + (last - first) * place / count for place in range(count)]
+
+
+@pytest.mark.parametrize("ends", [evenly(100, 20, 50), evenly(60, 200, 300)], ids=["quick", "slow"])
+def test_stuck_listing_adds_an_interval_at_most_and_no_requests(ends: list[float]) -> None:
+    """The longest delay without listings is an interval of polling; with a listing that repeats its first rows it is two."""
+    without = costs(ends, lambda _: [], adjust_count=True)
+    stuck = costs(ends, frozen(), adjust_count=True)
+    assert stuck[0] < without[0]
+    assert stuck[1] < 2.5 * without[1]
+
+
+@pytest.mark.parametrize(("rows", "share"), [(1, 1.1), (10, 0.5)])
+def test_short_pages_cost_no_more_than_individual_polls(rows: int, share: float) -> None:
+    """Pages of one row are given up after the first; pages of ten still save requests."""
+    ends = evenly(100, 20, 50)
+    without = costs(ends, lambda _: [], adjust_count=True)
+    short = costs(ends, paged(rows))
+    assert short[0] < share * without[0]
+    assert short[1] < 1.5 * without[1]
+
+
+def test_listing_that_takes_longer_than_an_interval_is_given_up() -> None:
+    """Fifty short pages that come half a second apart say nothing of the tasks' last ends."""
+    ends = evenly(100, 30, 40)
+    without = costs(ends, lambda _: [], adjust_count=True, latency=0.5)
+    slow = costs(ends, paged(2), latency=0.5)
+    assert slow[1] < 1.5 * without[1]
 
 
 def test_stuck_row_is_found_out_by_its_spot_check() -> None:

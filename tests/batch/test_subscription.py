@@ -76,8 +76,8 @@ def test_individual_polling_resumes_an_interval_after_the_last_listing() -> None
     """A second request to resume changes nothing."""
 
     def resume(subscription: Subscription, _: VirtualClock) -> None:
-        subscription.resume_individual_polling()
-        subscription.resume_individual_polling()
+        subscription.resume_individual_polling(trust_last_listing=True)
+        subscription.resume_individual_polling(trust_last_listing=True)
 
     assert woken_at(resume, valid_until=150.0) == 35
 
@@ -87,9 +87,29 @@ def test_overdue_poll_is_made_when_individual_polling_resumes() -> None:
 
     def resume_late(subscription: Subscription, clock: VirtualClock) -> None:
         clock.sleep(30)
-        subscription.resume_individual_polling()
+        subscription.resume_individual_polling(trust_last_listing=True)
 
     assert woken_at(resume_late, valid_until=150.0) == 55
+
+
+def test_poll_is_made_immediately_when_the_last_listing_was_wrong() -> None:
+    """What it showed does not count as a poll."""
+    assert woken_at(lambda one, _: one.resume_individual_polling(trust_last_listing=False), valid_until=150.0) == 25
+
+
+@pytest.mark.parametrize(
+    ("age", "lasted", "ended_at"),
+    [(100.0, 60.0, 960.0), (100.0, 110.0, 1000.0), (100.0, 20.0, 930.0), (None, 60.0, 1000.0), (100.0, None, 1000.0)],
+)
+def test_end_is_dated_by_the_task_between_its_last_poll_and_now(
+    age: float | None, lasted: float | None, ended_at: float
+) -> None:
+    """By its age and duration, which the server's clock gives; without them the end is now."""
+    subscription = Subscription(state_of(None), None, lambda: 1000.0)
+    subscription.sleeping_since = 930.0
+    finished = None if lasted is None else at(lasted)
+    ended = TaskSnapshot(Task(id="t-0", state=TaskState.FINISHED, created_on=at(0), finished_on=finished), age)
+    assert subscription.ended_at(ended) == ended_at
 
 
 def test_interval_follows_the_schedule_as_the_task_ages() -> None:

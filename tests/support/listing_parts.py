@@ -69,6 +69,11 @@ def frozen() -> Callable[[list[Any]], list[Any]]:
     return repeat
 
 
+def paged(rows_per_page: int) -> Callable[[list[Any]], list[Any]]:
+    """Return a change that gives the first rows of each page only, whatever was asked for."""
+    return lambda rows: rows[:rows_per_page]
+
+
 def check_outcomes(change: Callable[[list[Any]], list[Any]], *, adjust_count: bool = False) -> SimulatedCloud:
     """Wait with changed listings for a hundred tasks that end between 20 and 50 s, and assert that each outcome is right."""
     cloud = SimulatedCloud.virtual()

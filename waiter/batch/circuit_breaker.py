@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import inf
 
-# A listing may lag behind the tasks' own endpoint by so many seconds.
-MAX_LAG = 10.0
 # For how many seconds an end is remembered, so that a listing that still shows the task is recognised as stuck.
 END_MEMORY = 600.0
 # How long the circuit stays open after a bad listing, and the factor for each that follows.
@@ -14,15 +12,19 @@ RESET_FACTOR = 4.0
 MAX_RESET_TIMEOUT = 600.0
 
 
-class UnusableListingError(Exception):
-    """A listing is stuck, or costs more requests than it saves."""
+class StuckListingError(Exception):
+    """A listing shows a task as active that has ended."""
+
+
+class ExpensiveListingError(Exception):
+    """A listing costs more than it saves."""
 
 
 class CircuitBreaker:
     """Decide whether a listing may be made. Times are monotonic seconds."""
 
     def __init__(self) -> None:
-        self._ended_at: dict[str, float] = {}
+        self._gone_since: dict[str, float] = {}
         self._needless_polls = 0
         self._is_tripped = False
         self._reset_timeout = 0.0
@@ -34,19 +36,19 @@ class CircuitBreaker:
 
     def record_listing(self, now: float) -> None:
         """Record that a listing begins, forget old ends, and shorten the next reset timeout if the listing before was good."""
-        self._ended_at = {key: ended_at for key, ended_at in self._ended_at.items() if ended_at > now - END_MEMORY}
+        self._gone_since = {key: gone for key, gone in self._gone_since.items() if gone > now - END_MEMORY}
         if not self._is_tripped:
             self._reset_timeout /= RESET_FACTOR
         self._is_tripped, self._needless_polls = False, 0
 
-    def record_end(self, key: str, now: float) -> None:
-        """Record that a task has ended: a listing that begins later than ``MAX_LAG`` from now must not show it as active."""
-        self._ended_at[key] = now
+    def record_end(self, key: str, gone_since: float) -> None:
+        """Record that a task has ended, and since when listings must not show it as active."""
+        self._gone_since[key] = gone_since
 
     def check_active(self, key: str, began: float) -> None:
-        """Raise UnusableListingError for a task that a listing shows as active although it ended well before that began."""
-        if self._ended_at.get(key, inf) + MAX_LAG < began:
-            raise UnusableListingError
+        """Raise StuckListingError for a task that a listing shows as active although it must be gone."""
+        if self._gone_since.get(key, inf) < began:
+            raise StuckListingError
 
     def record_needless_poll(self) -> None:
         """Record that a listing has caused a poll that showed nothing new."""

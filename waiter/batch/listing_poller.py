@@ -3,8 +3,8 @@
 Only a poll of a task's own endpoint ends a wait. A listing that shows a task as active counts as a poll of it; one that does
 not show it makes the wait poll. So a listing that fails, is cut off, is torn between two pages or is wrong costs requests or
 time, but never a result. A listing may lag, so it is no final poll: at its deadline a wait polls its task, and uses a listing
-only if the rate limit leaves no room for that in time. A listing may be stuck, so each page lets one wait poll its task, in
-turn, and a task that has ended must not be on the listings that begin later.
+only if the rate limit leaves no room for that in time. A listing may be stuck, so after each some waits poll their tasks, and
+a task that has ended must not be on the listings that begin later.
 
 ``listing_cost`` says when listings pay, ``circuit_breaker`` when none may be made.
 """
@@ -14,13 +14,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from heapq import nsmallest
 from math import ceil, inf
-from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
-from waiter.batch.circuit_breaker import CircuitBreaker, UnusableListingError
-from waiter.batch.listing_cost import PAGE_COST, PAGE_SIZE, listing_cost, listing_period
+from waiter.batch.circuit_breaker import CircuitBreaker, ExpensiveListingError, StuckListingError
+from waiter.batch.listing_cost import PAGE_COST, PAGE_SIZE, listing_cost, listing_period, ordinary_interval
 from waiter.batch.slices import in_slices
 from waiter.batch.subscription import MISSING, Subscription
 from waiter.batch.timer import InterruptibleTimer, Sleep
@@ -38,8 +36,13 @@ if TYPE_CHECKING:
 # Bytes of a task, until a listing has shown how long one is.
 DEFAULT_TASK_SIZE = 1000.0
 PAGE_TIMEOUT = 5.0
+# A listing may lag behind the tasks' own endpoint by so many seconds.
+MAX_LAG = 3.0
 # While individual polls cost less than listings, the costs are compared again after so many seconds.
 RECONSIDER_AFTER = 1.0
+# Spot checks step through the waits by this fraction of them, so that any number of checks is spread evenly: neighbours often
+# end together, and any tenth of the waits is reached within sixteen checks.
+GOLDEN_RATIO = 0.6180339887498949
 _ENDED = {"FINISHED", "ERROR"}
 
 
@@ -69,7 +72,9 @@ class ListingPoller:
         self._circuit_breaker = CircuitBreaker()
         self._foreign_tasks = 0
         self._task_size = DEFAULT_TASK_SIZE
+        self._page_size = PAGE_SIZE
         self._listed_at = -inf
+        self._check_position = 0.0
         self._next_listing_at = inf
         self._wakeup = InterruptibleTimer(sleep, clock)
         self._listing: asyncio.Task[None] | None = None
@@ -83,14 +88,12 @@ class ListingPoller:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Remove a subscription, and remember the end of its task."""
+        """Remove a subscription."""
         subscription.cancel()
         key = _key_of(subscription.state.task_id)
         others = tuple(other for other in self._subscriptions.pop(key) if other is not subscription)
         if others:
             self._subscriptions[key] = others
-        elif self._is_listing and subscription.state.task is not None and subscription.state.task.ended:
-            self._circuit_breaker.record_end(key, self._clock())
 
     async def poll(self, subscription: Subscription) -> TaskSnapshot:
         """Return the task as a listing has just shown it, or poll its own endpoint."""
@@ -108,7 +111,9 @@ class ListingPoller:
             if (shown := subscription.pop_update(self._client.decode_snapshot)) is None:
                 raise
             return shown
-        if woken_by_listing and not snapshot.task.ended:
+        if snapshot.task.ended:
+            self._record_end(subscription, snapshot)
+        elif woken_by_listing:
             self._record_needless_poll()
         return snapshot
 
@@ -127,6 +132,15 @@ class ListingPoller:
         finally:
             subscription.cancel()
             self._awaiting.discard(subscription)
+
+    def _record_end(self, subscription: Subscription, snapshot: TaskSnapshot) -> None:
+        """Record an end, and pause listings that showed the task as active long after it."""
+        if not self._is_listing:
+            return
+        gone_since = subscription.ended_at(snapshot) + MAX_LAG
+        self._circuit_breaker.record_end(_key_of(subscription.state.task_id), gone_since)
+        if subscription.shown_at > gone_since:
+            self._pause_listings(is_stuck=True)
 
     def _record_needless_poll(self) -> None:
         self._circuit_breaker.record_needless_poll()
@@ -157,8 +171,15 @@ class ListingPoller:
         for subscriptions in self._subscriptions.values():
             yield from subscriptions
 
+    @property
+    def _listed_tasks(self) -> int:
+        return len(self._subscriptions) + self._foreign_tasks
+
+    def _intervals(self) -> Iterator[float]:
+        return (subscription.interval for subscription in self._all() if subscription.interval > 0)
+
     def _cost(self) -> float:
-        return listing_cost(len(self._subscriptions) + self._foreign_tasks, self._task_size)
+        return listing_cost(self._listed_tasks, self._task_size, self._page_size)
 
     async def _keep_listing(self) -> None:
         self._schedule_next_listing()
@@ -196,22 +217,22 @@ class ListingPoller:
         """Decide when to make the next listing: when it pays, else never, and every wait resumes individual polling."""
         period = inf
         if self._circuit_breaker.allows(self._clock()):
-            period = listing_period((one.interval for one in self._all() if one.interval > 0), self._cost())
-        pages = ceil((len(self._subscriptions) + self._foreign_tasks) / PAGE_SIZE)
+            period = listing_period(self._intervals(), self._cost())
+        pages = ceil(self._listed_tasks / self._page_size)
         self._next_listing_at = self._listed_at + max(period, pages * self._seconds_per_page)
         if period == inf:
             self._resume_individual_polling()
 
-    def _pause_listings(self, retry_after: float = 0.0) -> None:
-        """Do without listings until the circuit breaker allows one, and forget what they said of foreign tasks."""
+    def _pause_listings(self, retry_after: float = 0.0, *, is_stuck: bool = False) -> None:
+        """Do without listings until the circuit breaker allows one, and forget what made them expensive."""
         self._circuit_breaker.trip(self._clock(), retry_after)
-        self._foreign_tasks = 0
+        self._foreign_tasks, self._page_size = 0, PAGE_SIZE
         self._next_listing_at = inf
-        self._resume_individual_polling()
+        self._resume_individual_polling(trust_last_listing=not is_stuck)
 
-    def _resume_individual_polling(self) -> None:
+    def _resume_individual_polling(self, *, trust_last_listing: bool = True) -> None:
         for subscription in self._all():
-            subscription.resume_individual_polling()
+            subscription.resume_individual_polling(trust_last_listing=trust_last_listing)
 
     # One listing.
 
@@ -225,15 +246,18 @@ class ListingPoller:
             await self._follow_up(began)
         except ApiError as error:
             self._pause_listings(error.blocked_for)
-        except UnusableListingError:
+        except StuckListingError:
+            self._pause_listings(is_stuck=True)
+        except ExpensiveListingError:
             self._pause_listings()
         finally:
             _stop_awaiting(awaiting)
 
     async def _read_pages(self, began: float) -> None:
-        """Read the listing page by page; raises ApiError, or UnusableListingError when it is stuck or does not pay."""
+        """Read the listing page by page; raises ApiError, StuckListingError or ExpensiveListingError."""
+        slow_after = began + ordinary_interval(self._intervals())
         offset = size = 0
-        limit = min(PAGE_SIZE, 100 * ceil(len(self._subscriptions) / 100))
+        limit = self._page_size = min(PAGE_SIZE, 100 * ceil(len(self._subscriptions) / 100))
         while True:
             page = await self._client.list_active(limit=limit, offset=offset, timeout=PAGE_TIMEOUT)
             await self._apply_page(page, began)
@@ -243,8 +267,9 @@ class ListingPoller:
             self._foreign_tasks = max(0, page.count - len(self._subscriptions))
             if offset >= page.count:
                 return
-            if not page.tasks or self._cost() >= len(self._subscriptions):
-                raise UnusableListingError
+            self._page_size = max(len(page.tasks), 1)
+            if not page.tasks or self._cost() >= len(self._subscriptions) or self._clock() > slow_after:
+                raise ExpensiveListingError
 
     async def _apply_page(self, page: ActivePage, began: float) -> None:
         """Record which tasks a page shows as active, and update the waits to which that is news."""
@@ -264,11 +289,12 @@ class ListingPoller:
         await self._notify(updates, began)
 
     async def _follow_up(self, began: float) -> None:
-        """Wake the waits whose task was not listed, and for each page one of the others as a check on the listing."""
+        """Wake the waits whose task was not listed, and some of the others as a check on the listing."""
         everyone = list(self._all())
         shown = [one for one in everyone if one.shown_at == began]
-        for subscription in nsmallest(ceil(len(shown) / PAGE_SIZE), shown, key=attrgetter("sleeping_since")):
-            subscription.spot_check()
+        for _ in range(ceil(len(shown) / PAGE_SIZE) + 1 if shown else 0):
+            self._check_position = (self._check_position + GOLDEN_RATIO) % 1
+            shown[int(self._check_position * len(shown))].spot_check()
         await self._notify([(one, MISSING) for one in everyone if one.shown_at != began], began)
 
     async def _notify(self, updates: list[tuple[Subscription, bytes]], began: float) -> None:

@@ -77,6 +77,14 @@ class Subscription(InterruptibleTimer):
             return None
         return None if _is_older(snapshot.task, self.state.task) else snapshot
 
+    def ended_at(self, snapshot: TaskSnapshot) -> float:
+        """Return when a task ended that a poll has just shown as ended: by its own times if it has them, else now."""
+        now, task = self._clock(), snapshot.task
+        if snapshot.age is None or task.created_on is None or task.finished_on is None:
+            return now
+        ago = snapshot.age - (task.finished_on - task.created_on).total_seconds()
+        return min(now, max(now - ago, self.sleeping_since))
+
     # The listings' side. ``began`` is when a listing began.
 
     def can_use(self, began: float) -> bool:
@@ -110,10 +118,11 @@ class Subscription(InterruptibleTimer):
         if self.awaiting_listing:
             self.wake()
 
-    def resume_individual_polling(self) -> None:
-        """Make the wait poll its task an interval after the last listing that showed it."""
+    def resume_individual_polling(self, *, trust_last_listing: bool) -> None:
+        """Make the wait poll its task an interval after the last listing that showed it, or now if that was wrong."""
         if self.is_sleeping and self.shown_at >= self.sleeping_since:
-            self.reset(max(0.0, self.shown_at + self.interval - self._clock()))
+            due_at = self.shown_at + self.interval if trust_last_listing else -inf
+            self.reset(max(0.0, due_at - self._clock()))
             self.shown_at = -inf
 
 
