@@ -15,7 +15,6 @@ import pytest
 from sidecar_parts import EAGER, PLAIN, events_in, run, running
 
 from waiter.errors import ConfigurationError
-from waiter.sidecar import listeners
 from waiter.sidecar.address import Address
 from waiter.sidecar.model import Wait
 from waiter.sidecar.storage.store import Change, Store
@@ -144,23 +143,6 @@ def test_sigterm_closes_open_connections(served: SimulatedCloud, tmp_path: Path)
             assert ((await long_poll).json()["status"], (await subscription).status_code) == ("waiting", 200)
             for _, writer in incomplete:
                 writer.close()
-
-    run(test())
-
-
-@pytest.mark.usefixtures("served")
-def test_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that has sent a request stays open."""
-    monkeypatch.setattr(listeners, "FIRST_REQUEST_TIMEOUT", 0.1)
-
-    async def test() -> None:
-        async with running(tmp_path) as (sidecar, _), httpx.AsyncClient(**PLAIN) as client:
-            host, port = sidecar.probes.removeprefix("http://").split(":")
-            reader, writer = await asyncio.open_connection(host, int(port))
-            await client.get(f"{sidecar.probes}/livez")
-            assert await asyncio.wait_for(reader.read(), 2) == b""
-            writer.close()
-            assert (await client.get(f"{sidecar.probes}/livez")).text == "ok\n"
 
     run(test())
 

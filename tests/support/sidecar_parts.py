@@ -135,7 +135,7 @@ class Sidecar:
         self.service.on_event(Event(name, {"task_id": task_id, **fields}, task=task, **seen))
 
     def client(self, token: Token | None = None, **options: Any) -> httpx.AsyncClient:
-        app: Any = ControlApi(self.service, self.write_queue, self.stream).app(token)
+        app: Any = ControlApi(self.service, self.write_queue, self.stream, max_open_requests=256).app(token)
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE, **options)
 
     def names(self) -> list[str]:
@@ -206,8 +206,9 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 class Process:
     """A sidecar in its own process; an eager one polls often and reads no history."""
 
-    def __init__(self, directory: Path, *arguments: str, eager: bool = True) -> None:
-        command = [sys.executable, "-m", "waiter", "sidecar", "--state-dir", str(directory)]
+    def __init__(self, directory: Path, *arguments: str, eager: bool = True, descriptors: int | None = None) -> None:
+        command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
+        command += [sys.executable, "-m", "waiter", "sidecar", "--state-dir", str(directory)]
         command += ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
         command += ["--interval", "0.05", "--no-learn"] if eager else []
         self.process = subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
@@ -231,8 +232,8 @@ class Process:
 
 
 @contextmanager
-def process(directory: Path, *arguments: str, eager: bool = True) -> Iterator[Process]:
-    sidecar = Process(directory, *arguments, eager=eager)
+def process(directory: Path, *arguments: str, eager: bool = True, descriptors: int | None = None) -> Iterator[Process]:
+    sidecar = Process(directory, *arguments, eager=eager, descriptors=descriptors)
     try:
         sidecar.wait_until_up()
         yield sidecar

@@ -8,7 +8,8 @@ from typing import Self
 
 from waiter.errors import ConfigurationError
 
-MAX_CONNECTIONS = 1024
+# Connections are accepted immediately; a long queue would only delay the answers to probes.
+BACKLOG = 64
 
 
 class Address:
@@ -43,7 +44,7 @@ class Address:
         """Return a listening socket; raises ConfigurationError."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=MAX_CONNECTIONS)
+            return socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
         except OSError as error:
             message = f"cannot listen on {self}: {error.strerror or error}"
             raise ConfigurationError(message) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from waiter.console.log_format import start_log
 from waiter.console.streams import write_stderr
 from waiter.sidecar.event_stream import EventStream
 from waiter.sidecar.instrumented_waiter import InstrumentedWaiter
-from waiter.sidecar.listeners import Listener
+from waiter.sidecar.listeners import Listener, connection_limits
 from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.options import SidecarOptions, read_options
 from waiter.sidecar.service import Service
@@ -46,9 +47,11 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
         async with WriteQueue(store, stream.publish) as write_queue:
             service = Service(write_queue, waits, startup_ids=options.task_ids, on_task_end=metrics.record_task_end)
             startup_tasks = StartupTasks(service, options.result_file)
+            max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)
             listeners = [
-                Listener(ControlApi(service, write_queue, stream).app(options.token), control),
-                Listener(Probes(metrics, startup_tasks.is_ready).app(), probes),
+                Listener(api.app(options.token), control, max_connections=max_control),
+                Listener(Probes(metrics, startup_tasks.is_ready).app(), probes, max_connections=max_probes),
             ]
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
             async with InstrumentedWaiter(metrics.record_poll, **waiter_options) as waiter:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from waiter.errors import ConfigurationError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 MAX_BODY_SIZE = 256 * 2**10
 BODY_TIMEOUT = 10.0
 MIN_TOKEN_LENGTH = 16
-MAX_OPEN_REQUESTS = 256
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]/@]+)(?::\d{1,5})?")
 _SECURITY_HEADERS = {
@@ -148,7 +148,7 @@ def _is_same_origin(origin: str | None, host: str) -> bool:
 class Slots:
     """A limit on the number of requests that are open at the same time."""
 
-    def __init__(self, count: int = MAX_OPEN_REQUESTS) -> None:
+    def __init__(self, count: int) -> None:
         self._free = count
 
     @contextmanager
@@ -177,6 +177,8 @@ async def read_body(request: Request) -> bytes:
                 if len(body) > MAX_BODY_SIZE:
                     reason = f"the body is larger than {MAX_BODY_SIZE} bytes"
                     raise RequestRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason, Connection="close")
+    except ClientDisconnect:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the body is incomplete", Connection="close") from None
     except TimeoutError:
         raise RequestRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body took too long", Connection="close") from None
     return body

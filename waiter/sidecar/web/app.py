@@ -39,12 +39,12 @@ _MAX_DIGITS = 18
 class ControlApi:
     """The endpoints under ``/v1``."""
 
-    def __init__(self, service: Service, write_queue: WriteQueue, stream: EventStream) -> None:
+    def __init__(self, service: Service, write_queue: WriteQueue, stream: EventStream, *, max_open_requests: int) -> None:
         self._service = service
         self._write_queue = write_queue
         self._stream = stream
-        self._long_polls = Slots()
-        self._subscribers = Slots()
+        self._long_polls = Slots(max_open_requests)
+        self._subscribers = Slots(max_open_requests)
 
     def app(self, token: Token | None) -> ASGIApp:
         """Return the application of the control listener."""
