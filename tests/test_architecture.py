@@ -50,8 +50,6 @@ TESTED_ELSEWHERE = {
     "outcome": "batch/test_completion.py",
     "session": "test_wait.py",
     "sidecar/address": "sidecar/test_options.py",
-    "sidecar/instrumented_waiter": "sidecar/test_metrics.py",
-    "sidecar/listeners": "sidecar/test_main.py",
     "sidecar/model": "sidecar/test_service.py",
     "sidecar/web/probes": "sidecar/test_main.py",
     "timing": "polling/test_wait_state.py",

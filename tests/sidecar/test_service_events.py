@@ -77,9 +77,9 @@ def test_restart_reports_only_new_transitions(sidecar: Sidecar) -> None:
             change_state(sidecar, make_task("a"))
             change_state(sidecar, make_task("b"))
         sidecar.now += 100
+        sidecar.timeout = 300.0
         async with sidecar.open():
             assert sidecar.waiter.waited_for == ["a", "b"]
-            sidecar.waiter.timeout = 300.0
             assert sidecar.service.time_left("a") == 200.0
             change_state(sidecar, make_task("a"))
             change_state(sidecar, make_task("b", detailed_state="VOLUME"))

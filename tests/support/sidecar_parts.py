@@ -70,7 +70,6 @@ class ControlledWaiter:
     """A waiter whose waits end when the test ends them."""
 
     def __init__(self) -> None:
-        self.timeout = inf
         self.waited_for: list[str] = []
         self._ends: dict[str, asyncio.Future[Task]] = {}
 
@@ -93,6 +92,7 @@ class Sidecar:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.now = NOW
+        self.timeout = inf
         self.events: list[StoredEvent] = []
         self.measured: list[tuple[str, float | None]] = []
 
@@ -111,7 +111,7 @@ class Sidecar:
                 now=lambda: self.now,
                 **options,
             )
-            await self.service.start(self.waiter)
+            await self.service.start(self.waiter, self.timeout)
             await self.settle()
             try:
                 yield self

@@ -9,13 +9,15 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from waiter.aio import AsyncWaiter
 from waiter.config.options import Options
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.log_format import start_log
 from waiter.console.streams import write_stderr
+from waiter.http.async_client import AsyncClient
+from waiter.session import Session
 from waiter.sidecar.event_stream import EventStream
-from waiter.sidecar.instrumented_waiter import InstrumentedWaiter
 from waiter.sidecar.listeners import Listener, connection_limits
 from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.options import SidecarOptions, read_options
@@ -54,8 +56,10 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                 Listener(Probes(metrics, startup_tasks.is_ready).app(), probes, max_connections=max_probes),
             ]
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
-            async with InstrumentedWaiter(metrics.record_poll, **waiter_options) as waiter:
-                await service.start(waiter)
+            session = Session.open(waiter_options)
+            client = AsyncClient(session.settings, metrics.record_poll)
+            async with AsyncWaiter.from_session(session, client) as waiter:
+                await service.start(waiter, session.settings.timeout)
                 announce("control on {}, probes on {}".format(*(listener.url for listener in listeners)))
                 try:
                     return await _run_until_stopped(

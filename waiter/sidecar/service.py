@@ -34,10 +34,6 @@ _ENDINGS = {"task.finished", "task.failed", "task.stalled", "task.timed_out"}
 class TaskWaiter(Protocol):
     """The part of ``AsyncWaiter`` that the service uses."""
 
-    @property
-    def timeout(self) -> float:
-        """The time that a wait may take from its acceptance, in seconds."""
-
     async def wait(self, task_id: str, /, *, timeout: float) -> Task:  # noqa: ASYNC109 - the waiter's argument
         """Wait until a task is FINISHED, for at most ``timeout`` seconds."""
 
@@ -86,9 +82,13 @@ class Service:
 
     # Requests.
 
-    async def start(self, waiter: TaskWaiter) -> None:
-        """Resume every wait that has not ended, and accept the tasks of the command line."""
+    async def start(self, waiter: TaskWaiter, timeout: float) -> None:  # noqa: ASYNC109 - of the waits, not of this call
+        """Resume every wait that has not ended, and accept the tasks of the command line.
+
+        ``timeout`` is the time that a wait may take from its acceptance, in seconds.
+        """
         self._waiter = waiter
+        self._timeout = timeout
         self._start_runs([wait for wait in self.waits.values() if not wait.has_ended])
         await self.accept(self.startup_ids)
 
@@ -140,7 +140,7 @@ class Service:
 
     def time_left(self, task_id: str) -> float:
         """Return the seconds until a wait times out; a restart does not extend the deadline."""
-        return max(0.0, self.waits[task_id].accepted_at + self._waiter.timeout - self._now())
+        return max(0.0, self.waits[task_id].accepted_at + self._timeout - self._now())
 
     async def stop(self) -> None:
         """Stop all waits without an end; the next start resumes them."""

@@ -12,23 +12,14 @@ import msgspec
 
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
-from waiter.sidecar.model import Status, Wait
+from waiter.console.result_json import result_json
+from waiter.sidecar.model import Wait
 
 if TYPE_CHECKING:
     from waiter.sidecar.event_stream import EventStream
     from waiter.sidecar.service import Service
 
 RETRY_INTERVAL = 5.0
-_FIELDS = ("id", "task_type", "state", "error", "created_on", "finished_on")
-_CODES = {
-    Status.FINISHED: ExitCode.FINISHED,
-    Status.FAILED: ExitCode.FAILED,
-    Status.REFUSED: ExitCode.REFUSED,
-    Status.NOT_FOUND: ExitCode.NOT_FOUND,
-    Status.UNAVAILABLE: ExitCode.UNAVAILABLE,
-    Status.STALLED: ExitCode.STALLED,
-    Status.TIMED_OUT: ExitCode.TIMED_OUT,
-}
 
 
 class StartupTasks:
@@ -56,11 +47,11 @@ class StartupTasks:
 
     async def _write_result(self, stream: EventStream) -> int:
         while not stream.is_closed:
-            codes = [_CODES.get(wait.status, ExitCode.FAULT) for wait in self._service.startup_waits()]
+            codes = [ExitCode.__members__.get(wait.status.name, ExitCode.FAULT) for wait in self._service.startup_waits()]
             code = min(filter(None, codes), default=ExitCode.FINISHED)
             try:
                 if self._result_file is not None:
-                    content = msgspec.json.encode(result_json(self._service.startup_waits())) + b"\n"
+                    content = msgspec.json.encode(result_json(map(_as_task, self._service.startup_waits()))) + b"\n"
                     write_atomically(self._result_file, content)
             except OSError as error:
                 stderr.warn(f"cannot write the result to {self._result_file}: {error.strerror}; retrying")
@@ -69,17 +60,6 @@ class StartupTasks:
                 self._exit_code = code
                 return code
         return ExitCode.FINISHED
-
-
-def result_json(waits: list[Wait]) -> dict[str, Any]:
-    """Return the object that ``waiter wait --output json`` prints for the same tasks."""
-    tasks, merged = [], dict[str, list[str | int]]()
-    for wait in waits:
-        task = wait.task or {"id": wait.id}
-        tasks.append({name: task.get(name) for name in _FIELDS} | {"created_resources": wait.created_resources})
-        for kind, ids in wait.created_resources.items():
-            merged[kind] = list(dict.fromkeys([*merged.get(kind, []), *ids]))
-    return {"tasks": tasks, "created_resources": merged}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -100,3 +80,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _as_task(wait: Wait) -> dict[str, Any]:
+    return {**(wait.task or {"id": wait.id}), "created_resources": wait.created_resources}
