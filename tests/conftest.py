@@ -15,6 +15,9 @@ from hypothesis import settings
 
 from waiter.testing import SimulatedCloud
 
+# .ci/integrations runs them, each in an environment of its own.
+collect_ignore_glob = ["integrations/*/*"]
+
 # CI tries more of them. How long one takes says nothing on a machine that is shared.
 settings.register_profile("waiter", max_examples=int(os.environ.get("TEST_EXAMPLES", "30")), deadline=None)
 settings.load_profile("waiter")
