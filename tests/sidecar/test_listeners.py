@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -52,14 +53,20 @@ def test_flood_of_idle_connections_is_survived(tmp_path: Path, target: str) -> N
         assert (code, len(output.splitlines())) == (0, 1)
 
 
+def descriptors_of(pid: int) -> set[int]:
+    return {int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir()}
+
+
 @pytest.mark.usefixtures("served")
 def test_lack_of_descriptors_is_survived_and_reported_once(tmp_path: Path) -> None:
     """The sidecar accepts connections again when descriptors are free."""
     with process(tmp_path) as sidecar, ExitStack() as stack:
+        before = resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE)
+        used = descriptors_of(sidecar.process.pid)
         for url in (sidecar.probes, sidecar.control):  # so that both listeners wait for the next connection
             httpx.get(url, **PLAIN)
-        before = resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE)
-        used = {int(file.name) for file in Path(f"/proc/{sidecar.process.pid}/fd").iterdir()}
+        while descriptors_of(sidecar.process.pid) != used:
+            time.sleep(0.01)
         lowest_free = min(set(range(len(used) + 1)) - used)
         resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
         for _ in range(3):

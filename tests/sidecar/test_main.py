@@ -30,7 +30,10 @@ async def code(url: str) -> int:
 
 def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path: Path) -> None:
     """The long poll, the event stream, the metrics and the exit code report the same waits."""
-    good, bad = served.add(finishes(0.3, {"instances": 1})), served.add(fails(0.3, "no host"))
+    good, bad = (
+        served.add(finishes(0.3, {"instances": 1}, starts_when_seen=True)),
+        served.add(fails(0.3, "no host", starts_when_seen=True)),
+    )
 
     async def test() -> None:
         async with running(tmp_path) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
@@ -68,7 +71,7 @@ async def first_events(client: httpx.AsyncClient, count: int) -> list[tuple[int,
 
 def test_probes_report_the_tasks_of_the_command_line(served: SimulatedCloud, tmp_path: Path) -> None:
     """Live immediately; started and ready once the task is FINISHED and its result is written."""
-    task_id = served.add(finishes(0.3, {"instances": 1}))
+    task_id = served.add(finishes(0.3, {"instances": 1}, starts_when_seen=True))
     file = tmp_path / "result.json"
 
     async def test() -> None:

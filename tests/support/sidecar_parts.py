@@ -93,6 +93,7 @@ class Sidecar:
         self.directory = directory
         self.now = NOW
         self.timeout = inf
+        self.key = "fingerprint"
         self.events: list[StoredEvent] = []
         self.measured: list[tuple[str, float | None]] = []
 
@@ -111,7 +112,7 @@ class Sidecar:
                 now=lambda: self.now,
                 **options,
             )
-            await self.service.start(self.waiter, self.timeout)
+            await self.service.start(self.waiter, lambda: self.key, self.timeout)
             await self.settle()
             try:
                 yield self

@@ -15,9 +15,10 @@ from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.log_format import start_log
 from waiter.console.streams import write_stderr
-from waiter.http.async_client import AsyncClient
 from waiter.session import Session
+from waiter.sidecar.api_client import SidecarClient
 from waiter.sidecar.event_stream import EventStream
+from waiter.sidecar.health import Health
 from waiter.sidecar.listeners import Listener, connection_limits
 from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.options import SidecarOptions, read_options
@@ -49,17 +50,20 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
         async with WriteQueue(store, stream.publish) as write_queue:
             service = Service(write_queue, waits, startup_ids=options.task_ids, on_task_end=metrics.record_task_end)
             startup_tasks = StartupTasks(service, options.result_file)
-            max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-            api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)
-            listeners = [
-                Listener(api.app(options.token), control, max_connections=max_control),
-                Listener(Probes(metrics, startup_tasks.is_ready).app(), probes, max_connections=max_probes),
-            ]
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
             session = Session.open(waiter_options)
-            client = AsyncClient(session.settings, metrics.record_poll)
+            client = SidecarClient(session.settings, metrics.record_poll)
+            metrics.add_gauge("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
+            health = Health(client, write_queue, store)
+            max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)
+            probe_app = Probes(metrics, startup_tasks.problem, health.warnings).app()
+            listeners = [
+                Listener(api.app(options.token), control, max_connections=max_control),
+                Listener(probe_app, probes, max_connections=max_probes),
+            ]
             async with AsyncWaiter.from_session(session, client) as waiter:
-                await service.start(waiter, session.settings.timeout)
+                await service.start(waiter, client.key_fingerprint, session.settings.timeout)
                 announce("control on {}, probes on {}".format(*(listener.url for listener in listeners)))
                 try:
                     return await _run_until_stopped(

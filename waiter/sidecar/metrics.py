@@ -6,7 +6,7 @@ import re
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -45,6 +45,10 @@ class Metrics:
             buckets=_DELAY_SECONDS,
             registry=registry,
         )
+
+    def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
+        """Add a gauge whose value is read at each scrape."""
+        Gauge(name, description, registry=self._registry).set_function(read)
 
     def record_poll(self, seconds: float, status: int | None) -> None:
         """Record a request and its HTTP status, None when there was no response."""

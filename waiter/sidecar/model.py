@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from waiter import errors
+from waiter.console.exit_codes import exit_code
 from waiter.schedule.schedule import Schedule
 from waiter.task import Task
 
@@ -17,6 +19,7 @@ from waiter.task import Task
 MAX_TEXT_LENGTH = 4096
 # Of a task that changes its state for days, the first and the latest transitions are kept.
 MAX_TRANSITIONS = 200
+_REFUSALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 class Status(StrEnum):
@@ -37,21 +40,11 @@ class Status(StrEnum):
         return self in {Status.FINISHED, Status.FAILED}
 
 
-def status_of(error: Exception) -> Status:
-    """Return the status of a wait that ended with this error."""
-    match error:
-        case errors.TaskError():
-            return Status.FAILED
-        case errors.TaskTimeoutError():
-            return Status.TIMED_OUT
-        case errors.TaskStalledError():
-            return Status.STALLED
-        case errors.TaskNotFoundError():
-            return Status.NOT_FOUND
-        case errors.AuthenticationError() | errors.PermissionDeniedError():
-            return Status.REFUSED
-        case _:
-            return Status.UNAVAILABLE
+def status_of(error: errors.WaiterError) -> Status:
+    """Return the status of a wait that ended with this error; its name is that of the exit code."""
+    if isinstance(error, errors.ApiError) and error.status in _REFUSALS:
+        return Status.REFUSED  # also at the end of an outage, as which the sidecar treats them
+    return Status.__members__.get(exit_code(error).name, Status.UNAVAILABLE)
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -66,7 +59,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """One wait.
 
     Times are seconds since the epoch on this machine's clock; ``task_created_at`` is derived from the age that the API's own
-    clock gives.
+    clock gives. ``refused_key`` is the fingerprint of the key that the API refused at the end of the wait.
     """
 
     id: str
@@ -77,6 +70,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[Transition, ...] = ()
     error: str | None = None
     ended_at: float | None = None
+    refused_key: str | None = None
     task_created_at: float | None = msgspec.field(default=None, name="born")  # the name in existing databases
 
     @property
@@ -103,13 +97,15 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         kept = self.transitions
         return (*(kept if len(kept) < MAX_TRANSITIONS else (*kept[:half], *kept[1 - half :])), new)
 
-    def with_end(self, status: Status, now: float, error: str | None = None) -> Wait:
+    def with_end(self, status: Status, now: float, error: str | None = None, *, refused_key: str | None = None) -> Wait:
         """Return the wait with its final status."""
-        return msgspec.structs.replace(self, status=status, ended_at=now, error=error)
+        return msgspec.structs.replace(self, status=status, ended_at=now, error=error, refused_key=refused_key)
 
     def restarted(self, now: float) -> Wait:
         """Return a wait that ended before its task did as one that is waiting again."""
-        return msgspec.structs.replace(self, status=Status.WAITING, accepted_at=now, ended_at=None, error=None)
+        return msgspec.structs.replace(
+            self, status=Status.WAITING, accepted_at=now, ended_at=None, error=None, refused_key=None
+        )
 
     def age(self, now: float) -> float | None:
         """Return the age of the task in seconds; after its end the time it took, by the API's own timestamps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MAX_WAITS = 2000
 # Seconds for which an ended wait is kept at least, so that its clients can still read the result.
 MIN_RETENTION = 3600.0
+# Seconds between two reads of the key file while waits are refused.
+KEY_CHECK_INTERVAL = 5.0
 
 # Events that come with a new snapshot of the task, and those that belong to the end of a wait.
 _WITH_SNAPSHOT = {"task.state_changed", "task.finished", "task.failed", "poll.recovered", "history.learned"}
@@ -82,15 +85,23 @@ class Service:
 
     # Requests.
 
-    async def start(self, waiter: TaskWaiter, timeout: float) -> None:  # noqa: ASYNC109 - of the waits, not of this call
+    async def start(
+        self,
+        waiter: TaskWaiter,
+        key_fingerprint: Callable[[], str],
+        timeout: float,  # noqa: ASYNC109 - of the waits
+    ) -> None:
         """Resume every wait that has not ended, and accept the tasks of the command line.
 
-        ``timeout`` is the time that a wait may take from its acceptance, in seconds.
+        ``key_fingerprint`` reads the API key and returns a hash that identifies it; ``timeout`` is the time that a wait may
+        take from its acceptance, in seconds.
         """
         self._waiter = waiter
+        self._key_fingerprint = key_fingerprint
         self._timeout = timeout
         self._start_runs([wait for wait in self.waits.values() if not wait.has_ended])
         await self.accept(self.startup_ids)
+        self._key_watcher = asyncio.create_task(self._watch_key(), name="key watcher")
 
     async def accept(self, task_ids: Sequence[str]) -> list[Wait]:
         """Accept waits and return them once they are on disk; a running wait and an ended task stay as they are.
@@ -124,6 +135,13 @@ class Service:
                 self._start_runs([wait] if not wait.has_ended else [])
                 raise
 
+    async def restart_refused(self) -> None:
+        """Restart the waits that ended because the API refused a key, if the key is another one now. Raises StorageError."""
+        refused = [wait for wait in self.waits.values() if wait.status is Status.REFUSED]
+        if refused:
+            key = self._key_fingerprint()
+            await self.accept([wait.id for wait in refused if wait.refused_key != key])
+
     def as_json(self, waits: Iterable[Wait]) -> list[dict[str, Any]]:
         """Return waits as clients see them, with the current ages and times left."""
         now = self._now()
@@ -144,10 +162,17 @@ class Service:
 
     async def stop(self) -> None:
         """Stop all waits without an end; the next start resumes them."""
-        running = [run.asyncio_task for run in self._runs.values()]
+        self._key_watcher.cancel()
+        running = [self._key_watcher, *(run.asyncio_task for run in self._runs.values())]
         for wait_id in list(self._runs):
             self._cancel_run(wait_id)
         await asyncio.gather(*running, return_exceptions=True)
+
+    async def _watch_key(self) -> None:
+        while True:
+            with suppress(StorageError):  # tried again
+                await self.restart_refused()
+            await asyncio.sleep(KEY_CHECK_INTERVAL)
 
     # The life of a wait.
 
@@ -199,7 +224,8 @@ class Service:
             await self._end(wait_id, Status.FINISHED, None)
 
     async def _end(self, wait_id: str, status: Status, error: str | None) -> None:
-        ended = self.waits[wait_id].with_end(status, self._now(), truncate(error))
+        key = self._key_fingerprint() if status is Status.REFUSED else None
+        ended = self.waits[wait_id].with_end(status, self._now(), truncate(error), refused_key=key)
         last = self._new_event("wait.ended", wait_id, status=status, error=ended.error)
         change = Change(waits=[ended], events=[*self._runs[wait_id].ending_events, last])
         await self._write_queue.write_eventually(change, lambda: self._remove_run(ended))

@@ -13,7 +13,7 @@ import msgspec
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.result_json import result_json
-from waiter.sidecar.model import Wait
+from waiter.sidecar.model import Status, Wait
 
 if TYPE_CHECKING:
     from waiter.sidecar.event_stream import EventStream
@@ -33,6 +33,14 @@ class StartupTasks:
     def is_ready(self) -> bool:
         """Whether the application may start."""
         return self._exit_code == ExitCode.FINISHED
+
+    def problem(self) -> str | None:
+        """Return why the application may not start yet, or None; no resource is named."""
+        if self.is_ready():
+            return None
+        waits = self._service.startup_waits()
+        left = sum(wait.status is not Status.FINISHED for wait in waits)
+        return f"waiting for tasks: {left} of {len(waits)} not finished" if left else "the result file is not written"
 
     async def wait_until_ended(self, stream: EventStream) -> int:
         """Wait until all of them have ended, write the result file, and return the exit code."""

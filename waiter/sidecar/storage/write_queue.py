@@ -46,7 +46,8 @@ class _Entry(msgspec.Struct):
 class WriteQueue:
     """Writes changes in order; ``publish`` is called with their numbered events once they are on disk.
 
-    ``writer_task`` is the running task; it ends only on close or on a fault.
+    ``writer_task`` is the running task; it ends only on close or on a fault. ``is_failing`` is True while the disk rejects
+    writes.
     """
 
     def __init__(self, store: Store, publish: Callable[[Sequence[StoredEvent]], object]) -> None:
@@ -56,7 +57,7 @@ class WriteQueue:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._pending: list[_Entry] = []
         self._wakeup = asyncio.Event()
-        self._is_failing = False
+        self.is_failing = False
         self._is_closing = False
 
     async def write(self, change: Change, on_written: Callable[[], object]) -> None:
@@ -98,7 +99,7 @@ class WriteQueue:
     async def _run(self) -> None:
         while not self._is_closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), RETRY_INTERVAL if self._is_failing else None)
+                await asyncio.wait_for(self._wakeup.wait(), RETRY_INTERVAL if self.is_failing else None)
             self._wakeup.clear()
             await self._flush()
         await self._flush()
@@ -112,18 +113,18 @@ class WriteQueue:
         except sqlite3.Error as error:
             self._handle_failure(batch, error)
             return
-        if self._is_failing:
+        if self.is_failing:
             stderr.info("the state directory is writable again")
-        self._is_failing = False
+        self.is_failing = False
         for entry, events in zip(batch, written, strict=True):
             entry.succeed()
             self._publish(events)
 
     def _handle_failure(self, batch: Sequence[_Entry], error: sqlite3.Error) -> None:
-        if not self._is_failing:
+        if not self.is_failing:
             stderr.warn(f"cannot write to the state directory: {error}; changes are kept in memory until it is writable")
         retried = [entry for entry in batch if not entry.may_fail]
-        self._is_failing = bool(retried)
+        self.is_failing = bool(retried)
         self._pending[:0] = retried
         for entry in retried:
             entry.change = _without_polls(entry.change)

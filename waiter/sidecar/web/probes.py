@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Probes:
-    """``/livez``, ``/readyz``, ``/startupz`` and ``/metrics``."""
+    """``/livez``, ``/readyz``, ``/startupz`` and ``/metrics``.
 
-    def __init__(self, metrics: Metrics, is_ready: Callable[[], bool]) -> None:
+    ``startup_problem`` returns why the sidecar is not ready, or None; ``warnings`` what does not work although it is.
+    """
+
+    def __init__(self, metrics: Metrics, startup_problem: Callable[[], str | None], warnings: Callable[[], list[str]]) -> None:
         self._metrics = metrics
-        self._is_ready = is_ready
+        self._startup_problem = startup_problem
+        self._warnings = warnings
 
     def app(self) -> Starlette:
         """Return the application of the probe listener."""
@@ -39,10 +43,11 @@ class Probes:
         return PlainTextResponse("ok\n")
 
     async def ready(self, _: Request) -> Response:
-        """Answer 200 once every task of the command line is FINISHED."""
-        if self._is_ready():
-            return PlainTextResponse("ok\n")
-        return PlainTextResponse("waiting for tasks\n", HTTPStatus.SERVICE_UNAVAILABLE)
+        """Answer 200 once every task of the command line is FINISHED; the lines after the first are warnings."""
+        problem = self._startup_problem()
+        lines = [problem or "ok", *(f"warning: {warning}" for warning in self._warnings())]
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problem else HTTPStatus.OK
+        return PlainTextResponse("".join(f"{line}\n" for line in lines), status)
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics in the format of Prometheus or OpenMetrics."""

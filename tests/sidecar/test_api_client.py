@@ -1,0 +1,165 @@
+"""The sidecar's client: a refused key is an outage, and waits continue when the key file changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sidecar_parts import EAGER, PLAIN, Sidecar, make_task, run, running, wait_json
+
+from waiter import errors
+from waiter.config.settings import resolve
+from waiter.http.async_client import AsyncClient
+from waiter.sidecar import service
+from waiter.sidecar.api_client import SidecarClient
+from waiter.sidecar.model import Status, Wait
+from waiter.testing import SimulatedCloud, finishes, never_ends
+
+
+@pytest.fixture
+def key_file(served: SimulatedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a key that the cloud refuses; the environment names it."""
+    file = tmp_path / "key"
+    file.write_text("old$key")
+    monkeypatch.delenv("GCORE_API_KEY")
+    monkeypatch.setenv("GCORE_API_KEY_FILE", str(file))
+    monkeypatch.setattr(service, "KEY_CHECK_INTERVAL", 0.05)
+    assert served.api_key != "old$key"
+    return file
+
+
+async def readiness(url: str) -> tuple[int, str]:
+    async with httpx.AsyncClient(**PLAIN) as client:
+        response = await client.get(f"{url}/readyz")
+        return response.status_code, response.text
+
+
+async def until_ready(url: str, expected: tuple[int, str]) -> None:
+    while await readiness(url) != expected:  # noqa: ASYNC110 - over HTTP there is no event
+        await asyncio.sleep(0.02)
+
+
+def test_wait_survives_a_refused_key(served: SimulatedCloud, key_file: Path, tmp_path: Path) -> None:
+    """/readyz and a metric report the refusal; the wait ends once the file has the new key."""
+    task_id = served.add(finishes(0.0, {"instances": 1}))
+
+    async def test() -> None:
+        async with running(tmp_path / "state") as (sidecar, _), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
+            await client.post("/v1/waits", json=task_id)
+            await until_ready(sidecar.probes, (200, "ok\nwarning: the API refuses the key (HTTP 401)\n"))
+            assert "waiter_api_key_refused 1.0" in (await client.get(f"{sidecar.probes}/metrics")).text
+            assert (await client.get(f"/v1/waits/{task_id}")).json()["status"] == "waiting"
+            key_file.write_text(served.api_key)  # noqa: ASYNC240
+            ended = (await client.get(f"/v1/waits/{task_id}?wait=10s")).json()
+            assert (ended["status"], await readiness(sidecar.probes)) == ("finished", (200, "ok\n"))
+            assert "waiter_api_key_refused 0.0" in (await client.get(f"{sidecar.probes}/metrics")).text
+
+    run(test())
+
+
+@asynccontextmanager
+async def used(directory: Path, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a sidecar and yield a client of it."""
+    async with running(directory, **options) as (sidecar, _), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
+        yield client
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_refused_wait_is_restarted_when_the_key_changes(
+    served: SimulatedCloud, key_file: Path, tmp_path: Path, is_restarted: bool
+) -> None:
+    """After ``max_outage`` it ends as refused; another key restarts it, also after a restart of the sidecar."""
+    task_id = served.add(finishes(0.0))
+    options = {"wait": EAGER | {"max_outage": 0.2}}
+
+    async def test() -> None:
+        async with used(tmp_path / "state", **options) as client:
+            await client.post("/v1/waits", json=task_id)
+            ended = (await client.get(f"/v1/waits/{task_id}?wait=10s")).json()
+            assert ended["status"] == "refused"
+            assert ended["error"].startswith("no usable answer for 0 s: ")
+            if not is_restarted:
+                await finishes_with_the_new_key(client)
+        if is_restarted:
+            async with used(tmp_path / "state", **options) as client:
+                assert (await client.get(f"/v1/waits/{task_id}")).json()["status"] == "refused"
+            async with used(tmp_path / "state", **options) as client:
+                await finishes_with_the_new_key(client)
+
+    async def finishes_with_the_new_key(client: httpx.AsyncClient) -> None:
+        key_file.write_text(served.api_key)  # noqa: ASYNC240
+        while (await client.get(f"/v1/waits/{task_id}?wait=10s")).json()["status"] != "finished":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    run(test())
+
+
+@pytest.mark.usefixtures("key_file")
+def test_permission_and_missing_task_are_told_apart(served: SimulatedCloud, tmp_path: Path) -> None:
+    """A 404 shows that the key is accepted."""
+    task_id = served.add(never_ends())
+
+    async def test() -> None:
+        async with running(tmp_path / "state") as (sidecar, _), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
+            await client.post("/v1/waits", json=[task_id])
+            await until_ready(sidecar.probes, (200, "ok\nwarning: the API refuses the key (HTTP 401)\n"))
+            (tmp_path / "key").write_text(served.api_key)
+            await client.delete(f"/v1/waits/{task_id}")
+            await client.post("/v1/waits", json=["unknown"])
+            await until_ready(sidecar.probes, (200, "ok\n"))
+
+    run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_key_file_is_read_again_after_403(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next poll has the new key."""
+    file = tmp_path / "key"
+    file.write_text("old$key")
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise errors.PermissionDeniedError("403", status=403)  # noqa: EM101
+
+    monkeypatch.setattr(AsyncClient, "get_task", refuse)
+
+    async def test() -> None:
+        async with SidecarClient(resolve({"api_key": file})) as client:
+            file.write_text("new$key")
+            with pytest.raises(errors.ApiUnavailableError):
+                await client.get_task("a", timeout=1)
+            assert (client.settings.api_key.header, client.refused_with) == ("apikey new$key", 403)
+
+    run(test())
+
+
+def test_only_refused_waits_of_another_key_are_restarted(sidecar: Sidecar) -> None:
+    """The same key would be refused again."""
+
+    async def test() -> None:
+        async with sidecar.open():
+            for wait_id, key in (("a", "fingerprint"), ("b", "old")):
+                refused = Wait(id=wait_id, accepted_at=1.0, status=Status.REFUSED, ended_at=2.0, refused_key=key)
+                sidecar.service.waits[wait_id] = refused
+            await sidecar.service.restart_refused()
+            assert {wait.id: wait.status for wait in sidecar.service.waits.values()} == {"a": "refused", "b": "waiting"}
+            await sidecar.settle()
+            sidecar.waiter.fail("b", errors.ApiUnavailableError("no usable answer", status=403))
+            await sidecar.settle()
+            assert wait_json(sidecar, "b")["status"] == "refused"
+            assert sidecar.service.waits["b"].refused_key == "fingerprint"
+            sidecar.key = "new"
+            await sidecar.service.restart_refused()
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            assert (
+                sidecar.service.waits["a"].task
+                == sidecar.service.waits["a"].with_task(make_task("a", "FINISHED"), None, 0).task
+            )
+
+    run(test())

@@ -1,0 +1,28 @@
+"""The warnings of /readyz."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from waiter.sidecar.health import Health
+
+WORKING: dict[str, Any] = {"refused_with": None, "is_failing": False, "damage": None}
+
+
+@pytest.mark.parametrize(
+    ("problem", "warnings"),
+    [
+        ({}, []),
+        ({"refused_with": 403}, ["the API refuses the key (HTTP 403)"]),
+        ({"is_failing": True}, ["the state directory is not writable; changes are kept in memory"]),
+        ({"damage": "/state/waits.sqlite3 is damaged"}, ["the database was damaged; waits are lost"]),
+    ],
+    ids=["none", "key", "storage", "damage"],
+)
+def test_problem_is_a_warning(problem: dict[str, Any], warnings: list[str]) -> None:
+    """The text names no resource and no path."""
+    parts: Any = SimpleNamespace(**WORKING | problem)
+    assert Health(parts, parts, parts).warnings() == warnings

@@ -1,0 +1,27 @@
+"""What does not work although the sidecar is running; shown by /readyz."""
+
+from __future__ import annotations
+
+from waiter.sidecar.api_client import SidecarClient
+from waiter.sidecar.storage.store import Store
+from waiter.sidecar.storage.write_queue import WriteQueue
+
+
+class Health:
+    """The state of the API key and of the storage."""
+
+    def __init__(self, client: SidecarClient, write_queue: WriteQueue, store: Store) -> None:
+        self._client = client
+        self._write_queue = write_queue
+        self._store = store
+
+    def warnings(self) -> list[str]:
+        """Return a text for each problem; no resource is named."""
+        found = []
+        if self._client.refused_with is not None:
+            found.append(f"the API refuses the key (HTTP {self._client.refused_with})")
+        if self._write_queue.is_failing:
+            found.append("the state directory is not writable; changes are kept in memory")
+        if self._store.damage is not None:
+            found.append("the database was damaged; waits are lost")
+        return found
