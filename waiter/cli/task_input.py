@@ -62,10 +62,12 @@ def _read_json_values(text: str) -> list[Any]:
     while text:
         try:
             value, end = decoder.raw_decode(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            found += _task_ids_in(value)
+        except ConfigurationError:
+            raise
+        except (ValueError, RecursionError) as error:
             message = f"standard input is not JSON: {error}"
             raise ConfigurationError(message) from None
-        found += _task_ids_in(value)
         text = text[end:].lstrip(", \t\r\n")
     return found
 
