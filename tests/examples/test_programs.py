@@ -113,14 +113,18 @@ def test_simulation_from_the_example_file(environ: dict[str, str]) -> None:
     assert json.loads(ran.stdout)["created_resources"].keys() == {"instances", "volumes"}
 
 
-def test_sdk_and_waiter_create_an_instance_together(cloud: SimulatedCloud, environ: dict[str, str]) -> None:
-    """The answer of the official SDK is what waiter waits for."""
-    pytest.importorskip("gcore", reason="needs the extra bench, which .ci/run installs")
-    cloud.on_request("POST", "/cloud/v2/instances/1/2", finishes(0.0, {"instances": ["vm-1"]}))
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    [("deploy.py", "The new instance is vm-1\n"), ("and_poll.py", "The new instance is vm-1: ACTIVE\n")],
+)
+def test_sdk_and_waiter_create_an_instance(cloud: SimulatedCloud, environ: dict[str, str], program: str, printed: str) -> None:
+    """A wait takes what the SDK returned, and the SDK's own helper waits with waiter."""
+    script = finishes(0.0, {"instances": ["vm-1"]}, project_id=1, region_id=2)
+    cloud.on_request("POST", "/cloud/v2/instances/1/2", script)
     # The SDK may warn about its own code.
     variables = {"GCORE_CLOUD_PROJECT_ID": "1", "GCORE_CLOUD_REGION_ID": "2", "PYTHONWARNINGS": "default"}
-    ran = run(str(EXAMPLES / "sdk" / "deploy.py"), environ=environ | variables)
-    assert (ran.stdout, ran.returncode) == ("The new instance is vm-1\n", 0), ran.stderr
+    ran = run(str(EXAMPLES / "sdk" / program), environ=environ | variables)
+    assert (ran.stdout, ran.returncode) == (printed, 0), ran.stderr
 
 
 @pytest.mark.parametrize("program", sorted(EXAMPLES.glob("*/*.py")), ids=lambda path: f"{path.parent.name}/{path.name}")
