@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_clusters_have_two_names() -> None:
 
 def test_repr_shows_only_kinds_with_ids() -> None:
     """Empty kinds are left out."""
-    assert repr(CreatedResources(instances=("i-1",), unknown_kinds={"moons": (1,)})) == (
+    assert repr(CreatedResources(instances=("i-1",), unknown_kinds={"moons": (1,), "suns": ()})) == (
         "CreatedResources(instances=('i-1',), moons=(1,))"
     )
 
@@ -181,6 +182,20 @@ def test_end_is_seen_in_json_that_is_not_strict(body: str | bytes, data: object)
     task = decode_task(body if isinstance(body, bytes) else body.encode())
     assert (task.ended, task.created_resources.instances, task.data) == (True, ("i-1",), data)
     json.dumps(task.data, allow_nan=False).encode()
+
+
+def test_large_task_is_decoded_in_little_memory() -> None:
+    """The fields that decide a wait, and what the task created, are read; a large field is left out."""
+    many = ",".join(["[]"] * 5_000_000)
+    body = (FINISHED % f"[{many}]").encode()
+    tracemalloc.start()
+    try:
+        task = decode_task(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (task.ended, task.created_resources.instances, task.data) == (True, ("i-1",), None)
+    assert peak < 32 * 2**20
 
 
 @given(st.binary(max_size=80) | st.builds(lambda junk: (FINISHED % "X").encode().replace(b"X", junk), st.binary(max_size=20)))

@@ -16,7 +16,7 @@ from waiter.config.settings import hide_key
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
 from waiter.http.async_client import AsyncClient
-from waiter.http.connection_pool import runs_under_asyncio
+from waiter.http.async_pool import runs_under_asyncio
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED
 from waiter.polling.tenacity_hooks import HOOKS

@@ -246,6 +246,9 @@ class _Decisive(msgspec.Struct):
     state: TaskState
 
 
+# Bytes of JSON: a body and, in a larger one, a field.
+MAX_DECODED = 2**20
+_MAX_FIELD = 2**16
 # Python refuses to convert more of them, and no field has as many.
 _MAX_DIGITS = 4000
 _TIMES = ("created_on", "updated_on", "finished_on", "acknowledged_at")
@@ -263,13 +266,22 @@ def _fits(name: str, value: object) -> bool:
 def decode_task(body: bytes) -> Task:
     """Return the task in the body of a response. Raises ValueError that says what is wrong with it.
 
-    A body that is not valid JSON is decoded leniently, because a wait must not fail for a field that does not decide it.
+    A body that is not valid JSON is decoded leniently, because a wait must not fail for a field that does not decide it. Of a
+    large body, large fields are left out, because decoded JSON may need more than twenty times the memory of its text.
     """
+    if len(body) > MAX_DECODED:
+        return Task.from_mapping(_decode_small_fields(body))
     try:
         payload = msgspec.json.decode(body)
     except ValueError as error:
         payload = _decode_leniently(body, error)
     return Task.from_mapping(payload)
+
+
+def _decode_small_fields(body: bytes) -> dict[str, Any]:
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    limits = dict.fromkeys(_FIELDS, _MAX_FIELD) | {"created_resources": MAX_DECODED}
+    return {name: msgspec.json.decode(raw) for name, raw in fields.items() if len(raw) <= limits.get(name, 0)}
 
 
 def _decode_leniently(body: bytes, error: ValueError) -> object:

@@ -42,6 +42,8 @@ def test_all_invalid_ids_are_named_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
         task_ids({"tasks": ["t-1", "a b", None]})
     assert caught.value.problems == ("not a task ID: 'a b'", "not a task ID: None")
+    with pytest.raises(ConfigurationError, match=r"^not a task ID: 'a b'$"):
+        task_ids("a b")
 
 
 @pytest.mark.parametrize("response", [{}, {"tasks": "t-1"}, {"tasks": None}, 7])

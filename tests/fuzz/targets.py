@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import math
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import h11
 import httpx
@@ -22,8 +20,8 @@ from waiter.config.api_key import read_token
 from waiter.config.task_ids import is_task_id
 from waiter.console.formatting import parse_duration
 from waiter.errors import ApiError, ConfigurationError, InvalidResponseError
-from waiter.http.connection_pool import Pool, Server
-from waiter.http.exchange import Body
+from waiter.http.exchange import decode_body
+from waiter.http.response_reader import ResponseReader
 
 T = TypeVar("T")
 TASK_ID = "t-1"
@@ -115,15 +113,10 @@ def key_file(data: bytes) -> None:
         assert token.isprintable()
 
 
-_SETTINGS: Any = SimpleNamespace(clock=lambda: 0.0)
-
-
 def body(data: bytes) -> None:
     """A coded body is decoded up to a size, or is an error."""
-    decoded = Body(_SETTINGS, 1.0)
     try:
-        decoded.add(data)
-        assert len(decoded.decode([("content-encoding", "gzip")])) <= 2**24
+        assert len(decode_body(data, "gzip")) <= 2**24
     except (httpx.DecodingError, InvalidResponseError):
         return
 
@@ -131,65 +124,20 @@ def body(data: bytes) -> None:
 Reading = tuple[int, bytes] | None
 
 
-class _Transport(asyncio.Transport):
-    """A connection that takes what it is given and does nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._is_closing = False
-
-    def write(self, data: Any) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self._is_closing
-
-    def close(self) -> None:
-        self._is_closing = True
-
-    abort = close
-
-
-_LOOP = asyncio.new_event_loop()
-
-
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    return _LOOP.run_until_complete(coroutine)
-
-
 def _read_by_waiter(chunks: list[bytes]) -> Reading:
     """Read a response that arrives in these chunks and is followed by the end of the connection."""
-
-    async def read() -> Reading:
-        parts: list[bytes] = []
-        made: list[Any] = []
-
-        async def connect(make: Callable[[], Any], *_: object, **__: object) -> tuple[None, Any]:
-            made.append(make())
-            made[0].connection_made(_Transport())
-            return None, made[0]
-
-        loop: Any = asyncio.get_running_loop()
-        loop.create_connection = connect
-        pool = Pool(Server("127.0.0.1", 80, "127.0.0.1", "", None))
-        getting = asyncio.ensure_future(pool.get("/", {}, parts.append))
-        while not made:  # noqa: ASYNC110 - it takes a turn or two
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    reader = ResponseReader()
+    try:
         for chunk in chunks:
-            if getting.done():
-                break
-            made[0].get_buffer(-1)[: len(chunk)] = chunk
-            made[0].buffer_updated(len(chunk))
-            await asyncio.sleep(0)
-        if not getting.done():
-            made[0].connection_lost(None)
-        try:
-            status, _ = await getting
-        except (OSError, ValueError):
-            return None
-        return status, b"".join(parts)
-
-    return _run(read())
+            if not reader.is_complete:
+                reader.feed(chunk)
+        if not reader.is_complete:
+            reader.end()
+    except OSError:
+        return None
+    finally:
+        reader.close()
+    return reader.status, reader.body
 
 
 def _read_by_h11(data: bytes) -> Reading:

@@ -12,11 +12,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import Context
 from pathlib import Path
 from typing import Any, cast
 
-import httpcore
 import httpx
 import pytest
 import trio
@@ -24,7 +22,7 @@ import trustme
 from single_poll import KEY, TASK, both, poll, settings
 
 from waiter import ApiUnavailableError, ConfigurationError, aio
-from waiter.http import deadline_transport as transport
+from waiter.http import blocking_pool
 from waiter.http.client import Client
 from waiter.testing import SimulatedCloud, drip, ended, half_body, hang, reset, status
 
@@ -98,17 +96,17 @@ def test_each_address_has_an_equal_share_of_the_time(monkeypatch: pytest.MonkeyP
     """One that is silent leaves time for the others, and none is tried twice."""
     tried: list[tuple[str, float]] = []
 
-    class Silent(httpcore.NetworkBackend):
-        def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any) -> httpcore.NetworkStream:
-            tried.append((host, round(timeout or 0)))
-            message = f"{host}:{port} is silent"
-            raise httpcore.ConnectTimeout(message)
+    def connect(address: Any, timeout: float) -> socket.socket:
+        tried.append((address[3][0], round(timeout)))
+        message = f"{address[3][0]} is silent"
+        raise TimeoutError(message)
 
     hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3"]
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 443)) for host in hosts]
     monkeypatch.setattr(socket, "getaddrinfo", _fake_resolver(socket.getaddrinfo, "gcore.example", found))
-    with pytest.raises(httpcore.ConnectTimeout, match=r"10\.0\.0\.3:443 is silent"):
-        Context().run(transport._Network(Silent()).connect_tcp, "gcore.example", 443, 30.0)
+    monkeypatch.setattr(blocking_pool, "_connect_to", connect)
+    with pytest.raises(ApiUnavailableError, match=r"no response: ConnectError: 10\.0\.0\.3 is silent"):
+        poll("https://gcore.example", timeout=30.0)
     # No attempt takes real time, so each leaves its share to the others.
     assert tried == [("10.0.0.1", 10), ("10.0.0.2", 15), ("10.0.0.3", 30)]
 
@@ -248,7 +246,7 @@ def test_request_with_a_new_key_keeps_the_deadline(server: SimulatedCloud, tmp_p
     file.write_text("old")
     with server.serve() as url, Client(settings(base_url=url, api_key=file)) as client:
         file.write_text(KEY)
-        with pytest.raises(ApiUnavailableError, match=r"no response: ReadTimeout: timed out \(t-1\)"):
+        with pytest.raises(ApiUnavailableError, match=r"no response: timed out \(t-1\)"):
             client.get_task("t-1", timeout=0.35)
     assert [request.status for request in server.requests] == [401, 200]
 

@@ -21,7 +21,7 @@ from single_poll import KEY, TASK, both, poll, settings
 from waiter import ApiError, ApiUnavailableError, ConfigurationError, InvalidResponseError, aio, wait_for_task, wait_for_tasks
 from waiter.http.async_client import AsyncClient
 from waiter.http.client import Client
-from waiter.http.exchange import MAX_BODY
+from waiter.http.response_reader import MAX_BODY
 
 MIB = 2**20
 

@@ -21,7 +21,7 @@ from waiter import (
     aio,
     wait_for_task,
 )
-from waiter.http.exchange import MAX_BODY
+from waiter.http.response_reader import MAX_BODY
 
 
 def respond(body: bytes, **headers: str) -> httpx.MockTransport:

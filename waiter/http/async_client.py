@@ -22,17 +22,17 @@ from waiter.http.exchange import (
     BaseClient,
     Body,
     Received,
+    check_open,
     hide_cause,
-    make_ssl_context,
     map_network_error,
+    without_coding,
 )
+from waiter.http.route import find_route, make_ssl_context
 from waiter.task import TaskSnapshot
 
 if TYPE_CHECKING:
+    from waiter.http.async_pool import AsyncPool
     from waiter.http.client import Client
-    from waiter.http.connection_pool import Pool
-
-_PORTS = {"http": 80, "https": 443}
 
 OnExchange = Callable[[float, int | None], object]
 
@@ -47,8 +47,8 @@ class AsyncClient(BaseClient):
         """Raises ConfigurationError."""
         super().__init__(settings)
         self._on_exchange = on_exchange
-        # httpx serves proxies, clients of the user's, and trio.
-        self._pool = _make_pool(settings) if settings.client is None and settings.proxy is None else None
+        # httpx serves the user's clients and trio.
+        self._pool = _make_pool(settings) if settings.client is None else None
         if not isinstance(settings.client, httpx.AsyncClient | None):
             message = "client must be an httpx.AsyncClient here; an httpx.Client is for Waiter and wait_for_task"
             raise ConfigurationError(message)
@@ -122,28 +122,23 @@ class AsyncClient(BaseClient):
 
     async def _send(self, path: str, authorization: str, timeout: float) -> Received:  # noqa: ASYNC109 - like Client
         headers = {**self._headers, "Authorization": authorization}
-        body = Body(self.settings, timeout)
         if self._pool is not None and self._pool.is_usable:
-            status, received = await self._pool.get(path, headers, body.add)
-            return status, received, body.decode(received)
-        request = self._http.build_request(
-            "GET",
-            f"{self.settings.base_url}{path}",
-            headers=headers,
-            timeout=timeout,
-            extensions={"deadline": time.monotonic() + timeout},
-        )
+            return await self._pool.get(path, headers)
+        check_open(self._http)
+        url, extensions = f"{self.settings.base_url}{path}", {"deadline": time.monotonic() + timeout}
+        request = self._http.build_request("GET", url, headers=headers, timeout=timeout, extensions=extensions)
+        body = Body(self.settings, timeout)
         response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
         received = response.headers.multi_items()
         if response.is_stream_consumed:
             body.add(response.content)
-            return response.status_code, received, body.joined
+            return response.status_code, without_coding(received), bytes(body)
         try:
             async for chunk in response.aiter_raw():
                 body.add(chunk)
         finally:
             await response.aclose()
-        return response.status_code, received, body.decode(received)
+        return response.status_code, received, bytes(body)
 
 
 class ThreadedClient:
@@ -180,9 +175,7 @@ def _make_http_client(settings: Settings) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, trust_env=False)
 
 
-def _make_pool(settings: Settings) -> Pool:
-    from waiter.http.connection_pool import Pool, Server  # noqa: PLC0415 - it imports asyncio, which a blocking wait does not need
+def _make_pool(settings: Settings) -> AsyncPool:
+    from waiter.http.async_pool import AsyncPool  # noqa: PLC0415 - it imports asyncio, which a blocking wait does not need
 
-    url = httpx.URL(settings.base_url)
-    host, netloc, path = (part.decode("ascii") for part in (url.raw_host, url.netloc, url.raw_path))
-    return Pool(Server(host, url.port or _PORTS[url.scheme], netloc, path, make_ssl_context(settings)))
+    return AsyncPool(find_route(settings))

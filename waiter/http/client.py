@@ -12,17 +12,19 @@ from waiter.api.requests import active_path, history_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
+from waiter.http.blocking_pool import BlockingPool
 from waiter.http.exchange import (
-    KEEPALIVE_EXPIRY,
     NETWORK_ERRORS,
     REJECTED,
     BaseClient,
     Body,
     Received,
+    check_open,
     hide_cause,
-    make_ssl_context,
     map_network_error,
+    without_coding,
 )
+from waiter.http.route import find_route
 from waiter.task import TaskSnapshot
 
 
@@ -32,8 +34,8 @@ class Client(BaseClient):
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError."""
         super().__init__(settings)
-        self._http: httpx.Client = settings.client or _make_http_client(settings)
-        if not isinstance(self._http, httpx.Client):
+        self._pool = BlockingPool(find_route(settings)) if settings.client is None else None
+        if not isinstance(settings.client, httpx.Client | None):
             message = "client must be an httpx.Client here; an httpx.AsyncClient is for AsyncWaiter and waiter.aio"
             raise ConfigurationError(message)
 
@@ -61,8 +63,8 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""
-        if self.settings.client is None:
-            self._http.close()
+        if self._pool is not None:
+            self._pool.close()
 
     def __enter__(self) -> Self:
         return self
@@ -75,37 +77,30 @@ class Client(BaseClient):
         key, url = self.settings.api_key, f"{self.settings.base_url}{path}"
         deadline = time.monotonic() + timeout
         try:
-            status, headers, body = self._send(url, sent := key.header, timeout, deadline)
+            status, headers, body = self._send(path, sent := key.header, timeout, deadline)
             if status in REJECTED and (header := key.refresh()) != sent:
-                status, headers, body = self._send(url, header, timeout, deadline)
+                status, headers, body = self._send(path, header, timeout, deadline)
+            return self._response(status, headers, body, url)
         except NETWORK_ERRORS as error:
             raise map_network_error(error, url, key) from hide_cause(error, key)
-        return self._response(status, headers, body, url)
 
-    def _send(self, url: str, authorization: str, timeout: float, deadline: float) -> Received:
-        request = self._http.build_request(
-            "GET",
-            url,
-            headers={**self._headers, "Authorization": authorization},
-            timeout=timeout,
-            extensions={"deadline": deadline},
-        )
+    def _send(self, path: str, authorization: str, timeout: float, deadline: float) -> Received:
+        headers = {**self._headers, "Authorization": authorization}
+        if self._pool is not None:
+            return self._pool.get(path, headers, deadline)
+        http: httpx.Client = self.settings.client
+        check_open(http)
+        url, extensions = f"{self.settings.base_url}{path}", {"deadline": deadline}
+        request = http.build_request("GET", url, headers=headers, timeout=timeout, extensions=extensions)
         body = Body(self.settings, timeout)
-        response = self._http.send(request, stream=True, auth=None, follow_redirects=False)
-        headers = response.headers.multi_items()
+        response = http.send(request, stream=True, auth=None, follow_redirects=False)
+        received = response.headers.multi_items()
         if response.is_stream_consumed:  # by an event hook of the user's client, or by a mock, which decode the body
             body.add(response.content)
-            return response.status_code, headers, body.joined
+            return response.status_code, without_coding(received), bytes(body)
         try:
             for chunk in response.iter_raw():
                 body.add(chunk)
         finally:
             response.close()
-        return response.status_code, headers, body.decode(headers)
-
-
-def _make_http_client(settings: Settings) -> httpx.Client:
-    from waiter.http.deadline_transport import Transport  # noqa: PLC0415 - httpcore is slow to import, and not always needed
-
-    transport = Transport(ssl_context=make_ssl_context(settings), proxy=settings.proxy, keepalive_expiry=KEEPALIVE_EXPIRY)
-    return httpx.Client(transport=transport, trust_env=False)
+        return response.status_code, received, bytes(body)

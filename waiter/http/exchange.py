@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,14 @@ import httpx
 from waiter._version import __version__
 from waiter.api.responses import Response, read_date
 from waiter.api.server_clock import ServerClock
-from waiter.errors import ApiError, ApiUnavailableError, ConfigurationError, InvalidResponseError
+from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError, WaiterError
+from waiter.http.response_reader import MAX_BODY, body_too_large
 from waiter.task import Task, TaskSnapshot, decode_task
 
 if TYPE_CHECKING:
-    import ssl
-
     from waiter.config.api_key import ApiKey
     from waiter.config.settings import Settings
 
-MAX_BODY = 16 * 2**20
 # Longer than most intervals between polls, so that these share a connection, and shorter than the usual 60 s of load balancers.
 KEEPALIVE_EXPIRY = 55.0
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"gcore-waiter/{__version__}"}
@@ -46,11 +43,17 @@ class BaseClient:
         self._headers = {**own, **settings.headers}
 
     def _response(self, status: int, headers: list[tuple[str, str]], body: bytes, url: str) -> Response:
-        """Return the response with the key masked in it, and record whether the API accepted the key."""
+        """Return the response without its content coding and with the key masked, and record whether the API accepted the key.
+
+        A server may use a content coding unasked. Raises InvalidResponseError and httpx.DecodingError.
+        """
         key = self.settings.api_key
         if status in _ACCEPTED:
             key.accepted = True
-        return Response(status, key.hide_in_headers(headers), key.hide_in_bytes(body), url, key.hide)
+        shown = key.hide_in_headers(headers)
+        if (coding := shown.get("content-encoding", "identity").strip().lower()) != "identity":
+            body = decode_body(body, coding)
+        return Response(status, shown, key.hide_in_bytes(body), url, key.hide)
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Return the snapshot of a task that a listing has just shown. Raises ValueError."""
@@ -68,7 +71,7 @@ class BaseClient:
 
 
 class Body:
-    """The bytes of a response, limited in size; those of a client of the user's also in time."""
+    """The body of a response over the user's client, limited in size, and in time between its chunks."""
 
     def __init__(self, settings: Settings, timeout: float) -> None:
         self._clock = settings.clock
@@ -86,27 +89,27 @@ class Body:
             message = "the whole response took too long"
             raise httpx.ReadTimeout(message)
 
-    @property
-    def joined(self) -> bytes:
-        """The bytes as they were added."""
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-
-    def decode(self, headers: Iterable[tuple[str, str]]) -> bytes:
-        """Return the body without its content coding, which a server may use unasked. Raises httpx.DecodingError."""
-        body = self.joined
-        for name, value in headers:
-            if name.lower() == "content-encoding" and value.strip().lower() != "identity":
-                body = _decompress(body, value.strip().lower())
-        return body
+    def __bytes__(self) -> bytes:
+        return b"".join(self._chunks)
 
 
-def body_too_large() -> InvalidResponseError:
-    """Return the error for a body of more than ``MAX_BODY`` bytes."""
-    return InvalidResponseError(f"invalid response: more than {MAX_BODY} bytes")
+def check_open(http: httpx.Client | httpx.AsyncClient) -> None:
+    """Raise WaiterError when the client is closed."""
+    if http.is_closed:
+        message = "the httpx client is closed"
+        raise WaiterError(message)
 
 
-def _decompress(body: bytes, coding: str) -> bytes:
-    """Undo a content coding, but decode no more than the largest body."""
+def without_coding(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers of a response whose body httpx has decoded."""
+    return [(name, value) for name, value in headers if name.lower() != "content-encoding"]
+
+
+def decode_body(body: bytes, coding: str) -> bytes:
+    """Return a body without its content coding, but decode no more than the largest body.
+
+    Raises httpx.DecodingError and InvalidResponseError.
+    """
     if coding not in {"gzip", "x-gzip", "deflate"}:
         message = f"it has the content coding {coding!r}, which was not asked for"
         raise httpx.DecodingError(message)
@@ -122,6 +125,8 @@ def _decompress(body: bytes, coding: str) -> bytes:
 def map_network_error(error: Exception, url: str, key: ApiKey) -> ApiError:
     """Return the ApiError for one of the ``NETWORK_ERRORS``, whose text may quote bytes of the response."""
     subject = url.partition("?")[0].rpartition("/")[2]
+    if isinstance(error, TimeoutError):
+        return ApiUnavailableError(f"no response: timed out ({subject})", url=url)
     fault = key.hide(": ".join(filter(None, [type(error).__name__, str(error)])))
     if isinstance(error, httpx.TransportError | OSError):
         return ApiUnavailableError(f"no response: {fault} ({subject})", url=url)
@@ -131,15 +136,3 @@ def map_network_error(error: Exception, url: str, key: ApiKey) -> ApiError:
 def hide_cause(error: Exception, key: ApiKey) -> Exception | None:
     """Return the error as the cause of another one, or None when its text has the key."""
     return error if key.hide(str(error)) == str(error) else None
-
-
-def make_ssl_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the context for an https URL, else None. Raises ConfigurationError when the certificates cannot be read."""
-    # Reading the certificates takes longer than a poll, so plain http does without.
-    if not settings.base_url.startswith("https:"):
-        return None
-    try:
-        return httpx.create_ssl_context()
-    except OSError as error:
-        message = f"the certificates of {settings.certificates} cannot be read: {error.strerror or error}"
-        raise ConfigurationError(message) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from tenacity import AsyncRetrying
 
-from waiter.http.connection_pool import runs_under_asyncio
+from waiter.http.async_pool import runs_under_asyncio
 from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError, RequestBudget
 from waiter.timing import EPSILON
 

@@ -7,6 +7,7 @@ import gc
 import gzip
 import socket
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,9 +16,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from waiter import AsyncWaiter, InvalidResponseError
-from waiter.http import connection_pool
-from waiter.http.connection_pool import ConnectError, Pool, ReadError, RemoteProtocolError, Server
-from waiter.http.exchange import MAX_BODY
+from waiter.http import async_pool
+from waiter.http.async_pool import AsyncPool
+from waiter.http.network_errors import ConnectError, ReadError, RemoteProtocolError
+from waiter.http.response_reader import MAX_BODY
+from waiter.http.route import Host, Route
 from waiter.testing import SimulatedCloud, ended
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -41,10 +44,10 @@ class ScriptedServer:
         self._ended.put_nowait(None)
 
     @asynccontextmanager
-    async def pool(self) -> AsyncIterator[Pool]:
+    async def pool(self) -> AsyncIterator[AsyncPool]:
         server = await asyncio.start_server(self, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
-        pool = Pool(Server(host, port, "gcore.example", "/base", None))
+        pool = AsyncPool(Route(Host(host, port, None), "gcore.example", "/base"))
         try:
             yield pool
         finally:
@@ -74,11 +77,10 @@ def send_requests(server: ScriptedServer, times: int = 1, pause: float = 0.0) ->
     return asyncio.run(main())
 
 
-async def get(pool: Pool, pause: float = 0.0) -> tuple[int, bytes]:
-    body: list[bytes] = []
-    status, _ = await pool.get("/path", {"Accept": "a/b"}, body.append)
+async def get(pool: AsyncPool, pause: float = 0.0) -> tuple[int, bytes]:
+    status, _, body = await pool.get("/path", {"Accept": "a/b"})
     await asyncio.sleep(pause)
-    return status, b"".join(body)
+    return status, body
 
 
 def test_request_has_exactly_these_bytes() -> None:
@@ -137,7 +139,7 @@ def test_trailers_are_no_headers() -> None:
 
     async def main() -> list[str]:
         async with ScriptedServer([chunked]).pool() as pool:
-            _, headers = await pool.get("/path", {}, lambda _: None)
+            _, headers, _ = await pool.get("/path", {})
             return [name for name, _ in headers]
 
     assert asyncio.run(main()) == ["Transfer-Encoding"]
@@ -183,7 +185,7 @@ def test_unrequested_bytes_are_not_a_response() -> None:
 
 def test_expired_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are closed after their time, however many there were."""
-    monkeypatch.setattr(connection_pool, "KEEPALIVE_EXPIRY", 0.02)
+    monkeypatch.setattr(async_pool, "KEEPALIVE_EXPIRY", 0.02)
 
     async def main() -> tuple[int, int]:
         server = ScriptedServer(*[[OK]] * 9)
@@ -196,14 +198,30 @@ def test_expired_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None
     assert asyncio.run(main()) == (9, 1)
 
 
+def test_expired_connections_are_closed_while_another_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst does not leave its connections behind."""
+    monkeypatch.setattr(async_pool, "KEEPALIVE_EXPIRY", 0.2)
+
+    async def main() -> int:
+        async with ScriptedServer(*[[OK]] * 7).pool() as pool:
+            await asyncio.gather(get(pool), get(pool), get(pool))
+            for _ in range(4):
+                await get(pool, pause=0.1)
+            return len(pool._idle)
+
+    assert asyncio.run(main()) == 1
+
+
 def task_id_of(coding: bytes, body: bytes) -> str:
     server = ScriptedServer(
         [b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s" % (coding, len(body), body)]
     )
 
     async def main() -> str:
-        async with server.pool() as pool, AsyncWaiter(api_key="k", base_url=f"http://127.0.0.1:{pool._server.port}") as waiter:
-            return (await waiter.status("t-1")).id
+        async with server.pool() as pool:
+            url = f"http://127.0.0.1:{pool._route.server.port}"
+            async with AsyncWaiter(api_key="k", base_url=url) as waiter:
+                return (await waiter.status("t-1")).id
 
     return asyncio.run(main())
 
@@ -237,7 +255,7 @@ def test_refused_connection_is_an_error() -> None:
         host, port = server.sockets[0].getsockname()
         server.close()
         await server.wait_closed()
-        await get(Pool(Server(host, port, "gcore.example", "/", None)))
+        await get(AsyncPool(Route(Host(host, port, None), "gcore.example", "")))
 
     with pytest.raises(ConnectError):
         asyncio.run(main())
@@ -268,6 +286,70 @@ def test_cancelled_request_closes_its_connection() -> None:
             with pytest.raises(TimeoutError):
                 async with pool.within(0.05):
                     await get(pool)
+            return len(pool._idle)
+
+    assert asyncio.run(main()) == 0
+
+
+class Addresses:
+    """Connects to addresses as scripted: an exception fails, a number fails after its seconds, and a socket succeeds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *script: OSError | socket.socket | float) -> None:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"10.0.0.{n}", 443)) for n in range(len(script))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(async_pool, "_connect_to", self._connect)
+        monkeypatch.setattr(async_pool, "ATTEMPT_DELAY", 0.01)
+        self._script = list(script)
+
+    async def _connect(self, _: object) -> socket.socket:
+        outcome = self._script.pop(0)
+        if isinstance(outcome, socket.socket):
+            return outcome
+        if isinstance(outcome, OSError):
+            raise outcome
+        await asyncio.sleep(outcome)
+        raise ConnectionRefusedError(outcome)
+
+
+def test_next_address_is_tried_while_the_first_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead IPv6 address costs a quarter of a second, and no error."""
+    with socket.socket() as good:
+        Addresses(monkeypatch, 3600, ConnectionRefusedError("dead"), good)
+        assert asyncio.run(async_pool._open_socket("gcore.example", 443)) is good
+
+
+def test_last_error_of_all_addresses_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the reason."""
+    Addresses(monkeypatch, ConnectionRefusedError("first"), 0.05, 0.1)
+    with pytest.raises(ConnectError, match=r"0\.1"):
+        asyncio.run(async_pool._open_socket("gcore.example", 443))
+
+
+def test_second_connection_of_a_race_is_closed() -> None:
+    """Two addresses accepted at the same time."""
+
+    async def main() -> None:
+        both = [asyncio.ensure_future(asyncio.sleep(0, result=sock)) for sock in sockets]
+        await asyncio.gather(*both)
+        for attempt in both[1:]:
+            async_pool._close_socket(attempt)
+
+    sockets = [socket.socket(), socket.socket()]
+    asyncio.run(main())
+    assert [sock.fileno() >= 0 for sock in sockets] == [True, False]
+    sockets[0].close()
+
+
+def test_connections_are_closed_from_another_event_loop() -> None:
+    """``AsyncWaiter.close`` may be called from a loop that is not the one of the connections."""
+    server = ScriptedServer([OK])
+
+    async def main() -> int:
+        async with server.pool() as pool:
+            await get(pool)
+            thread = threading.Thread(target=lambda: asyncio.run(pool.close()))
+            thread.start()
+            await asyncio.to_thread(thread.join)
             return len(pool._idle)
 
     assert asyncio.run(main()) == 0
