@@ -6,6 +6,7 @@ import io
 import logging
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from drivers import Driver
 from structlog.testing import capture_logs
 
 from waiter import Event, TaskError, TaskState, TaskTimeoutError, wait_for_task
+from waiter.polling import reporter
 from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never_ends, status
 
 PHASES = (Phase("NEW", 10), Phase("RUNNING", 10), Phase("RUNNING", 10, "NETWORK"), Phase("FINISHED"))
@@ -149,3 +151,9 @@ def test_every_event_has_the_id_and_the_type(cloud: SimulatedCloud) -> None:
     assert [(fields["task_id"], fields.get("task_type")) for fields in seen] == [(task_id, None)] * 2 + [
         (task_id, "create_fip")
     ] * 3
+
+
+def test_structlog_that_another_thread_imports_is_not_used_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """During the import the module exists without its functions."""
+    monkeypatch.setitem(sys.modules, "structlog", ModuleType("structlog"))
+    assert reporter._structlog_is_configured() is False

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from command_parts import GOOD, Run
+from command_parts import ENDLESS, GOOD, Run, objects
 
 from waiter.cli import exec_command
 
@@ -18,9 +19,9 @@ from waiter.cli import exec_command
 def test_command_replaces_waiter(process: Run) -> None:
     """Its output follows the result, its exit code is returned, and variables of an outer wait are removed."""
     env = {"INSTANCES": "outer", "IMAGES": "outer", "OTHER": "kept", "PATH_": "kept"}
-    show = 'echo "$INSTANCES $VOLUMES ${IMAGES-none} $OTHER $PATH_ ${GCORE_API_KEY:+key}"; exit 7'
+    show = 'echo "$INSTANCES $VOLUMES ${IMAGES-none} $OTHER $PATH_ ${GCORE_API_KEY:+key} $WAITER_TASK_IDS"; exit 7'
     ran = process("wait", GOOD, "-q", "-o", "ids", "--", "sh", "-c", show, env=env)
-    assert ran == (7, "vm-1\ndisk-1\ndisk-2\nvm-1 disk-1,disk-2 none kept kept key\n", "")
+    assert ran == (7, f"vm-1\ndisk-1\ndisk-2\nvm-1 disk-1,disk-2 none kept kept key {GOOD}\n", "")
 
 
 def test_signals_reach_the_command(start: Callable[..., subprocess.Popen[str]]) -> None:
@@ -67,3 +68,14 @@ def test_missing_signals_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(signal, "SIGXFSZ")
     monkeypatch.delattr(signal, "SIGPIPE")
     exec_command._restore_signals()
+
+
+def test_missing_command_exits_127_and_an_unexecutable_one_126(run: Run, tmp_path: Path) -> None:
+    """These are the codes of a shell, and both are reported before the wait."""
+    script = tmp_path / "deploy.sh"
+    script.write_text("#!/bin/sh")
+    missing = run("wait", ENDLESS, "--", "no-such-command")
+    assert missing == (127, "", "waiter: the command after -- is not found: no-such-command\n")
+    assert run("wait", ENDLESS, "--", str(script)) == (126, "", f"waiter: the command after -- cannot be executed: {script}\n")
+    logged = run("wait", ENDLESS, "--log-format", "json", "--", "no-such-command")
+    assert objects(logged.err)[0]["exit_code"] == 127

@@ -46,7 +46,7 @@ def test_python_m_waiter_is_the_command() -> None:
 
 
 # It tells when it has come to the first line of the command.
-ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143}
+ENDING = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 BEGUN = """
 import os, sys, waiter.cli as cli
 install = cli._exit_on_signals
@@ -66,7 +66,7 @@ def _handlers_as_they_were() -> Iterator[None]:
 @pytest.mark.parametrize("step", range(12))
 def test_signals_are_handled_from_the_start(environ: dict[str, str], step: int) -> None:
     """While it imports, connects and waits there is no traceback."""
-    signum = list(ENDING)[step % 2]
+    signum = list(ENDING)[step % 3]
     argv = [sys.executable, "-c", BEGUN, "wait", ENDLESS]
     pipe = subprocess.PIPE
     # An interrupted import leaves the file of the module open.
@@ -88,7 +88,9 @@ def test_nothing_is_imported_before_signals_are_handled(environ: dict[str, str])
     assert ran.stdout == "['__future__', 'gc', 'waiter', 'waiter._lazy', 'waiter._version', 'waiter.cli']\n"
 
 
-@pytest.mark.parametrize(("name", "codes"), [("wait", [130, 143]), ("sidecar", [0, 0]), ("simulate", [0, 0]), ("", [130, 143])])
+@pytest.mark.parametrize(
+    ("name", "codes"), [("wait", [129, 130, 143]), ("sidecar", [0] * 3), ("simulate", [0] * 3), ("", [129, 130, 143])]
+)
 def test_early_signal_exits_without_output(monkeypatch: pytest.MonkeyPatch, name: str, codes: list[int]) -> None:
     """Servers exit with 0."""
     left: list[int] = []

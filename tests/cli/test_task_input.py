@@ -32,6 +32,9 @@ TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a 
         '{"tasks": ["a"]}{"tasks": ["b", "a"]}',
         '{"tasks": ["a"]}\n{"tasks": ["b"]}\n',
         '\ufeff{"tasks": ["a", "b"]}',
+        '{"tasks": [{"id": "a", "status": "timed_out"}, {"id": "b", "status": "finished"}], "created_resources": {}}',
+        '{"count": 2, "results": [{"id": "a", "state": "NEW"}, {"id": "b", "state": "RUNNING"}]}',
+        '[{"id": "a", "state": "NEW"}, {"id": "b", "state": "NEW"}]',
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -70,6 +73,10 @@ def test_dash_stands_for_the_ids_on_standard_input() -> None:
         (b'{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1}', "standard input has no tasks: it has a, b, c, d, e, and 1 more"),
         (b'{"tasks": [3, "../x", "ok"]}', "not a task ID: 3; not a task ID: '../x'"),
         (b"[" * 100_000, "standard input is not JSON: " + TOO_DEEP),
+        (b"[[[]]]", "not a task ID: [[]]"),
+        (b"[" * 900 + b"]" * 900, "not a task ID: " + "[" * 57 + "..."),
+        (b'{"tasks": [' + b"1" * 5000 + b"]}", "standard input is not JSON: a number has too many digits"),
+        (b'{"tasks": [{"name": "x"}]}', f"not a task ID: {NOTHING}"),
     ],
 )  # fmt: skip
 def test_unusable_standard_input_is_named(data: bytes, message: str) -> None:

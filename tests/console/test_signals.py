@@ -13,7 +13,7 @@ from command_parts import ENDLESS
 
 from waiter.console import signals
 
-ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143}
+ENDING = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +58,25 @@ def test_no_handlers_outside_the_main_thread() -> None:
     thread.start()
     thread.join()
     assert ran == [1]
+
+
+def test_hangup_is_an_interruption() -> None:
+    """SIGHUP arrives when a terminal is closed, and has the exit code 129."""
+    with pytest.raises(signals.Interrupted) as caught, signals.raise_on_signals():
+        signal.raise_signal(signal.SIGHUP)
+    assert (caught.value.name, caught.value.exit_code) == ("SIGHUP", 129)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_signal_is_lost() -> None:
+    """Python drops an exception that is raised in ``__del__``, so the next check raises it again."""
+
+    class Interrupting:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with signals.raise_on_signals():
+        Interrupting()
+        with pytest.raises(signals.Interrupted):
+            signals.raise_received()
+    signals.raise_received()

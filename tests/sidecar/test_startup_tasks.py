@@ -16,7 +16,16 @@ from waiter import errors
 from waiter.sidecar import startup_tasks as startup_tasks_module
 from waiter.sidecar.startup_tasks import StartupTasks, write_atomically
 
-TASK = {"id": "a", "task_type": "create_vm", "state": "FINISHED", "error": None, "created_on": None, "finished_on": None}
+TASK = {
+    "id": "a",
+    "task_type": "create_vm",
+    "state": "FINISHED",
+    "status": "finished",
+    "message": None,
+    "error": None,
+    "created_on": None,
+    "finished_on": None,
+}
 UNKNOWN = dict.fromkeys(TASK)
 
 
@@ -51,7 +60,7 @@ def test_result_file_has_the_json_of_the_command(sidecar: Sidecar, tmp_path: Pat
     assert json.loads(file.read_text()) == {
         "tasks": [
             TASK | {"created_resources": {"instances": ["i", "j"]}},
-            UNKNOWN | {"id": "b", "created_resources": {}},
+            UNKNOWN | {"id": "b", "status": "not_found", "message": "gone", "created_resources": {}},
             TASK | {"id": "c", "created_resources": {"instances": ["j", "k"], "volumes": ["v"]}},
         ],
         "created_resources": {"instances": ["i", "j", "k"], "volumes": ["v"]},

@@ -17,6 +17,7 @@ from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, Ran, Run, Terminal
 
 from waiter import Waiter
 from waiter.cli import main
+from waiter.console import stderr
 from waiter.testing import Phase, Script, SimulatedCloud, ended
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,7 @@ def run(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest
     # An interrupted command leaves its connections open until the process exits, which this process does not.
     for one in made:
         one.close()
+    stderr.use_json(False)
     structlog.reset_defaults()
     logging.getLogger("waiter").setLevel(logging.NOTSET)
 

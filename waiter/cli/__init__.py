@@ -44,9 +44,11 @@ def main(argv: "Sequence[str] | None" = None) -> int:
 
 def _exit_on_signals() -> None:
     """Exit without output on signals before there is anything to report and after everything has been reported."""
-    for signum in (_signal.SIGINT, _signal.SIGTERM):
+    for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+        # Windows has no SIGHUP.
+        signum = getattr(_signal, name, None)
         # Under nohup, and in the background of a script, the signal stays ignored.
-        if _signal.getsignal(signum) is not _signal.SIG_IGN:
+        if signum is not None and _signal.getsignal(signum) is not _signal.SIG_IGN:
             _signal.signal(signum, _exit)
 
 
@@ -57,6 +59,6 @@ def _exit(signum: int, _: object) -> None:
 def _prepare_exit(code: int) -> None:
     # The interpreter would collect once more at exit, although the process frees everything a moment later.
     gc.freeze()
-    if code in {130, 143}:
+    if code in {129, 130, 143}:
         # It would also join threads, and one that hangs in a resolver cannot be interrupted.
         os._exit(code)

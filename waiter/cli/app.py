@@ -6,6 +6,7 @@ import gc
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from waiter.cli.exec_command import CommandError
 from waiter.cli.parser import option_value, split_command
 from waiter.cli.registry import COMMANDS, load_command, top_parser, unknown_command
 from waiter.config.settings import command_environment
@@ -28,8 +29,9 @@ def run(argv: Sequence[str]) -> int:
     except signals.Interrupted as interruption:
         return _report_interruption(interruption)
     except WaiterError as error:
-        stderr.error(stderr.describe(error), "waiter.failed", **stderr.error_fields(error))
-        return exit_code(error)
+        code = error.exit_code if isinstance(error, CommandError) else exit_code(error)
+        stderr.error(stderr.describe(error), "waiter.failed", **{**stderr.error_fields(error), "exit_code": int(code)})
+        return code
     except Exception as fault:  # noqa: BLE001 - the last handler
         if (wrapped := signals.interruption_behind(fault)) is not None:
             return _report_interruption(wrapped)

@@ -12,19 +12,33 @@ from waiter.console.formatting import printable
 from waiter.console.streams import write_result
 from waiter.errors import ConfigurationError
 
+
+class CommandError(ConfigurationError):
+    """The command cannot be executed or is not found; ``.exit_code`` is 126 or 127, as in a shell."""
+
+    def __init__(self, problem: str, exit_code: ExitCode) -> None:
+        super().__init__(problem)
+        self.exit_code = exit_code
+
+
 # On Windows, os.exec starts another process and lets the parent's shell continue immediately.
 CAN_EXEC = os.name != "nt"
 
 
 def require_command(command: Sequence[str] | None, environ: Mapping[str, str]) -> None:
-    """Raise ConfigurationError if there is no such program, before the wait and not after it."""
+    """Raise CommandError if there is no such program, before the wait and not after it."""
     if not command:
         return
     import shutil  # noqa: PLC0415 - only needed with a command
 
-    if shutil.which(command[0], path=environ.get("PATH")) is None:
-        message = f"the command after -- is not found: {printable(command[0])}"
-        raise ConfigurationError(message)
+    path, name = environ.get("PATH"), printable(command[0])
+    if shutil.which(command[0], path=path) is not None:
+        return
+    if shutil.which(command[0], mode=os.F_OK, path=path) is not None:
+        message = f"the command after -- cannot be executed: {name}"
+        raise CommandError(message, ExitCode.NOT_EXECUTABLE)
+    message = f"the command after -- is not found: {name}"
+    raise CommandError(message, ExitCode.COMMAND_NOT_FOUND)
 
 
 def exec_command(command: Sequence[str], environ: Mapping[str, str]) -> int:

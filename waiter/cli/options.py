@@ -101,6 +101,7 @@ def add_result(parser: Parser, formats: Collection[str], *, query: bool = True) 
     )
     if query:
         group.add("--query", metavar="JMESPATH", help="a part of the JSON, such as 'created_resources.instances[0]'")
+        group.add("--strict", action="store_true", help="exit with 2 if the result of --query is null")
 
 
 def add_progress(parser: Parser) -> None:

@@ -62,25 +62,31 @@ def _read_json_values(text: str) -> list[Any]:
     while text:
         try:
             value, end = decoder.raw_decode(text)
-            found += _task_ids_in(value)
-        except ConfigurationError:
-            raise
-        except (ValueError, RecursionError) as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             message = f"standard input is not JSON: {error}"
             raise ConfigurationError(message) from None
+        except ValueError:
+            # Python refuses to convert more than 4,300 digits.
+            message = "standard input is not JSON: a number has too many digits"
+            raise ConfigurationError(message) from None
+        found += _task_ids_in(value)
         text = text[end:].lstrip(", \t\r\n")
     return found
 
 
 def _task_ids_in(value: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
-    if isinstance(value, list):
-        return [one for part in value for one in _task_ids_in(part)]
-    if not isinstance(value, dict):
-        return [value]
-    tasks = value.get("tasks")
-    if isinstance(tasks, list):
-        return tasks
-    why = "tasks is no list" if "tasks" in value else _contents(value)
+    """Return the IDs in one JSON value: an ID, a response, a list of tasks, or a list of these."""
+    values = value if isinstance(value, list) else [value]
+    return [one for part in values for one in (_task_ids_of(part) if isinstance(part, dict) else [part])]
+
+
+def _task_ids_of(response: dict[str, Any]) -> list[Any]:
+    for name in ("tasks", "results"):
+        if isinstance(response.get(name), list):
+            return [one.get("id") if isinstance(one, dict) else one for one in response[name]]
+    if "state" in response and "id" in response:
+        return [response["id"]]
+    why = "tasks is no list" if "tasks" in response else _contents(response)
     message = f"standard input has no tasks: {why}"
     raise ConfigurationError(message)
 

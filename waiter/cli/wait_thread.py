@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.console import stderr
+from waiter.console.signals import raise_received
 from waiter.events import Event
 from waiter.outcome import Outcome
 
@@ -63,6 +64,7 @@ def report_until_done(
     ``reports_error`` decides whether the error of an outcome is written to standard error.
     """
     while True:
+        raise_received()
         try:
             message = inbox.get(timeout=min(progress.refresh(), MAX_BLOCKING))
         except Empty:

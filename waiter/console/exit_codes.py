@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Self
 
 from waiter import errors
@@ -31,19 +31,44 @@ class ExitCode(IntEnum):
     FAULT = 70, "a fault in waiter itself"
     TIMED_OUT = 124, "timed out; the task is still running"
     NOT_EXECUTABLE = 126, "the COMMAND after -- cannot be executed"
+    COMMAND_NOT_FOUND = 127, "the COMMAND after -- is not found"
+    HUNG_UP = 129, "SIGHUP; the tasks are still running"
     INTERRUPTED = 130, "SIGINT; the tasks are still running"
     TERMINATED = 143, "SIGTERM; the tasks are still running"
 
 
-_BY_ERROR: tuple[tuple[type[errors.WaiterError], ExitCode], ...] = (
-    (errors.TaskError, ExitCode.FAILED),
-    (errors.TaskTimeoutError, ExitCode.TIMED_OUT),
-    (errors.TaskStalledError, ExitCode.STALLED),
-    (errors.AuthenticationError, ExitCode.REFUSED),
-    (errors.PermissionDeniedError, ExitCode.REFUSED),
-    (errors.TaskNotFoundError, ExitCode.NOT_FOUND),
-    (errors.ApiError, ExitCode.UNAVAILABLE),
+class WaitStatus(StrEnum):
+    """How a wait ended, in the JSON of the command and of the sidecar; every other word is the name of an exit code."""
+
+    WAITING = "waiting"
+    FINISHED = "finished"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    STALLED = "stalled"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def is_task_end(self) -> bool:
+        """Whether the task itself has ended; after any other final status the same ID can be requested again."""
+        return self in {WaitStatus.FINISHED, WaitStatus.FAILED}
+
+
+_BY_ERROR: tuple[tuple[type[errors.WaiterError], WaitStatus], ...] = (
+    (errors.TaskError, WaitStatus.FAILED),
+    (errors.TaskTimeoutError, WaitStatus.TIMED_OUT),
+    (errors.TaskStalledError, WaitStatus.STALLED),
+    (errors.AuthenticationError, WaitStatus.REFUSED),
+    (errors.PermissionDeniedError, WaitStatus.REFUSED),
+    (errors.TaskNotFoundError, WaitStatus.NOT_FOUND),
+    (errors.ApiError, WaitStatus.UNAVAILABLE),
 )
+
+
+def status_of(error: Exception) -> WaitStatus:
+    """Return the status of a wait that ended with this error."""
+    return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), WaitStatus.UNAVAILABLE)
 
 
 def exit_code(error: errors.WaiterError | None) -> ExitCode:
@@ -54,7 +79,7 @@ def exit_code(error: errors.WaiterError | None) -> ExitCode:
         return combined_exit_code(error.failed.values())
     if type(error) is errors.WaiterError:  # one of several waits ended with an exception that is not waiter's
         return ExitCode.FAULT
-    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), ExitCode.USAGE)
+    return next((ExitCode[status.name] for kind, status in _BY_ERROR if isinstance(error, kind)), ExitCode.USAGE)
 
 
 def combined_exit_code(found: Iterable[errors.WaiterError | None]) -> ExitCode:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-_FIELDS = ("id", "task_type", "state", "error", "created_on", "finished_on")
+_FIELDS = ("id", "task_type", "state", "status", "message", "error", "created_on", "finished_on")
+
+
+def utc_text(time: datetime | None) -> str | None:
+    """Return a time in UTC as the API writes it, with a ``Z``."""
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def result_json(tasks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the object for any number of tasks, each a mapping with an ``id``; what else it lacks is null or empty.
 
+    ``status`` is a WaitStatus, ``message`` what ended the wait, and ``error`` the text of the API alone.
     ``created_resources`` of the object has the IDs of all tasks, each once.
     """
     listed: list[dict[str, Any]] = []

@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+_ENDING = [getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
+
+
+class _Received:
+    signum: int | None = None
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM arrived; ``.name`` is the signal's name, ``.exit_code`` 130 or 143."""
+    """SIGHUP, SIGINT or SIGTERM arrived; ``.name`` is the signal's name, ``.exit_code`` 129, 130 or 143."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -36,9 +41,17 @@ def raise_on_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        _Received.signum = None
         for signum, handler in before.items():
             signal.signal(signum, handler)
 
 
+def raise_received() -> None:
+    """Raise Interrupted if a signal arrived whose exception was lost: Python drops exceptions in ``__del__`` and callbacks."""
+    if _Received.signum is not None:
+        raise Interrupted(_Received.signum)
+
+
 def _raise(signum: int, _: FrameType | None) -> None:
+    _Received.signum = signum
     raise Interrupted(signum)

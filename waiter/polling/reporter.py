@@ -84,8 +84,9 @@ class Reporter:
 
 def _structlog_is_configured() -> bool:
     # structlog takes longer to import than the rest of waiter; an application that has configured it has imported it.
-    structlog = sys.modules.get("structlog")
-    return structlog is not None and structlog.is_configured()
+    # While another thread imports it, the module is there but not its functions.
+    is_configured = getattr(sys.modules.get("structlog"), "is_configured", None)
+    return is_configured is not None and is_configured()
 
 
 def _is_logged(level: str) -> bool:

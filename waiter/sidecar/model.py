@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from waiter import errors
-from waiter.console.exit_codes import exit_code
+from waiter.console import exit_codes
 from waiter.schedule.schedule import Schedule
 from waiter.task import Task
 
@@ -22,29 +21,14 @@ MAX_TRANSITIONS = 200
 _REFUSALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
-class Status(StrEnum):
-    """The state of a wait; every status except ``waiting`` is final."""
-
-    WAITING = "waiting"
-    FINISHED = "finished"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    STALLED = "stalled"
-    NOT_FOUND = "not_found"
-    REFUSED = "refused"
-    UNAVAILABLE = "unavailable"
-
-    @property
-    def is_task_end(self) -> bool:
-        """Whether the task itself has ended; after any other final status the same ID can be requested again."""
-        return self in {Status.FINISHED, Status.FAILED}
+Status = exit_codes.WaitStatus
 
 
 def status_of(error: errors.WaiterError) -> Status:
-    """Return the status of a wait that ended with this error; its name is that of the exit code."""
+    """Return the status of a wait that ended with this error; a refusal counts at the end of an outage too."""
     if isinstance(error, errors.ApiError) and error.status in _REFUSALS:
-        return Status.REFUSED  # also at the end of an outage, as which the sidecar treats them
-    return Status.__members__.get(exit_code(error).name, Status.UNAVAILABLE)
+        return Status.REFUSED
+    return exit_codes.status_of(error)
 
 
 class Transition(msgspec.Struct, frozen=True):

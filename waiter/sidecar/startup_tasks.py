@@ -91,4 +91,5 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _as_task(wait: Wait) -> dict[str, Any]:
-    return {**(wait.task or {"id": wait.id}), "created_resources": wait.created_resources}
+    task = wait.task or {"id": wait.id}
+    return {**task, "status": wait.status, "message": wait.error, "created_resources": wait.created_resources}

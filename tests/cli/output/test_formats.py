@@ -31,9 +31,9 @@ def test_json_has_the_resources_of_each_task_and_of_all(run: Run) -> None:
     data = json.loads(ran.out)
     times = {name: data["tasks"][0].pop(name) for name in ("created_on", "finished_on")}
     resources = {"instances": ["vm-1"], "volumes": ["disk-1", "disk-2"]}
-    task = {"id": GOOD, "task_type": "create_vm", "state": "FINISHED", "error": None, "created_resources": resources}
-    assert data == {"tasks": [task], "created_resources": resources}
-    assert all(time.endswith("+00:00") for time in times.values())
+    task = {"id": GOOD, "task_type": "create_vm", "state": "FINISHED", "status": "finished", "message": None, "error": None}
+    assert data == {"tasks": [task | {"created_resources": resources}], "created_resources": resources}
+    assert all(time.endswith("Z") for time in times.values())
     assert (ran.code, ran.err) == (0, "")
 
 
@@ -84,12 +84,14 @@ def test_github_appends_to_the_output_file(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["ids", "env", "github"])
-def test_formats_for_programs_are_written_on_success_only(run: Run, tmp_path: Path, form: str) -> None:
-    """No program takes what a failure left for a result."""
+def test_formats_for_programs_have_only_what_finished_tasks_created(run: Run, tmp_path: Path, form: str) -> None:
+    """No program takes what a failure left for a result, and one failure does not hide the IDs of the others."""
     file = tmp_path / "out"
     ran = run("wait", GOOD, BROKEN, "-o", form, "-q", env={"GITHUB_OUTPUT": str(file)})
-    assert (ran.code, ran.out) == (1, "")
-    assert not file.exists() or file.read_text() == ""
+    written = file.read_text() if form == "github" else ran.out
+    assert ran.code == 1
+    assert ("vm-1" in written, "disk-1" in written, "disk-3" in written) == (True, True, False)
+    assert run("wait", BROKEN, "-o", form, "-q", env={"GITHUB_OUTPUT": str(tmp_path / "other")}).out == ""
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, Ran, Run
+
+NAMED = "'{NAME: created_resources.instances[0]}'"
 
 
 @pytest.mark.parametrize(
@@ -15,8 +18,6 @@ from command_parts import BROKEN, ENDLESS, GOOD, Ran, Run
         ("text", "created_resources.instances[0]", "vm-1\n"),
         ("ids", "created_resources.volumes", "disk-1\ndisk-2\n"),
         ("text", "tasks[*].[state, error]", '["FINISHED", null]\n'),
-        ("text", "created_resources.nothing", ""),
-        ("json", "created_resources.nothing", "null\n"),
         ("text", "length(tasks)", "1\n"),
     ],
 )
@@ -30,7 +31,8 @@ def test_query_selects_a_part_of_the_json(run: Run, form: str, query: str, out: 
     [
         (["--query", "a["], "--query: Invalid jmespath expression: Incomplete expression:"),
         (["--query", "nope(@)"], "--query: Unknown function: nope()"),
-        (["--query", "a", "-o", "env"], "--query goes with --output text, json or ids, not env"),
+        (["--query", "tasks[0]", "-o", "env"], f"--query with --output env must name its values: {NAMED}"),
+        (["--query", '{"a b": tasks}', "-o", "env"], f"--query with --output env must name its values: {NAMED}"),
     ],
 )
 def test_invalid_query_is_a_usage_error(run: Run, argv: list[str], message: str) -> None:
@@ -59,3 +61,33 @@ def test_failing_query_falls_back_to_the_whole_result(run: Run, argv: list[str],
     assert [task["id"] for task in json.loads(ran.out)["tasks"]] == [argv[1]]
     assert "waiter: --query: " in ran.err
     assert "; the whole result follows\n" in ran.err
+
+
+def test_query_gives_variables_their_names(run: Run, tmp_path: Path) -> None:
+    """In env and github a query assigns one ID, or several joined by commas, to a name of the user's choice."""
+    query = "{VM: created_resources.instances[0], disks: created_resources.volumes, n: length(tasks)}"
+    assert run("wait", GOOD, "-q", "-o", "env", "--query", query) == (0, "VM=vm-1\ndisks=disk-1,disk-2\nn=1\n", "")
+    file = tmp_path / "outputs"
+    assert run("wait", GOOD, "-q", "-o", "github", "--query", query, env={"GITHUB_OUTPUT": str(file)}).code == 0
+    assert file.read_text().count("vm-1\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "query", "out"),
+    [
+        ("text", "created_resources.nothing", ""),
+        ("json", "created_resources.nothing", "null\n"),
+        ("env", "{A: created_resources.nothing[0], B: 'x'}", "A=''\nB=x\n"),
+    ],
+)
+def test_null_result_of_a_query_warns(run: Run, form: str, query: str, out: str) -> None:
+    """With ``--strict`` it is an error, so that a script does not continue with an empty value."""
+    argv = ["wait", GOOD, "-q", "-o", form, "--query", query]
+    assert run(*argv) == (0, out, "waiter: --query: the result is null\n")
+    assert run(*argv, "--strict") == (2, out, "waiter: --query: the result is null\n")
+
+
+def test_null_result_after_a_failure_keeps_the_exit_code(run: Run) -> None:
+    """A failed task has no instance, which is no second error."""
+    ran = run("wait", BROKEN, "-q", "--query", "created_resources.instances[0]", "--strict")
+    assert (ran.code, "is null" in ran.err) == (1, False)

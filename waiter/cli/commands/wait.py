@@ -14,7 +14,6 @@ from typing import Any
 from waiter.cli import options
 from waiter.cli.exec_command import exec_command, require_command
 from waiter.cli.output.formats import FORMATS, command_environment
-from waiter.cli.output.result import created_resources
 from waiter.cli.output.writer import ResultWriter
 from waiter.cli.parser import Parser
 from waiter.cli.progress.choose import choose_progress
@@ -66,14 +65,16 @@ def make_parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Wait as the arguments say and return the exit code."""
-    problems: list[str] = []
-    ids = _collect(problems, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
-    writer = _collect(problems, lambda: ResultWriter(args, to_terminal=is_terminal(sys.stdout)))
-    _collect(problems, lambda: require_command(args.command, args.environ))
+    errors: list[ConfigurationError] = []
+    ids = _collect(errors, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
+    writer = _collect(errors, lambda: ResultWriter(args, to_terminal=is_terminal(sys.stdout)))
+    _collect(errors, lambda: require_command(args.command, args.environ))
     inbox: Inbox = SimpleQueue()
-    waiter = _collect(problems, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] else None
-    if problems:
-        raise ConfigurationError(*problems)
+    waiter = _collect(errors, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] else None
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigurationError(*(problem for error in errors for problem in error.problems))
     if len(ids) > MANY_TASKS:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
@@ -86,15 +87,15 @@ def run(args: argparse.Namespace) -> int:
         for line in last_lines:
             write_stderr(line)
     if code == ExitCode.FINISHED and args.command:
-        return exec_command(args.command, command_environment(args.environ, created_resources(results)))
+        return exec_command(args.command, command_environment(args.environ, results))
     return code
 
 
-def _collect(problems: list[str], make: Any) -> Any:  # noqa: ANN401 - returns what make returns
+def _collect(errors: list[ConfigurationError], make: Any) -> Any:  # noqa: ANN401 - returns what make returns
     try:
         return make()
     except ConfigurationError as error:
-        problems += error.problems
+        errors.append(error)
         return None
 
 

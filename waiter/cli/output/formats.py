@@ -1,7 +1,7 @@
 """The output formats: to add one, write a function and add it to ``FORMATS``.
 
-``text`` and ``json`` contain everything, on failure too. The other formats are read by programs and are written on success
-only, so that no program takes what a failure left for a result.
+``text`` and ``json`` contain everything. The other formats are read by programs: they contain what FINISHED tasks created, and
+nothing that a failed task left behind, so that no program takes that for a result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from waiter.cli.output.result import TaskResult, as_json_object, created_resources, task_duration
+from waiter.cli.output.result import TaskResult, as_json_object, finished_resources, task_duration
 from waiter.console.formatting import format_duration, printable
 from waiter.errors import ConfigurationError
 from waiter.task import CreatedResources
@@ -24,11 +24,13 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
 
 
 class OutputFormat(NamedTuple):
-    """How to write results; ``file`` returns the file that takes them instead of standard output."""
+    """How to write results.
+
+    A format of named values has ``render_variables``. ``file`` returns the file that is written instead of standard output.
+    """
 
     render: Callable[[Sequence[TaskResult]], str]
-    on_failure: bool = False
-    takes_query: bool = True
+    render_variables: Callable[[Mapping[str, str]], str] | None = None
     file: Callable[[Mapping[str, str]], Path | None] = lambda _: None
 
 
@@ -63,12 +65,16 @@ def _text_block(result: TaskResult) -> str:
 
 def _ids(results: Sequence[TaskResult]) -> str:
     """Return one ID a line."""
-    return "".join(f"{printable(one)}\n" for ids in created_resources(results).as_dict().values() for one in ids)
+    return "".join(f"{printable(one)}\n" for ids in finished_resources(results).as_dict().values() for one in ids)
 
 
 def _env(results: Sequence[TaskResult]) -> str:
     """Return ``INSTANCES=...`` lines for ``eval`` and for dotenv files, quoted for a shell where necessary."""
-    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in env_variables(created_resources(results)).items())
+    return _env_lines(env_variables(finished_resources(results)))
+
+
+def _env_lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def env_variables(resources: CreatedResources) -> dict[str, str]:
@@ -81,10 +87,15 @@ def env_variables(resources: CreatedResources) -> dict[str, str]:
     return _ids_by_name(resources, _variable)
 
 
-def command_environment(inherited: Mapping[str, str], resources: CreatedResources) -> dict[str, str]:
-    """Return the environment of the command after ``--``: variables of known kinds are only those created now."""
+def command_environment(inherited: Mapping[str, str], results: Sequence[TaskResult]) -> dict[str, str]:
+    """Return the environment of the command after ``--``: the IDs of the resources and, in WAITER_TASK_IDS, of the tasks.
+
+    Inherited variables of known kinds are removed, because they are of an earlier wait.
+    """
     own = {_variable(kind) for kind in _KINDS}
-    return {name: value for name, value in inherited.items() if name not in own} | env_variables(resources)
+    kept = {name: value for name, value in inherited.items() if name not in own}
+    task_ids = ",".join(result.task_id for result in results)
+    return kept | env_variables(finished_resources(results)) | {"WAITER_TASK_IDS": task_ids}
 
 
 def _variable(kind: str) -> str:
@@ -92,13 +103,17 @@ def _variable(kind: str) -> str:
 
 
 def _github(results: Sequence[TaskResult]) -> str:
-    """Return the lines of a ``$GITHUB_OUTPUT`` file, each value between random delimiters that no value can contain.
+    """Return the outputs of a workflow step.
 
     A kind whose name no output can have is named ``created_<kind>``, with ``_`` for the characters that are not allowed.
     """
+    return _github_lines(_ids_by_name(finished_resources(results), _github_name))
+
+
+def _github_lines(values: Mapping[str, str]) -> str:
+    """Return the lines of a ``$GITHUB_OUTPUT`` file, each value between random delimiters that no value can contain."""
     # https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#multiline-strings
     mark = f"waiter_{os.urandom(16).hex()}"
-    values = _ids_by_name(created_resources(results), _github_name)
     return "".join(f"{name}<<{mark}\n{value}\n{mark}\n" for name, value in values.items())
 
 
@@ -128,9 +143,9 @@ def _github_file(environ: Mapping[str, str]) -> Path:
 
 
 FORMATS: Final = {
-    "text": OutputFormat(_text, on_failure=True),
-    "json": OutputFormat(_json, on_failure=True),
+    "text": OutputFormat(_text),
+    "json": OutputFormat(_json),
     "ids": OutputFormat(_ids),
-    "env": OutputFormat(_env, takes_query=False),
-    "github": OutputFormat(_github, takes_query=False, file=_github_file),
+    "env": OutputFormat(_env, _env_lines),
+    "github": OutputFormat(_github, _github_lines, _github_file),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waiter.console.result_json import result_json
+from waiter.console.exit_codes import WaitStatus, status_of
+from waiter.console.result_json import result_json, utc_text
 from waiter.console.stderr import describe
 from waiter.errors import TaskError, WaiterError
 from waiter.task import CreatedResources
@@ -28,6 +29,14 @@ class TaskResult(NamedTuple):
             return self.task.error
         return describe(self.error) if self.error and not isinstance(self.error, TaskError) else None
 
+    @property
+    def status(self) -> WaitStatus:
+        """How the wait ended; ``waiting`` if the task has not ended and no error ended the wait."""
+        if self.error is not None:
+            return status_of(self.error)
+        is_finished = self.task is not None and self.task.ended
+        return WaitStatus.FINISHED if is_finished else WaitStatus.WAITING
+
     def as_dict(self) -> dict[str, Any]:
         """Return the task as :func:`result_json` takes it."""
         task = self.task
@@ -35,9 +44,11 @@ class TaskResult(NamedTuple):
             "id": self.task_id,
             "task_type": task and task.task_type,
             "state": task and str(task.state),
-            "error": self.reason,
-            "created_on": task and task.created_on and task.created_on.isoformat(),
-            "finished_on": task and task.finished_on and task.finished_on.isoformat(),
+            "status": self.status,
+            "message": describe(self.error) if self.error else None,
+            "error": task and task.error,
+            "created_on": task and utc_text(task.created_on),
+            "finished_on": task and utc_text(task.finished_on),
             "created_resources": task.created_resources.as_dict() if task else {},
         }
 
@@ -47,9 +58,10 @@ def as_json_object(results: Iterable[TaskResult]) -> dict[str, Any]:
     return result_json(result.as_dict() for result in results)
 
 
-def created_resources(results: Iterable[TaskResult]) -> CreatedResources:
-    """Return what all of the tasks created."""
-    return CreatedResources.merge(result.task.created_resources for result in results if result.task)
+def finished_resources(results: Iterable[TaskResult]) -> CreatedResources:
+    """Return what the FINISHED tasks created, without what failed tasks left behind."""
+    tasks = [result.task for result in results if result.task]
+    return CreatedResources.merge(task.created_resources for task in tasks if task.ended and not task.failed)
 
 
 def task_duration(task: Task) -> float | None:

@@ -25,6 +25,7 @@ class ResultWriter:
         # Standard output belongs to the command after --, unless a format was asked for.
         self._is_silent = args.output is None and args.command is not None
         self._query = _compile(args.query, self._format_name) if args.query else None
+        self._is_strict: bool = args.strict
         self._file = self._format.file(args.environ)
 
     def write(self, results: Sequence[TaskResult], *, code: int) -> int:
@@ -40,21 +41,25 @@ class ResultWriter:
             return code
         if self._query is not None:
             return self._write_query(self._query, results, code)
-        if code == ExitCode.FINISHED or self._format.on_failure:
-            self._write_text(self._format.render(results))
+        self._write_text(self._format.render(results))
         return code
 
     def _write_query(self, query: Query, results: Sequence[TaskResult], code: int) -> int:
-        from waiter.cli.output.query import QueryError, run_query  # noqa: PLC0415 - only needed for queries
+        from waiter.cli.output.query import QueryError  # noqa: PLC0415 - only needed for queries
 
         data = as_json_object(results)
         try:
-            write_result(run_query(query, data, self._format_name))
+            text, has_null = query.run(data)
         except QueryError as error:
             stderr.error(f"--query: {error}; the whole result follows", "result.not_found", query_error=str(error))
             write_result(json_text(data))
             return code or ExitCode.USAGE
-        return code
+        self._write_text(text)
+        # After a failure a missing resource is no surprise.
+        if not has_null or code != ExitCode.FINISHED:
+            return code
+        stderr.error("--query: the result is null", "result.null", level="error" if self._is_strict else "warning")
+        return ExitCode.USAGE if self._is_strict else code
 
     def _write_text(self, text: str) -> None:
         if self._file is None:
@@ -74,6 +79,6 @@ def default_format(*, to_terminal: bool) -> str:
 
 
 def _compile(expression: str, format_name: str) -> Query:
-    from waiter.cli.output.query import compile_query  # noqa: PLC0415 - only needed for queries
+    from waiter.cli.output.query import Query  # noqa: PLC0415 - only needed for queries
 
-    return compile_query(expression, format_name)
+    return Query(expression, format_name)
