@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waiter.console.formatting import ascii_printable, format_duration, parse_duration, printable
+from waiter.console.formatting import display_width, fit, format_duration, parse_duration, printable
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,17 @@ def test_formatted_durations_can_be_parsed(seconds: int) -> None:
 
 @given(st.text())
 def test_foreign_text_becomes_printable(text: str) -> None:
-    """Any text becomes one line of printable or of ASCII characters."""
+    """Any text becomes one line of printable characters, which can be cut to a width."""
     assert printable(text).isprintable()
-    assert ascii_printable(text).isascii()
-    assert ascii_printable(text).isprintable()
+    assert display_width(fit(printable(text), 10, "~")) <= 10
+
+
+def test_width_of_wide_and_combining_characters() -> None:
+    """A CJK character takes two columns, a combining accent none; no half of a wide character is left."""
+    assert [display_width(text) for text in ("abc", "\u4efb\u52a1", "e\u0301")] == [3, 4, 1]
+    assert [fit("\u4efb\u52a1\u4efb", width, "~") for width in (6, 5, 4, 1)] == [
+        "\u4efb\u52a1\u4efb",
+        "\u4efb\u52a1~",
+        "\u4efb~",
+        "~",
+    ]

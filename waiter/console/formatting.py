@@ -18,9 +18,22 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def ascii_printable(text: object) -> str:
-    """Return foreign text in ASCII characters, which are one column wide on every terminal."""
-    return printable(text).encode("ascii", "backslashreplace").decode()
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal a printable text takes: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - only needed for text that is not ASCII
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in {"W", "F"} else 1 for char in text)
+
+
+def fit(text: str, width: int, more: str) -> str:
+    """Return as much of the text as fits into the columns, with ``more`` at the end if something is cut."""
+    if display_width(text) <= width:
+        return text
+    while text and display_width(text) > width - 1:
+        text = text[:-1]
+    return text + more
 
 
 def parse_duration(text: str) -> float:

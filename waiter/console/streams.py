@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
@@ -39,6 +40,11 @@ def flush_stdout() -> None:
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether the stream is a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
+
+
+def wants_color(environ: Mapping[str, str]) -> bool:
+    """Return whether standard error shows colours: https://no-color.org, and a dumb terminal has none."""
+    return is_terminal(sys.stderr) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -54,6 +54,13 @@ def test_several_tasks_are_awaited(run: Run) -> None:
     assert ran.err.endswith(f"waiter wait --timeout 0.3 -q -o ids {ENDLESS}\n")
 
 
+def test_several_tasks_end_with_a_summary(run: Run) -> None:
+    """It counts the ends and names the failures; ``--quiet`` and a log leave it out."""
+    assert f"waiter: 1 finished, 1 failed: create_vm {BROKEN}\n" in run("wait", GOOD, BROKEN, "-o", "ids").err
+    assert "1 finished" not in run("wait", GOOD, BROKEN, "-o", "ids", "-q").err
+    assert "1 finished" not in run("wait", GOOD, BROKEN, "-o", "ids", "--log-level", "info").err
+
+
 def test_return_when_any(run: Run) -> None:
     """The first task to end decides, and the others are still running."""
     ran = run("wait", ENDLESS, GOOD, "--return-when", "any", "-q", "-o", "ids")

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import structlog
-from command_parts import ENDLESS, GOOD, PAST, event_of, make_task
+from command_parts import BROKEN, ENDLESS, GOOD, PAST, event_of, make_task
 from command_progress import Clock, several_tasks
 
 from waiter.cli.progress.base import Progress
-from waiter.cli.progress.lines import LineProgress, LogProgress
+from waiter.cli.progress.lines import LineProgress, LogProgress, closing_summary
 from waiter.cli.progress.model import ProgressModel
+from waiter.errors import TaskNotFoundError, TaskTimeoutError
 from waiter.events import Event
 from waiter.outcome import Outcome
 
@@ -125,3 +126,21 @@ def test_events_below_the_log_level_do_not_postpone_heartbeats(clock: Clock) -> 
     clock.now += 40
     beats.show_event(event_of(make_task()))
     assert beats.refresh() == 10
+
+
+def test_closing_summary_counts_the_ends_and_names_the_failures(clock: Clock) -> None:
+    """Failures are named, the first five of them, and colours are optional."""
+    model = several_tasks(clock)
+    model.rows[ENDLESS].record_outcome(
+        Outcome(ENDLESS, error=TaskTimeoutError(ENDLESS, waited=1, last_task=None, last_error=None)), clock()
+    )
+    assert closing_summary(model, color=False) == (f"1 finished, 1 failed, 1 timed out, 1 still running: create_vm {BROKEN}")
+    colored = closing_summary(model, color=True)
+    assert colored.startswith("\x1b[32m1 finished\x1b[0m, \x1b[31m1 failed\x1b[0m, ")
+    many = ProgressModel([f"t{n}" for n in range(7)], clock())
+    for task_id, row in many.rows.items():
+        row.record_outcome(Outcome(task_id, error=TaskNotFoundError("no")), clock())
+    assert closing_summary(many, color=False) == "7 not found: t0, t1, t2, t3, t4, and 2 more"
+    done = ProgressModel(["a"], clock())
+    done.rows["a"].record_outcome(Outcome("a", task=make_task("a", "FINISHED")), clock())
+    assert closing_summary(done, color=False) == "1 finished"

@@ -17,7 +17,7 @@ from waiter.cli.output.formats import FORMATS, command_environment
 from waiter.cli.output.writer import ResultWriter
 from waiter.cli.parser import Parser
 from waiter.cli.progress.choose import choose_progress
-from waiter.cli.progress.lines import MAX_NAMED
+from waiter.cli.progress.lines import MAX_NAMED, closing_summary
 from waiter.cli.progress.model import ProgressModel, TaskRow
 from waiter.cli.registry import COMMANDS
 from waiter.cli.task_input import read_task_ids
@@ -25,9 +25,9 @@ from waiter.cli.wait_thread import Inbox, is_sufficient, report_until_done, star
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import ExitCode, combined_exit_code, exit_code_table, is_still_running
-from waiter.console.log_format import is_logged, start_log
+from waiter.console.log_format import is_logged, log_format, start_log
 from waiter.console.stderr import format_message
-from waiter.console.streams import is_terminal, write_stderr
+from waiter.console.streams import is_terminal, wants_color, write_stderr
 from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
@@ -124,7 +124,15 @@ def _wait(args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox:
     waiter.close()
     outcomes = [row.outcome for row in model.rows.values() if row.outcome]
     unfinished = [row for row in model.rows.values() if row.outcome is None or is_still_running(row.outcome.error)]
-    return combined_exit_code(outcome.error for outcome in outcomes), resume_hint(args, unfinished)
+    summary = _closing_summary(args, model)
+    return combined_exit_code(outcome.error for outcome in outcomes), [*summary, *resume_hint(args, unfinished)]
+
+
+def _closing_summary(args: argparse.Namespace, model: ProgressModel) -> list[str]:
+    """Return the line that sums up several tasks, if there is progress as text."""
+    if len(model.rows) == 1 or args.quiet or args.progress == "none" or log_format(args) != "none":
+        return []
+    return [f"waiter: {closing_summary(model, color=wants_color(args.environ))}\n"]
 
 
 def _precedes_result(args: argparse.Namespace, model: ProgressModel, outcome: Outcome) -> bool:

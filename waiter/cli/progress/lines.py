@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from waiter.cli.progress.base import Progress
 from waiter.console import stderr
+from waiter.console.exit_codes import WaitStatus
 from waiter.console.formatting import format_duration, printable
 
 if TYPE_CHECKING:
@@ -87,6 +89,28 @@ def heartbeat(model: ProgressModel, now: float) -> str:
     more = f"; and {len(pending) - MAX_NAMED} more" if len(pending) > MAX_NAMED else ""
     of = f" for {len(pending)} of {len(model.rows)} tasks" if len(model.rows) > 1 else ""
     return f"still waiting after {format_duration(now - model.started_at)}{of}: {named}{more}"
+
+
+_COLORS = {WaitStatus.FINISHED: "32", WaitStatus.WAITING: "36"}
+_RED = "31"
+
+
+def closing_summary(model: ProgressModel, *, color: bool) -> str:
+    """Return how the waits for several tasks ended, and which failed: ``45 finished, 5 failed: create_vm 2222..., ...``."""
+    counts = Counter(result.status for result in model.results())
+    parts = [_count(status, counts[status], color=color) for status in WaitStatus if status is not WaitStatus.WAITING]
+    parts.append(_count(WaitStatus.WAITING, counts[WaitStatus.WAITING], color=color))
+    failed = [row.name for row in model.rows.values() if row.has_failed]
+    more = [f"and {len(failed) - MAX_NAMED} more"] if len(failed) > MAX_NAMED else []
+    named = f": {', '.join([*failed[:MAX_NAMED], *more])}" if failed else ""
+    return f"{', '.join(filter(None, parts))}{named}"
+
+
+def _count(status: WaitStatus, count: int, *, color: bool) -> str:
+    if not count:
+        return ""
+    text = f"{count} {'still running' if status is WaitStatus.WAITING else status.replace('_', ' ')}"
+    return f"\x1b[{_COLORS.get(status, _RED)}m{text}\x1b[0m" if color else text
 
 
 def _condition(row: TaskRow, now: float) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from waiter.cli.output.result import TaskResult, task_duration
-from waiter.console.formatting import ascii_printable, format_duration
+from waiter.console.exit_codes import is_still_running
+from waiter.console.formatting import format_duration, printable
 from waiter.errors import TaskError, described
 from waiter.schedule.schedule import Schedule
 
@@ -75,12 +76,19 @@ class TaskRow:
     @property
     def state(self) -> str:
         """The state in full, such as ``RUNNING/NETWORK``."""
-        return ascii_printable(described(self.task)) if self.task else "not polled yet"
+        return printable(described(self.task)) if self.task else "not polled yet"
 
     @property
     def name(self) -> str:
         """The type of the task and its ID."""
-        return f"{ascii_printable(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
+        return f"{printable(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the task is in ERROR, or the wait for it ended with an error after which it is not known to run."""
+        if self.task is not None and self.task.ended:
+            return self.task.failed
+        return self.outcome is not None and self.outcome.error is not None and not is_still_running(self.outcome.error)
 
     def age(self, now: float) -> float | None:
         """Return the age of the task in seconds or, once it has ended, how long it took; None if unknown."""

@@ -1,0 +1,118 @@
+"""The lines of the live progress."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, event_of, make_task
+from command_progress import Clock, several_tasks
+
+from waiter.cli.progress.model import ProgressModel
+from waiter.cli.progress.table import ASCII, FANCY, block, glyphs_for
+from waiter.console.formatting import display_width
+from waiter.errors import ApiUnavailableError, TaskError
+from waiter.outcome import Outcome
+
+WIDE = f"""\
+✓ FINISHED            19s  create_vm  {GOOD}
+⠋ RUNNING/NETWORK     15s  create_vm  {ENDLESS}  █████████░░░  about 5s left (90%: 15s)
+⠋ not polled yet                      {UNKNOWN}
+✗ ERROR                    create_vm  {BROKEN}"""
+
+MIDDLE = """\
+✓ FINISHED            19s  create_vm  11111111
+⠋ RUNNING/NETWORK     15s  create_vm  33333333  █████████░░░  about 5s left
+⠋ not polled yet                      99999999
+✗ ERROR                    create_vm  22222222"""
+
+NARROW = """\
+✓ FINISHED        19s 11111111
+⠋ RUNNING/NETWORK 15s 33333333 5s left
+⠋ not polled yet      99999999
+✗ ERROR               22222222"""
+
+
+def size(columns: int, lines: int = 24) -> os.terminal_size:
+    return os.terminal_size((columns, lines))
+
+
+@pytest.mark.parametrize(("columns", "screen"), [(200, WIDE), (80, MIDDLE), (40, NARROW)])
+def test_columns_line_up_and_failures_are_last(clock: Clock, columns: int, screen: str) -> None:
+    """All lines have the same layout, which leaves out what matters least on a narrow terminal."""
+    lines = block(several_tasks(clock), clock(), 0, size(columns), FANCY)
+    assert "\n".join(lines) == screen
+    assert all(display_width(line) < columns for line in lines)
+
+
+def test_ascii_glyphs_for_limited_encodings(clock: Clock) -> None:
+    """Glyphs that the encoding lacks are replaced."""
+    lines = block(several_tasks(clock), clock(), 1, size(80), ASCII)
+    assert lines[1] == "/ RUNNING/NETWORK     15s  create_vm  33333333  #########...  about 5s left"
+    assert [glyphs_for(name) for name in ("utf-8", "cp1252", None, "no-such-thing")] == [FANCY, ASCII, ASCII, ASCII]
+
+
+def many_tasks(clock: Clock, *, failed: int, finished: int, running: int) -> ProgressModel:
+    """Return tasks that changed one after another, a second apart."""
+    states = ["ERROR"] * failed + ["FINISHED"] * finished + ["RUNNING"] * running
+    model = ProgressModel([f"t{n:03}" for n in range(len(states))], clock())
+    for task_id, state in zip(model.rows, states, strict=True):
+        clock.now += 1
+        task = make_task(task_id, state)
+        model.rows[task_id].record_event(event_of(task, age=None), clock())
+        if task.ended:
+            error = TaskError(task) if task.failed else None
+            model.rows[task_id].record_outcome(Outcome(task_id, task=None if error else task, error=error), clock())
+    return model
+
+
+def shown_ids(lines: list[str]) -> list[str]:
+    return [line.split()[-1] for line in lines]
+
+
+def test_a_terminal_is_filled_and_the_rest_is_counted(clock: Clock) -> None:
+    """There are as many lines as the terminal has, for the tasks that changed last."""
+    model = many_tasks(clock, failed=0, finished=150, running=50)
+    lines = block(model, clock(), 0, size(60), FANCY)
+    assert shown_ids(lines[:-1]) == [f"t{n}" for n in range(178, 200)]
+    assert lines[-1] == "… and 178 more; 200 tasks: 150 FINISHED, 50 RUNNING"
+    assert len(block(model, clock(), 0, size(60, 4), FANCY)) == 3
+    assert block(model, clock(), 0, size(20, 4), FANCY)[-1] == "… and 198 more; 20…"
+    assert len(block(many_tasks(clock, failed=0, finished=0, running=50), clock(), 0, size(60, 60), FANCY)) == 50
+
+
+@pytest.mark.parametrize(
+    ("failed", "finished", "running", "expected"),
+    [
+        (30, 20, 30, ["t075", "t076", "t077", "t078", "t079", "t025", "t026", "t027", "t028", "t029"]),
+        (30, 20, 2, ["t050", "t051", *(f"t{n:03}" for n in range(22, 30))]),
+        (1, 30, 3, ["t025", "t026", "t027", "t028", "t029", "t030", "t031", "t032", "t033", "t000"]),
+    ],
+)
+def test_failures_stay_in_sight(clock: Clock, failed: int, finished: int, running: int, expected: list[str]) -> None:
+    """They are at the bottom, and leave half of the lines to tasks that are still running."""
+    model = many_tasks(clock, failed=failed, finished=finished, running=running)
+    assert shown_ids(block(model, clock(), 0, size(60, 12), FANCY)[:-1]) == expected
+
+
+def test_problem_takes_the_place_of_the_time_left(clock: Clock) -> None:
+    """It says when the wait gives up; a task whose wait has ended shows no problem and no spinner."""
+    model = ProgressModel([GOOD], clock())
+    model.rows[GOOD].record_event(event_of(make_task()), clock())
+    failure = event_of(make_task(), name="poll.failed", attempt=1, error="no\x1b answer", gives_up_in=250.0)
+    model.rows[GOOD].record_event(failure, clock())
+    assert block(model, clock(), 0, size(120), FANCY) == [
+        f"⠋ RUNNING     12s  create_vm  {GOOD}  no\\x1b answer, retrying, gives up in 4m10s"
+    ]
+    model.rows[GOOD].record_outcome(Outcome(GOOD, error=ApiUnavailableError("away")), clock())
+    assert block(model, clock(), 0, size(120), FANCY) == [f"· RUNNING     12s  create_vm  {GOOD}"]
+
+
+def test_wide_characters_take_two_columns(clock: Clock) -> None:
+    """Columns line up on the screen when a type has CJK characters, and no line wraps."""
+    model = ProgressModel(["a", "b"], clock())
+    for task_id, kind in (("a", "任务"), ("b", "vm")):
+        model.rows[task_id].record_event(event_of(make_task(task_id, task_type=kind)), clock())
+    lines = block(model, clock(), 0, size(30), FANCY)
+    assert lines == ["⠋ RUNNING     12s  任务  a", "⠋ RUNNING     12s  vm    b"]
+    assert {display_width(line) for line in lines} == {26}

@@ -1,0 +1,146 @@
+"""The lines of the live progress: one for each task, with columns that line up, and a summary."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from waiter.console.formatting import display_width, fit, format_duration, printable
+
+if TYPE_CHECKING:
+    from waiter.cli.progress.model import ProgressModel, TaskRow
+
+BAR_WIDTH: Final = 12
+
+
+class Glyphs(NamedTuple):
+    """The characters with which the lines are drawn."""
+
+    spinner: str
+    done: str
+    failed: str
+    left: str
+    full: str
+    rest: str
+    more: str
+
+
+FANCY: Final = Glyphs("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "✓", "✗", "·", "█", "░", "…")
+ASCII: Final = Glyphs("|/-\\", "+", "x", ".", "#", ".", "~")
+
+
+def glyphs_for(encoding: str | None) -> Glyphs:
+    """Return the best glyphs that an encoding can represent."""
+    try:
+        "".join(FANCY).encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return ASCII
+    return FANCY
+
+
+# What a line shows after the state and the age, from wide to narrow terminals.
+_LAYOUTS: Final = (
+    ("kind", "id", "bar", "estimate"),
+    ("kind", "id", "bar", "left"),
+    ("kind", "short_id", "bar", "estimate"),
+    ("kind", "short_id", "bar", "left"),
+    ("kind", "short_id", "left"),
+    ("short_id", "left"),
+    ("short_id", "brief"),
+)
+_REMAINDER: Final = {"bar", "estimate", "left", "brief"}
+
+
+class _Line(NamedTuple):
+    mark: str
+    cells: dict[str, str]
+    problem: str
+
+    def in_layout(self, layout: Sequence[str], widths: dict[str, int], gap: str) -> str:
+        """Return the line; a problem takes the place of the bar and the time left."""
+        columns = [name for name in layout if widths[name] and not (self.problem and name in _REMAINDER)]
+        texts = [_padded(self.cells[name], widths[name], right=name == "age") for name in ("state", "age", *columns)]
+        return f"{self.mark} {gap.join([*texts, self.problem])}".rstrip()
+
+
+def block(model: ProgressModel, now: float, frame: int, size: os.terminal_size, glyphs: Glyphs) -> list[str]:
+    """Return the lines for all tasks, failures last; of too many, the most recent failures and changes, and a summary."""
+    rows = list(model.rows.values())
+    shown = _choose_rows(rows, max(1, size.lines - 2))
+    lines = [_line(row, now, frame, glyphs) for row in shown]
+    drawn = _arrange(lines, size.columns - 1, glyphs)
+    if len(rows) > len(shown):
+        drawn.append(fit(_summary(rows, len(shown), glyphs), size.columns - 1, glyphs.more))
+    return drawn
+
+
+def _choose_rows(rows: list[TaskRow], count: int) -> list[TaskRow]:
+    """Return the rows to show: failures last, up to half of the lines if other tasks are pending, then what changed last."""
+    failed = [row for row in rows if row.has_failed]
+    pending = [row for row in rows if row.outcome is None and not row.has_failed]
+    ended = [row for row in rows if row.outcome is not None and not row.has_failed]
+    some_failed = _latest(failed, max(count // 2, count - len(pending)))
+    some_pending = _latest(pending, count - len(some_failed))
+    chosen = {row.task_id for row in [*some_pending, *_latest(ended, count - len(some_failed) - len(some_pending))]}
+    return [*(row for row in rows if row.task_id in chosen), *some_failed]
+
+
+def _latest(rows: list[TaskRow], count: int) -> list[TaskRow]:
+    """Return the rows that changed last, in their order."""
+    kept = {row.task_id for row in sorted(rows, key=lambda row: -row.changed_at)[: max(count, 0)]}
+    return [row for row in rows if row.task_id in kept]
+
+
+def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
+    age, left = row.age(now), row.time_left(now)
+    cells = {
+        "state": row.state,
+        "age": "" if age is None else format_duration(age),
+        "kind": printable(row.task.task_type) if row.task and row.task.task_type else "",
+        "id": row.task_id,
+        "short_id": row.task_id[:8],
+        "bar": _bar(age, left.median, glyphs) if left and age is not None else "",
+        "left": f"about {format_duration(left.median)} left" if left else "",
+        "brief": f"{format_duration(left.median)} left" if left else "",
+        "estimate": f"about {format_duration(left.median)} left (90%: {format_duration(left.p90)})" if left else "",
+    }
+    problem = printable(row.problem.describe(now, short=True)) if row.problem and row.outcome is None else ""
+    return _Line(_mark(row, frame, glyphs), cells, problem)
+
+
+def _arrange(lines: list[_Line], width: int, glyphs: Glyphs) -> list[str]:
+    """Return all lines in the widest layout in which they fit, so that the columns line up."""
+    widths = {name: max((display_width(line.cells[name]) for line in lines), default=0) for name in lines[0].cells}
+    # The age grows while it is shown; this width keeps the columns in place.
+    roomy = widths | {"age": max(widths["age"], 6)}
+    for layout in _LAYOUTS:
+        drawn = [line.in_layout(layout, roomy, "  ") for line in lines]
+        if all(display_width(text) <= width for text in drawn):
+            return drawn
+    return [fit(line.in_layout(_LAYOUTS[-1], widths, " "), width, glyphs.more) for line in lines]
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    space = " " * (width - display_width(text))
+    return space + text if right else text + space
+
+
+def _summary(rows: list[TaskRow], shown: int, glyphs: Glyphs) -> str:
+    counts = Counter(printable(row.task.state) if row.task else "not polled yet" for row in rows)
+    states = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    return f"{glyphs.more} and {len(rows) - shown} more; {len(rows)} tasks: {states}"
+
+
+def _mark(row: TaskRow, frame: int, glyphs: Glyphs) -> str:
+    if row.has_failed:
+        return glyphs.failed
+    if row.task and row.task.ended:
+        return glyphs.done
+    return glyphs.left if row.outcome else glyphs.spinner[frame % len(glyphs.spinner)]
+
+
+def _bar(age: float, left: float, glyphs: Glyphs) -> str:
+    full = round(BAR_WIDTH * age / (age + left)) if age + left else 0
+    return glyphs.full * full + glyphs.rest * (BAR_WIDTH - full)
