@@ -28,3 +28,9 @@ def test_man_page_documents_every_option(capsys: pytest.CaptureFixture[str]) -> 
 def test_markup_is_escaped() -> None:
     """A line that starts with a dot is text, and a minus sign is not a hyphen."""
     assert [man_page._escaped(text) for text in (".x", "'x", "a-b\\c")] == ["\\&.x", "\\(aqx", "a\\-b\\ec"]
+
+
+def test_man_page_has_the_usual_sections() -> None:
+    """Exit codes, environment variables and files have their own sections."""
+    titles = [line.removeprefix(".SH ") for line in man_page.page().splitlines() if line.startswith(".SH ")]
+    assert titles[-4:] == ["EXIT STATUS", "ENVIRONMENT", "FILES", "SEE ALSO"]

@@ -73,6 +73,13 @@ def test_option_overrides_an_exclusive_one_of_the_environment(asked: str, given:
     [
         (["wait", GOOD, "--tiemout", "5"], "waiter wait: unknown option --tiemout: did you mean --timeout?"),
         (["wait", GOOD, "--xyzzy"], "waiter wait: unknown option --xyzzy"),
+        (["wait", GOOD, "--format=json"], "waiter wait: unknown option --format: did you mean --output?"),
+        (["wait", GOOD, "--jq", "."], "waiter wait: unknown option --jq: did you mean --query? It takes JMESPath"),
+        (["wait", GOOD, "--json"], "waiter wait: unknown option --json: did you mean --output json?"),
+        (["wait", GOOD, "--no-color"], "waiter wait: unknown option --no-color: set NO_COLOR=1"),
+        (["wait", GOOD, "--project", "1"], "waiter wait: unknown option --project: a task ID needs no project"),
+        (["wait", GOOD, "-v"], "waiter wait: unknown option -v: did you mean --log-level debug, or waiter --version?"),
+        (["help", "wait"], "waiter: 'help' is no command: did you mean waiter --help, or waiter COMMAND --help?"),
         (["wait"], "waiter wait: the following arguments are required: TASK_ID"),
         (["wait", GOOD, "--price", "x"], "waiter wait: argument --price: not a number above 0: 'x'"),
         (["wait", GOOD, "--max-rps", "0"], "waiter wait: argument --max-rps: not a number above 0: '0'"),

@@ -17,6 +17,7 @@ WEB_PAGE = "standard input is a web page, not a response of the API: did the req
 NOTHING = "null: the query that should give the ID found nothing"
 
 
+LINE_3 = "line 3 of standard input is not a task ID: '/'"
 TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a unicode string"
 
 
@@ -25,6 +26,7 @@ TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a 
     [
         "a\nb\n",
         "  a b  ",
+        "# of today\na  # the first\n\n\tb#\n".replace("b#", "b #"),
         '{"tasks": ["a", "b"]}',
         '[{"tasks": ["a"]}, {"tasks": ["b"]}]',
         '["a", "b"]',
@@ -65,10 +67,10 @@ def test_dash_stands_for_the_ids_on_standard_input() -> None:
         ),
         (b"<!doctype html>\n<title>Sign in</title>", WEB_PAGE),
         (b" \n<html>", WEB_PAGE),
-        (b"null\n", f"not a task ID: {NOTHING}"),
+        (b"null\n", f"line 1 of standard input is not a task ID: {NOTHING}"),
         (b'{"tasks": [null]}', f"not a task ID: {NOTHING}"),
-        (b"! " * 7, "; ".join(["not a task ID: '!'"] * 5) + "; and 2 more"),
-        (b"!" * 100, f"not a task ID: '{'!' * 56}..."),
+        (b"! " * 7, "; ".join(["line 1 of standard input is not a task ID: '!'"] * 5) + "; and 2 more"),
+        (b"a # x\n\n/\n" + b"!" * 100, f"{LINE_3}; line 4 of standard input is not a task ID: '{'!' * 56}..."),
         (json.dumps({"k" * 99: 1}).encode(), f"standard input has no tasks: it has {'k' * 57}..."),
         (b'{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1}', "standard input has no tasks: it has a, b, c, d, e, and 1 more"),
         (b'{"tasks": [3, "../x", "ok"]}', "not a task ID: 3; not a task ID: '../x'"),

@@ -9,6 +9,7 @@ import argparse
 
 from waiter.cli.parser import Parser
 from waiter.cli.registry import COMMANDS, load_command, top_parser
+from waiter.console.exit_codes import ExitCode
 from waiter.console.streams import write_result
 
 
@@ -29,7 +30,32 @@ def page() -> str:
     ]
     for name, one in parsers.items():
         lines += [f".SH WAITER {name.upper()}", *_command(one)]
+    for title, entries in _sections().items():
+        lines += [f".SH {title}", *(f".TP\n.B {_escaped(name)}\n{_escaped(text)}" for name, text in entries.items())]
+    lines += [".SH SEE ALSO", _escaped("jq(1), curl(1), https://jmespath.org, https://api.gcore.com/docs/cloud")]
     return "\n".join(lines) + "\n"
+
+
+def _sections() -> dict[str, dict[str, str]]:
+    """Return the sections at the end of the page, each with its entries."""
+    return {
+        "EXIT STATUS": {str(code.value): code.meaning for code in ExitCode},
+        "ENVIRONMENT": {
+            "GCORE_API_KEY": "the permanent API token",
+            "GCORE_API_KEY_FILE": "a file that contains the token, unless GCORE_API_KEY is set",
+            "GCORE_BASE_URL": "address of the API",
+            "GCORE_POLLING_TIMEOUT_SECONDS": "give up after this many seconds",
+            "WAITER_<OPTION>": "every option, such as WAITER_TIMEOUT for --timeout; the command line overrides it",
+            "WAITER_TASK_IDS": "set for the COMMAND after --: the IDs of the tasks, joined by commas",
+            "HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE": "proxy and certificates",
+            "NO_COLOR": "no colours; CI and TERM=dumb: no live progress",
+            "GITHUB_OUTPUT": "the file that --output github appends to",
+        },
+        "FILES": {
+            "/var/lib/waiter": "the waits of waiter sidecar (--state-dir)",
+            "FILE of --api-key-file": "read again after a 401, so that a rotated key is used",
+        },
+    }
 
 
 def _command(parser: Parser) -> list[str]:

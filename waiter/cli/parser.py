@@ -16,6 +16,22 @@ _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
 _NO_KEY = "there is no --api-key, because every user can read command lines: set GCORE_API_KEY, or use --api-key-file"
 
+# Options of gh, hcloud, kubectl, aws and az for what waiter does in another way.
+_OTHER_TOOLS = {
+    "--format": "did you mean --output?",
+    "--jq": "did you mean --query? It takes JMESPath",
+    "--json": "did you mean --output json?",
+    "--no-color": "set NO_COLOR=1",
+    "--no-colour": "set NO_COLOR=1",
+    "--project": "a task ID needs no project",
+    "--project-id": "a task ID needs no project",
+    "--region": "a task ID needs no region",
+    "--silent": "did you mean --quiet?",
+    "--verbose": "did you mean --log-level debug?",
+    "-v": "did you mean --log-level debug, or waiter --version?",
+    "-f": "IDs of a file are read from standard input: waiter wait - < FILE",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that shows examples first, reads ``WAITER_<OPTION>`` variables, and suggests similar options.
@@ -54,6 +70,8 @@ class Parser(argparse.ArgumentParser):
             self.error(f"one argument too many: {printable(unknown[0])}")
         if word == "--api-key":
             self.error(_NO_KEY)
+        if word in _OTHER_TOOLS:
+            self.error(f"unknown option {printable(word)}: {_OTHER_TOOLS[word]}")
         self.error(f"unknown option {printable(word)}{suggestion(word, self._option_string_actions)}")
 
     def error(self, message: str) -> NoReturn:

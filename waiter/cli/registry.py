@@ -68,4 +68,6 @@ def unknown_command(word: str) -> str:
     """Return the message for a first word that is no command."""
     if len(word) >= _UUID_DIGITS:
         return f"{word!r} is no command: did you mean waiter wait {word}?"
+    if word == "help":
+        return f"{word!r} is no command: did you mean waiter --help, or waiter COMMAND --help?"
     return f"{word!r} is no command{suggestion(word, COMMANDS)}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from waiter.config.task_ids import is_task_id
 from waiter.console.formatting import printable
@@ -12,6 +13,14 @@ from waiter.errors import ConfigurationError
 
 MAX_PROBLEMS = 5
 MAX_LENGTH = 60
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+
+
+class _Word(NamedTuple):
+    """What may be a task ID, and its line on standard input, 0 for an argument and in JSON."""
+
+    value: Any
+    line: int = 0
 
 
 def read_task_ids(words: Sequence[str], stdin: BinaryIO | None) -> list[str]:
@@ -20,39 +29,47 @@ def read_task_ids(words: Sequence[str], stdin: BinaryIO | None) -> list[str]:
     Raises ConfigurationError that names the first few words that are no IDs.
     """
     piped = _read_piped(stdin.read() if stdin else b"") if "-" in words else []
-    found = [one for word in words for one in (piped if word == "-" else [word])]
-    bad = [one for one in found if one == "null" or not is_task_id(one)]
+    found = [one for word in words for one in (piped if word == "-" else [_Word(word)])]
+    bad = [one for one in found if one.value == "null" or not is_task_id(one.value)]
     if bad:
         more = [f"and {len(bad) - MAX_PROBLEMS} more"] if len(bad) > MAX_PROBLEMS else []
         raise ConfigurationError(*map(_problem, bad[:MAX_PROBLEMS]), *more)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(one.value for one in found))
 
 
-def _problem(one: object) -> str:
+def _problem(word: _Word) -> str:
+    where = f"line {word.line} of standard input is " if word.line else ""
     # jq prints null for a value that does not exist.
-    if one is None or one == "null":
-        return "not a task ID: null: the query that should give the ID found nothing"
-    return f"not a task ID: {_cut(repr(one))}"
+    if word.value is None or word.value == "null":
+        return f"{where}not a task ID: null: the query that should give the ID found nothing"
+    return f"{where}not a task ID: {_cut(repr(word.value))}"
 
 
 def _cut(word: str) -> str:
     return word if len(word) <= MAX_LENGTH else f"{word[: MAX_LENGTH - 3]}..."
 
 
-def _read_piped(data: bytes) -> list[Any]:
+def _read_piped(data: bytes) -> list[_Word]:
     try:
         # PowerShell pipes UTF-16, and others a byte order mark.
-        text = data.decode(json.detect_encoding(data)).strip().removeprefix("\ufeff")
+        text = data.decode(json.detect_encoding(data)).removeprefix("\ufeff")
     except UnicodeDecodeError:
         message = "standard input is not text"
         raise ConfigurationError(message) from None
-    if not text:
+    start = text.lstrip()[:1]
+    if not start:
         message = "standard input is empty: did the request before the pipe fail?"
         raise ConfigurationError(message)
-    if text[0] == "<":
+    if start == "<":
         message = "standard input is a web page, not a response of the API: did the request before the pipe fail?"
         raise ConfigurationError(message)
-    return _read_json_values(text) if text[0] in '{["' else text.split()
+    return [_Word(one) for one in _read_json_values(text.strip())] if start in '{["' else _read_lines(text)
+
+
+def _read_lines(text: str) -> list[_Word]:
+    """Return the words of a list of IDs, in which ``#`` starts a comment."""
+    lines = enumerate(text.splitlines(), 1)
+    return [_Word(word, number) for number, line in lines for word in _COMMENT.sub("", line).split()]
 
 
 def _read_json_values(text: str) -> list[Any]:
