@@ -45,6 +45,17 @@ def test_block_is_erased_before_the_result(clock: Clock, screen: Screen) -> None
     assert screen.shown == []
 
 
+def test_erasing_does_not_clear_the_screen_from_its_top(clock: Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines are erased one by one, because tmux would move the block into the scrollback, where it stays."""
+    written: list[str] = []
+    shown = LiveProgress(ProgressModel(["a", "b"], clock()), {}, clock)
+    shown.refresh()
+    monkeypatch.setattr(live, "write_stderr", written.append)
+    shown.close(keep=False)
+    assert written == ["\r\x1b[2A\x1b[K\n\x1b[K\n\x1b[2A"]
+    assert screen.shown != []
+
+
 def test_no_color_disables_colours(clock: Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_COLOR is the convention of https://no-color.org."""
     written: list[str] = []

@@ -70,8 +70,12 @@ class LiveProgress(Progress):
         up = f"\x1b[{rows}A" if rows else ""
         text = "".join(f"{self._colored(line)}\x1b[K\n" for line in lines)
         self._drawn = lines
-        if up or text:
+        if lines:
             write_stderr(f"\r{up}{text}\x1b[J")
+        elif rows:
+            # Line by line: tmux moves a screen that is erased from its top into the scrollback.
+            erased = "\x1b[K\n" * rows
+            write_stderr(f"\r{up}{erased}{up}")
 
     def _colored(self, line: str) -> str:
         color = next((code for state, code in _COLORS.items() if state in line), None)
