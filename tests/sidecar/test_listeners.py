@@ -9,12 +9,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sidecar_parts import PLAIN, process, run, running
+from sidecar_parts import PLAIN, connected, process, run, running
 
 from waiter.sidecar import listeners
 from waiter.sidecar.address import Address
@@ -155,26 +155,6 @@ async def serving(app: Any, max_connections: int = 9) -> AsyncIterator[Listener]
     finally:
         stop.set()
         await task
-
-
-class Client(NamedTuple):
-    """The client's side of a connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-
-@asynccontextmanager
-async def connected(url: str, *sent: bytes) -> AsyncIterator[list[Client]]:
-    """Open a connection for each of ``sent``; all are aborted at the end."""
-    parts = urlsplit(url)
-    clients = [Client(*await asyncio.open_connection(parts.hostname, parts.port)) for _ in sent]
-    for client, content in zip(clients, sent, strict=True):
-        client.writer.write(content)
-    yield clients
-    for client in clients:
-        client.writer.transport.abort()
-    await asyncio.sleep(0.01)  # until the transports have called their protocols
 
 
 def app_of(*chunks: bytes, until: asyncio.Event | None = None) -> Any:

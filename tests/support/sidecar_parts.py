@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 from tenacity import wait_fixed
@@ -202,6 +203,26 @@ async def running(directory: Path, *task_ids: str, **options: Any) -> AsyncItera
 def run(test: Coroutine[Any, Any, None]) -> None:
     """Run a test; it fails after 20 s."""
     asyncio.run(asyncio.wait_for(test, 20))
+
+
+class Client(NamedTuple):
+    """The client's side of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+@asynccontextmanager
+async def connected(url: str, *sent: bytes) -> AsyncIterator[list[Client]]:
+    """Open a connection for each of ``sent``; all are aborted at the end."""
+    parts = urlsplit(url)
+    clients = [Client(*await asyncio.open_connection(parts.hostname, parts.port)) for _ in sent]
+    for client, content in zip(clients, sent, strict=True):
+        client.writer.write(content)
+    yield clients
+    for client in clients:
+        client.writer.transport.abort()
+    await asyncio.sleep(0.01)  # until the transports have called their protocols
 
 
 class Process:

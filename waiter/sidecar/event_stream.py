@@ -33,14 +33,15 @@ class EventStream:
         """Add events that were just written, and wake all waiting coroutines, even when there are none."""
         self._recent.extend(events)
         self.newest = events[-1].id if events else self.newest
-        self._wake_all()
+        self.wake_all()
 
     def close(self) -> None:
         """End all subscriptions and all calls of ``wait_until``."""
         self.is_closed = True
-        self._wake_all()
+        self.wake_all()
 
-    def _wake_all(self) -> None:
+    def wake_all(self) -> None:
+        """Let all subscriptions and calls of ``wait_until`` check their conditions."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -51,17 +52,21 @@ class EventStream:
                 while not condition() and not self.is_closed:
                     await self._changed.wait()
 
-    async def subscribe(self, write_queue: WriteQueue, last: int | None) -> AsyncIterator[bytes]:
-        """Yield the events after number ``last`` (None: only new ones) as server-sent events, until the sidecar stops.
+    async def subscribe(
+        self, write_queue: WriteQueue, last: int | None, *, is_over: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[bytes]:
+        """Yield the events after number ``last`` (None: only new ones) as server-sent events, until ``is_over``.
 
-        Events that are no longer stored are replaced by one ``stream.reset``; the stream continues with the oldest stored one.
+        The stream also ends with the sidecar. Events that are no longer stored are replaced by one ``stream.reset``; the stream
+        continues with the oldest stored one.
         """
         position = self.newest if last is None else last
         yield b"retry: 1000\n\n"
-        while not self.is_closed:
+        while not self.is_closed and not is_over():
             position, frames = await self._read_after(write_queue, position)
             if not frames:
-                await self.wait_until(lambda: self.newest > position, HEARTBEAT)  # noqa: B023 - awaited before it changes
+                has_news = lambda: self.newest > position or is_over()  # noqa: B023, E731 - awaited before it changes
+                await self.wait_until(has_news, HEARTBEAT)
                 position, frames = await self._read_after(write_queue, position)
             yield frames or b":\n\n"
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from sidecar_parts import NEW_WAIT, Sidecar, events_in, run
+from sidecar_parts import NEW_WAIT, PLAIN, Sidecar, connected, events_in, run, running
 
 from waiter.sidecar.storage.write_queue import StorageError
+from waiter.sidecar.web import app
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -202,6 +205,46 @@ def test_open_requests_are_limited(sidecar: Sidecar) -> None:
             sidecar.stream.close()
             assert {response.status_code for response in await asyncio.gather(*requests)} == {200, 503}
             assert (await client.get("/v1/events")).status_code == 200
+
+    run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_abandoned_long_polls_release_their_slots(tmp_path: Path) -> None:
+    """As soon as its client has closed the connection, a long poll ends."""
+
+    async def test() -> None:
+        async with running(tmp_path) as (sidecar, _), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
+            await client.post("/v1/waits", json="a")
+            request = b"GET /v1/waits?wait=5m HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            async with connected(sidecar.control, *[request] * 300):
+                while (await client.get("/v1/waits?wait=0.01s")).status_code != 503:  # noqa: ASYNC110 - no event over HTTP
+                    await asyncio.sleep(0.01)
+            while (await client.get("/v1/waits?wait=0.01s")).status_code == 503:  # noqa: ASYNC110 - no event over HTTP
+                await asyncio.sleep(0.01)
+
+    run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_silent_subscribers_give_way_to_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new stream ends the oldest one, once that had its time."""
+    monkeypatch.setattr(app, "MIN_STREAM_TIME", 0.5)
+
+    async def test() -> None:
+        async with running(tmp_path) as (sidecar, _), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
+            request = b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            async with connected(sidecar.control, *[request] * 256) as silent:
+                for one in silent:
+                    assert await one.reader.readline() == b"HTTP/1.1 200 OK\r\n"
+                statuses: list[int] = []
+                while statuses[-1:] != [200]:
+                    async with client.stream("GET", "/v1/events") as stream:
+                        statuses.append(stream.status_code)
+                    await asyncio.sleep(0.01)
+                assert set(statuses[:-1]) <= {503}
+                endings = {(await one.reader.read())[-5:] for one in silent[:1]}
+                assert endings == {b"0\r\n\r\n"}
 
     run(test())
 

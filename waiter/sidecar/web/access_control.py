@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,22 +147,43 @@ def _is_same_origin(origin: str | None, host: str) -> bool:
     return origin is None or origin.lower() in {f"http://{host.lower()}", f"https://{host.lower()}"}
 
 
-class Slots:
-    """A limit on the number of requests that are open at the same time."""
+class Slot:
+    """The place of one open request; ``is_revoked`` is True once another request has it."""
 
-    def __init__(self, count: int) -> None:
-        self._free = count
+    def __init__(self) -> None:
+        self.taken_at = time.monotonic()
+        self.is_revoked = False
+
+
+class Slots:
+    """A limit on the number of requests that are open at the same time.
+
+    When none is free, the one that was taken first is revoked if that is longer ago than ``revocable_after`` seconds.
+    """
+
+    def __init__(self, count: int, *, revocable_after: float = inf) -> None:
+        self._count = count
+        self._revocable_after = revocable_after
+        self._taken: dict[Slot, None] = {}
 
     @contextmanager
-    def take(self) -> Iterator[None]:
+    def take(self) -> Iterator[Slot]:
         """Hold a slot; raises RequestRefusedError when none is free."""
-        if not self._free:
-            raise RequestRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many open requests", Retry_After="5")
-        self._free -= 1
+        if len(self._taken) >= self._count:
+            self._revoke_first()
+        slot = Slot()
+        self._taken[slot] = None
         try:
-            yield
+            yield slot
         finally:
-            self._free += 1
+            self._taken.pop(slot, None)
+
+    def _revoke_first(self) -> None:
+        first = next(iter(self._taken))
+        if time.monotonic() - first.taken_at < self._revocable_after:
+            raise RequestRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many open requests", Retry_After="5")
+        first.is_revoked = True
+        del self._taken[first]
 
 
 async def read_body(request: Request) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 MAX_LONG_POLL = 300.0
+# A stream that is older than this is ended when another client needs its slot: whether its client still reads is not known. A
+# client that does reconnects with its last event and misses nothing.
+MIN_STREAM_TIME = 30.0
 # Event numbers are 64-bit integers in SQLite.
 _MAX_DIGITS = 18
 
@@ -44,7 +48,7 @@ class ControlApi:
         self._write_queue = write_queue
         self._stream = stream
         self._long_polls = Slots(max_open_requests)
-        self._subscribers = Slots(max_open_requests)
+        self._subscribers = Slots(max_open_requests, revocable_after=MIN_STREAM_TIME)
 
     def app(self, token: Token | None) -> ASGIApp:
         """Return the application of the control listener."""
@@ -100,9 +104,11 @@ class ControlApi:
         """GET /v1/events: server-sent events, only new ones or those after ``Last-Event-ID``."""
         header = request.headers.get("last-event-id", "").strip()
         last = int(header) if header.isascii() and header.isdigit() and len(header) <= _MAX_DIGITS else None
-        slot = ExitStack()
-        slot.enter_context(self._subscribers.take())
-        return _EventResponse(slot, self._stream.subscribe(self._write_queue, last))
+        with ExitStack() as stack:
+            slot = stack.enter_context(self._subscribers.take())
+            self._stream.wake_all()  # ends the stream whose slot was revoked
+            frames = self._stream.subscribe(self._write_queue, last, is_over=lambda: slot.is_revoked)
+            return _EventResponse(stack.pop_all(), frames)
 
     async def _long_poll(self, request: Request, is_over: Callable[[], bool]) -> None:
         duration = request.query_params.get("wait")
@@ -113,7 +119,7 @@ class ControlApi:
         except ValueError as error:
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"wait is {error}") from None
         with self._long_polls.take():
-            await self._stream.wait_until(is_over, seconds)
+            await _until_disconnected(request, self._stream.wait_until(is_over, seconds))
 
     def _respond(self, content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:  # noqa: ANN401 - JSON
         # A client that subscribes after this event misses nothing that is not in the response.
@@ -131,6 +137,22 @@ class _EventResponse(StreamingResponse):
     async def __call__(self, *asgi: Any) -> None:  # noqa: ANN401 - the three of ASGI
         with self._slot:
             await super().__call__(*asgi)
+
+
+async def _until_disconnected(request: Request, waiting: Coroutine[Any, Any, None]) -> None:
+    """Await a coroutine, but no longer than the client is connected."""
+
+    async def disconnect() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(disconnect())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _read_ids(body: bytes) -> list[str]:
