@@ -43,8 +43,9 @@ def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path:
             assert {wait["id"]: wait["status"] for wait in waits} == {good: "finished", bad: "failed"}
             assert len(waits[0]["created_resources"]["instances"]) == 1
             assert [step["state"] for step in waits[0]["transitions"]] == ["RUNNING", "FINISHED"]
-            events = await first_events(client, 10)
-            assert [number for number, *_ in events] == list(range(1, 11))
+            reset, *events = await first_events(client, 11)
+            assert reset[1] == "stream.reset"  # earlier databases may have had other events
+            assert [number - reset[0] for number, *_ in events] == list(range(1, 11))
             assert {name for number, name, _ in events} == {
                 "wait.accepted", "task.state_changed", "task.finished", "task.failed", "wait.ended"
             }  # fmt: skip
@@ -180,7 +181,7 @@ def test_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFixt
             assert await code(f"{sidecar.probes}/livez") == 200
 
     run(test())
-    assert "waits.sqlite3.damaged-1; its waits are lost" in capsys.readouterr().err
+    assert "waits.sqlite3.damaged-1; 0 waits were recovered" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("served")

@@ -100,7 +100,7 @@ class Sidecar:
 
     @asynccontextmanager
     async def open(self, startup_ids: Sequence[str] = (), **options: Any) -> AsyncIterator[Sidecar]:
-        self.store = Store(self.directory)
+        self.store = Store(self.directory, first_event=0)
         self.stream = EventStream(self.store.bounds()[1])
         self.waiter = ControlledWaiter()
         waits = {wait.id: wait for wait in self.store.waits()}

@@ -23,5 +23,5 @@ class Health:
         if self._write_queue.is_failing:
             found.append("the state directory is not writable; changes are kept in memory")
         if self._store.damage is not None:
-            found.append("the database was damaged; waits are lost")
+            found.append(f"the database was damaged: {self._store.lost} waits could not be read")
         return found

@@ -54,6 +54,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
             session = Session.open(waiter_options)
             client = SidecarClient(session.settings, metrics.record_poll)
             metrics.add_gauge("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
+            metrics.add_gauge("waiter_lost_waits", "Waits that could not be read at the start", lambda: store.lost)
             health = Health(client, write_queue, store)
             max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)

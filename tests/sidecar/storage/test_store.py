@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import random
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sidecar_parts import NOW
 
 from waiter.errors import ConfigurationError
 from waiter.sidecar.model import Status, Transition, Wait
 from waiter.sidecar.storage import store as store_module
-from waiter.sidecar.storage.store import Change, NewEvent, Store
+from waiter.sidecar.storage.salvage import MAGIC, Document, seal
+from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, NewEvent, Store
 
 WAIT = Wait(
     id="a",
@@ -33,17 +38,17 @@ def changes(*names: str) -> Change:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path)
+    store = Store(tmp_path, first_event=0)
     yield store
     store.close()
 
 
 def test_wait_is_read_as_it_was_written(tmp_path: Path) -> None:
     """A second store on the directory reads the same waits."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, first_event=0)
     store.apply([Change(waits=[Wait(id="b", accepted_at=NOW + 1), WAIT])])
     store.close()
-    again = Store(tmp_path)
+    again = Store(tmp_path, first_event=0)
     found = again.waits()
     again.close()
     assert found == [WAIT, Wait(id="b", accepted_at=NOW + 1)]
@@ -51,10 +56,10 @@ def test_wait_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_event_numbers_continue_after_a_restart(tmp_path: Path) -> None:
     """The first event of the next process follows the last one of the previous process."""
-    store = Store(tmp_path)
+    store = Store(tmp_path, first_event=0)
     first = store.apply([changes("x", "y"), changes(), changes("z")])
     store.close()
-    again = Store(tmp_path)
+    again = Store(tmp_path, first_event=0)
     second = again.apply([changes("x")])
     found = again.events_after(1, 2)
     bounds = again.bounds()
@@ -65,7 +70,7 @@ def test_event_numbers_continue_after_a_restart(tmp_path: Path) -> None:
 
 def test_number_of_stored_events_is_limited(tmp_path: Path) -> None:
     """The oldest are deleted first, and their numbers are not used again."""
-    store = Store(tmp_path, max_events=2)
+    store = Store(tmp_path, max_events=2, first_event=0)
     for _ in range(5):
         store.apply([changes("x")])
     found = store.events_after(0, 10)
@@ -104,7 +109,7 @@ def test_full_disk_rejects_a_change(store: Store) -> None:
 def test_directory_is_locked(tmp_path: Path) -> None:
     """A second store on it is refused."""
     with pytest.raises(ConfigurationError) as caught:
-        Store(tmp_path)
+        Store(tmp_path, first_event=0)
     assert str(caught.value) == (
         f"the state directory {tmp_path} is used by another sidecar: each sidecar needs its own directory"
     )
@@ -118,78 +123,172 @@ def test_unusable_directory_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == f"cannot use the state directory {tmp_path / 'file'}: File exists"
 
 
-@pytest.mark.parametrize("damage", ["no database", "a torn page"])
-def test_damaged_database_is_moved_aside(tmp_path: Path, damage: str) -> None:
-    """The old file is kept and named; the new one starts with unused event numbers."""
+def fifty_waits() -> list[Wait]:
+    return [Wait(id=f"{number}", accepted_at=NOW + number, error="x" * 200) for number in range(50)]
+
+
+def test_first_event_number_is_derived_from_the_time(tmp_path: Path) -> None:
+    """After the loss of a database no event has a number that was used before."""
     store = Store(tmp_path)
-    store.apply([Change(waits=[Wait(id=f"{number}", accepted_at=NOW, error="x" * 2000) for number in range(50)])])
+    (last_deleted, newest), ((first,),) = store.bounds(), store.apply([changes("x")])
+    store.close()
+    assert (last_deleted, newest, first.id) == (newest, newest, newest + 1)
+    assert newest > 1_600_000_000_000
+
+
+@pytest.mark.parametrize("damage", ["no database", "a torn page", "no table", "another version"])
+def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: str) -> None:
+    """The old file is kept and named; readable waits are in the new one, which starts with unused event numbers."""
+    store = Store(tmp_path, first_event=0)
+    ended = fifty_waits()[8].with_end(Status.FAILED, NOW)
+    store.apply([Change(waits=fifty_waits()), Change(deleted=["7"]), Change(waits=[ended])])
+    if damage == "no table":
+        store._database.execute("DROP TABLE events")
+    if damage == "another version":
+        store._database.execute("PRAGMA user_version = 67")
     store.close()
     file = tmp_path / "waits.sqlite3"
-    content = file.read_bytes()
-    torn = content[:8192] + b"\xa5" * 8192 + content[16384:]
-    file.write_bytes(b"not a database at all" * 100 if damage == "no database" else torn)
+    content = bytearray(file.read_bytes())
+    if damage == "no database":
+        content[:100] = b"x" * 100
+    if damage == "a torn page":
+        begin = content.index(MAGIC) // PAGE_SIZE * PAGE_SIZE
+        content[begin : begin + PAGE_SIZE // 2] = b"\xa5" * (PAGE_SIZE // 2)
+    file.write_bytes(content)
     (tmp_path / "waits.sqlite3.damaged-1").touch()
     again = Store(tmp_path)
-    (forgotten, newest), waits = again.bounds(), again.waits()
+    (last_deleted, newest), waits = again.bounds(), {wait.id: wait for wait in again.waits()}
     ((first,),) = again.apply([changes("x")])
     again.close()
     assert again.damage is not None
     assert again.damage.startswith(f"{file} is damaged (")
-    assert again.damage.endswith(") and was renamed to waits.sqlite3.damaged-2; its waits are lost")
-    assert (waits, forgotten, first.id) == ([], newest, newest + 1)
+    assert again.damage.endswith(f") and was renamed to waits.sqlite3.damaged-2; {len(waits)} waits were recovered")
+    assert "7" not in waits
+    assert (10 < len(waits) < 49) if damage == "a torn page" else (len(waits), waits["8"]) == (49, ended)
+    assert (last_deleted, first.id) == (newest, newest + 1)
     assert newest > 1_600_000_000_000
     assert (tmp_path / "waits.sqlite3.damaged-2").exists()
+    third = Store(tmp_path)
+    assert ({wait.id for wait in third.waits()}, third.damage) == (set(waits), None)
+    third.close()
 
 
-def test_unreadable_wait_is_damage(tmp_path: Path) -> None:
-    """The file is sound for SQLite, but a document in it is not a wait."""
-    store = Store(tmp_path)
-    store._database.execute("INSERT INTO waits VALUES ('a', '{\"id\": 5}')")
+def test_flipped_bit_costs_at_most_one_wait(tmp_path: Path) -> None:
+    """Wherever it is in the file; what was lost is counted."""
+    store = Store(tmp_path / "good", first_event=0)
+    store.apply([Change(waits=[wait], events=[NewEvent("wait.accepted", b"{}")]) for wait in fifty_waits()])
     store.close()
-    again = Store(tmp_path)
-    again.close()
-    assert again.damage is not None
-    assert "waits.sqlite3 is damaged (Expected `str`, got `int` - at `$.id`)" in again.damage
+    content = (tmp_path / "good" / "waits.sqlite3").read_bytes()
+    chance = random.Random(16)
+    for number in range(int(os.environ.get("SIDECAR_TEST_FLIPS", "25"))):
+        directory = tmp_path / f"{number}"
+        directory.mkdir()
+        flipped = bytearray(content)
+        flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
+        (directory / "waits.sqlite3").write_bytes(flipped)
+        again = Store(directory)
+        waits = again.waits()
+        again.apply([changes("x")])
+        again.close()
+        expected = {wait.id: wait for wait in fifty_waits()}
+        assert len(waits) >= 49
+        assert waits == [expected[wait.id] for wait in waits]
+        assert again.damage is not None or len(waits) == 50
 
 
-def test_older_database_is_migrated(tmp_path: Path) -> None:
-    """Its waits are kept, and missing tables are created."""
-    store = Store(tmp_path)
+def test_unreadable_wait_is_removed_and_counted(tmp_path: Path) -> None:
+    """The file is sound for SQLite, but a document in it is not a wait, or has another checksum."""
+    store = Store(tmp_path, first_event=0)
     store.apply([Change(waits=[WAIT])])
+    for sealed in (seal(Document(1, b'{"id": 5}')), seal(Document(1, b"{}"))[:-1], b"", 5):
+        store._database.execute("INSERT INTO documents (document) VALUES (?)", [sealed])
     store.close()
-    old = sqlite3.connect(tmp_path / "waits.sqlite3")
-    old.executescript("DROP TABLE events; PRAGMA user_version = 1")
-    old.close()
     again = Store(tmp_path)
-    waits, written = again.waits(), again.apply([changes("x")])
+    assert (again.waits(), again.lost) == ([WAIT], 4)
+    assert again.damage == f"4 of 5 waits in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
     again.close()
-    assert (waits, written, again.damage) == ([WAIT], [[(1, "x", b"{}")]], None)
+    third = Store(tmp_path)
+    third.close()
+    assert (third.damage, third.lost) == (None, 0)
+
+
+def test_salvaged_document_that_is_no_wait_is_counted(tmp_path: Path) -> None:
+    """Its checksum is valid, its content is not."""
+    (tmp_path / "waits.sqlite3").write_bytes(b"not a database" + seal(Document(1, b'{"id": 5}')) + seal(Document(2, b"[")))
+    store = Store(tmp_path)
+    assert (store.waits(), store.lost) == ([], 2)
+    store.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_database_is_migrated(tmp_path: Path, version: int) -> None:
+    """Its waits are kept, and missing tables are created."""
+    old = sqlite3.connect(tmp_path / "waits.sqlite3")
+    old.executescript("; ".join([*MIGRATIONS[:version], f"PRAGMA user_version = {version}"]))
+    old.execute("INSERT INTO waits VALUES ('a', ?)", [msgspec.json.encode(WAIT)])
+    if version > 1:
+        old.execute("INSERT INTO events VALUES (5, 'x', '{}')")
+    old.commit()
+    old.close()
+    store = Store(tmp_path)
+    waits, ((event,),) = store.waits(), store.apply([changes("x")])
+    store.close()
+    assert (waits, event.id, store.damage) == ([WAIT], 6 if version > 1 else 1, None)
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    """Only their owner can read them, also files of an earlier version."""
+    (tmp_path / "waits.sqlite3").touch(mode=0o644)
+    store = Store(tmp_path)
+    store.apply([changes("x")])
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    store.close()
+    assert modes == dict.fromkeys(["lock", "waits.sqlite3", "waits.sqlite3-wal"], 0o600)
+
+
+def test_directory_in_the_place_of_the_database_is_named(tmp_path: Path) -> None:
+    """The error names the file."""
+    (tmp_path / "waits.sqlite3").mkdir()
+    with pytest.raises(ConfigurationError, match=r"cannot use .*waits\.sqlite3: Is a directory"):
+        Store(tmp_path)
+
+
+def test_wait_that_is_deleted_and_accepted_again_has_one_row(tmp_path: Path) -> None:
+    """Also within one batch."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([Change(waits=[WAIT])])
+    store.apply([Change(deleted=["a"]), Change(waits=[WAIT]), Change(deleted=["a", "unknown"])])
+    assert store.waits() == []
+    store.apply([Change(waits=[WAIT]), Change(deleted=["a"]), Change(waits=[WAIT])])
+    store.apply([Change(waits=[WAIT])])
+    assert store._database.execute("SELECT count(*) FROM documents").fetchone() == (1,)
+    store.close()
 
 
 def test_newer_database_is_refused(tmp_path: Path) -> None:
     """The error names both formats, and no file changes."""
-    Store(tmp_path).close()
+    Store(tmp_path, first_event=0).close()
     new = sqlite3.connect(tmp_path / "waits.sqlite3")
-    new.execute("PRAGMA user_version = 99")
+    new.executescript("PRAGMA user_version = 99; PRAGMA application_id = 99")
     new.close()
-    with pytest.raises(ConfigurationError, match=r"was written by a newer waiter \(format 99, this one supports 2\)"):
-        Store(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"was written by a newer waiter \(format 99, this one supports 5\)"):
+        Store(tmp_path, first_event=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "waits.sqlite3"]
 
 
 def test_locked_database_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program has it open."""
-    Store(tmp_path).close()
+    Store(tmp_path, first_event=0).close()
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT", 0.01)
     other = sqlite3.connect(tmp_path / "waits.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(ConfigurationError, match=r"cannot use .*waits\.sqlite3: database is locked"):
-        Store(tmp_path)
+        Store(tmp_path, first_event=0)
     other.close()
 
 
 def test_opening_a_current_database_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So the sidecar starts on a full disk too."""
-    Store(tmp_path).close()
+    Store(tmp_path, first_event=0).close()
     monkeypatch.setattr(store_module, "_transaction", None)
-    Store(tmp_path).close()
+    Store(tmp_path, first_event=0).close()

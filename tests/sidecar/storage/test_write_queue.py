@@ -49,7 +49,7 @@ def published() -> Published:
 @pytest.fixture
 def make_queue(tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(write_queue_module, "RETRY_INTERVAL", 0.01)
-    return lambda: WriteQueue(Store(tmp_path), published.publish)
+    return lambda: WriteQueue(Store(tmp_path, first_event=0), published.publish)
 
 
 def test_changes_are_published_in_order_once_written(make_queue: Any, published: Published) -> None:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import msgspec
 
 from waiter.errors import ConfigurationError
 from waiter.sidecar.model import Wait
+from waiter.sidecar.storage.salvage import Document, find_documents, seal, unseal
 
 MAX_EVENTS = 10_000
 BUSY_TIMEOUT = 5.0
@@ -25,7 +26,13 @@ MIGRATIONS = (
     "CREATE TABLE waits (id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID",
     # AUTOINCREMENT: the ID of a pruned event is never used again.
     "CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, data BLOB NOT NULL)",
+    # No index: a damaged index would hide rows. The store knows the number of each wait.
+    "CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)",
+    "INSERT INTO documents (document) SELECT seal(document) FROM waits",
+    "DROP TABLE waits",
 )
+# A document within one page is contiguous in the file, and can be salvaged from it.
+PAGE_SIZE = 16384
 
 
 class NewEvent(NamedTuple):
@@ -54,14 +61,18 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Store:
     """The database of a state directory; raises ConfigurationError when it cannot be opened.
 
-    ``damage`` describes a damaged database that was moved aside, or is None.
+    ``damage`` describes what was damaged when it was opened, or is None; ``lost`` is the number of documents that could not be
+    read then. ``first_event`` precedes the number of the first event of a new database; by default it is derived from the time,
+    so that a client that reconnects after the loss of a database never meets the number of an event that it knows.
     """
 
-    def __init__(self, directory: Path, *, max_events: int = MAX_EVENTS) -> None:
+    def __init__(self, directory: Path, *, max_events: int = MAX_EVENTS, first_event: int | None = None) -> None:
         self._path = directory / FILE_NAME
         self._max_events = max_events
+        self._first_event = time.time_ns() // 1_000_000 if first_event is None else first_event
         self._lock = _lock(directory)
         self.damage: str | None = None
+        self.lost = 0
         try:
             self._database = self._open()
         except BaseException:
@@ -70,36 +81,78 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            return _open_database(self._path)
+            database = _open_database(self._path, self._first_event)
+            self._waits, damaged = _read_waits(database)
         except sqlite3.DatabaseError as error:
             # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file.
             if type(error) is not sqlite3.DatabaseError:
                 message = f"cannot use {self._path}: {error}"
                 raise ConfigurationError(message) from error
-            aside = _move_aside(self._path)
-            self.damage = f"{self._path} is damaged ({error}) and was renamed to {aside.name}; its waits are lost"
-        database = _open_database(self._path)
-        # A client that reconnects with the number of a lost event must not receive another event of that number.
-        number = time.time_ns() // 1_000_000
-        database.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", [number])
+            return self._salvage(error)
+        if damaged:
+            self.lost = len(damaged)
+            self.damage = f"{self.lost} of {self.lost + len(self._waits)} waits in {self._path} cannot be read and are lost"
+            with suppress(sqlite3.OperationalError):  # a full disk: they are found again at the next start
+                database.executemany("DELETE FROM documents WHERE number = ?", damaged)
+        self._number_waits()
         return database
+
+    def _salvage(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """Move the damaged database aside, and write the waits that are readable in it to a new one."""
+        aside = _move_aside(self._path)
+        self._waits, self.lost = _salvage_waits(aside)
+        recovered = f"{len(self._waits)} waits were recovered"
+        self.damage = f"{self._path} is damaged ({error}) and was renamed to {aside.name}; {recovered}"
+        database = _open_database(self._path, time.time_ns() // 1_000_000)
+        self._number_waits()
+        with _transaction(database) as cursor:
+            self._write(Change(waits=[wait for wait, _ in self._waits.values()]), cursor)
+        return database
+
+    def _number_waits(self) -> None:
+        self._numbers = {wait_id: number for wait_id, (_, number) in self._waits.items()}
+        self._next_number = max(self._numbers.values(), default=0) + 1
+        self._revision = time.time_ns()
 
     def apply(self, changes: Iterable[Change]) -> list[list[StoredEvent]]:
         """Write all changes or none, and return the numbered events of each; raises sqlite3.Error."""
+        changes = list(changes)
         with _transaction(self._database) as cursor:
             written = [self._write(change, cursor) for change in changes]
             cursor.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", [self._max_events])
+        self._forget_deleted(changes)
         return written
 
+    def _forget_deleted(self, changes: Iterable[Change]) -> None:
+        deleted: set[str] = set()
+        for change in changes:
+            deleted = deleted.union(change.deleted) - {wait.id for wait in change.waits}
+        for wait_id in deleted:
+            self._numbers.pop(wait_id, None)
+
     def _write(self, change: Change, cursor: sqlite3.Cursor) -> list[StoredEvent]:
-        rows = [(wait.id, msgspec.json.encode(wait)) for wait in change.waits]
-        cursor.executemany("INSERT OR REPLACE INTO waits VALUES (?, ?)", rows)
-        cursor.executemany("DELETE FROM waits WHERE id = ?", [(wait_id,) for wait_id in change.deleted])
+        # Numbers are never used again, so that a transaction that is rolled back needs no other care.
+        rows = [(self._number_of(wait.id), self._seal(msgspec.json.encode(wait))) for wait in change.waits]
+        cursor.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?)", rows)
+        deleted = [(self._number_of(wait_id),) for wait_id in change.deleted]
+        cursor.executemany("DELETE FROM documents WHERE number = ?", deleted)
         return [StoredEvent(_insert(cursor, event), *event) for event in change.events]
+
+    def _number_of(self, wait_id: str) -> int:
+        if wait_id not in self._numbers:
+            self._numbers[wait_id] = self._next_number
+            self._next_number += 1
+        return self._numbers[wait_id]
+
+    def _seal(self, content: bytes) -> bytes:
+        # Revisions increase also when the clock is set back.
+        self._revision = max(self._revision + 1, time.time_ns())
+        return seal(Document(self._revision, content))
 
     def waits(self) -> list[Wait]:
         """Return all waits in the order of their acceptance."""
-        return _read_waits(self._database)
+        waits, _ = _read_waits(self._database)
+        return sorted((wait for wait, _ in waits.values()), key=lambda wait: wait.accepted_at)
 
     def events_after(self, number: int, limit: int) -> list[StoredEvent]:
         """Return the next stored events after a number."""
@@ -108,7 +161,9 @@ class Store:
 
     def bounds(self) -> tuple[int, int]:
         """Return the number of the last event that is no longer stored, and that of the newest event."""
-        (newest,) = self._database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        (newest,) = self._database.execute(
+            "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence), (SELECT coalesce(max(id), 0) FROM events))"
+        ).fetchone()
         (oldest,) = self._database.execute("SELECT min(id) FROM events").fetchone()
         return (newest if oldest is None else oldest - 1), newest
 
@@ -155,44 +210,92 @@ def _lock(directory: Path) -> int:
     return lock
 
 
-def _open_database(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path, first_event: int) -> sqlite3.Connection:
     # Opened in one thread and used in another, never in two at the same time.
+    _make_private(path)
     database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
-        _set_up(database, path)
-        _read_waits(database)
-    except msgspec.DecodeError as error:
-        database.close()
-        raise sqlite3.DatabaseError(str(error)) from error
+        _set_up(database, path, first_event)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _set_up(database: sqlite3.Connection, path: Path) -> None:
+def _make_private(path: Path) -> None:
+    """Create the file, readable by its owner only; SQLite gives its other files the same mode."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        message = f"cannot use {path}: {error.strerror}"
+        raise ConfigurationError(message) from error
+    with suppress(PermissionError):  # a file of another user on a volume
+        os.fchmod(file, 0o600)
+    os.close(file)
+
+
+def _set_up(database: sqlite3.Connection, path: Path, first_event: int) -> None:
     # EXCLUSIVE before WAL avoids shared memory, which some volumes cannot map. FULL: a commit survives a power cut.
-    for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+    for pragma in (f"page_size = {PAGE_SIZE}", "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
         database.execute(f"PRAGMA {pragma}")
+    database.execute("PRAGMA secure_delete = ON")  # so that a deleted wait is never salvaged
     (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(found)
     (version,) = database.execute("PRAGMA user_version").fetchone()
+    (copy,) = database.execute("PRAGMA application_id").fetchone()
+    if copy != version and (copy or version > len(MIGRATIONS)):
+        message = f"two versions: {version} and {copy}"
+        raise sqlite3.DatabaseError(message)
     if version > len(MIGRATIONS):
         message = f"{path} was written by a newer waiter (format {version}, this one supports {len(MIGRATIONS)})"
         raise ConfigurationError(message)
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version == len(MIGRATIONS):
+        if missing := {"documents", "events"} - tables:
+            message = f"no table {', '.join(sorted(missing))}"
+            raise sqlite3.DatabaseError(message)
         return  # without a write: a sidecar starts on a full disk too
+    database.create_function("seal", 1, lambda document: seal(Document(0, document)), deterministic=True)
     with _transaction(database) as cursor:
         for migration in MIGRATIONS[version:]:
             cursor.execute(migration)
-        cursor.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        if not version:
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", [first_event])
+        for pragma in ("user_version", "application_id"):  # the version twice, so that damage to it is found
+            cursor.execute(f"PRAGMA {pragma} = {len(MIGRATIONS)}")
 
 
-def _read_waits(database: sqlite3.Connection) -> list[Wait]:
-    rows = database.execute("SELECT document FROM waits")
-    waits = [msgspec.json.decode(document, type=Wait) for (document,) in rows]
-    return sorted(waits, key=lambda wait: wait.accepted_at)
+def _read_waits(database: sqlite3.Connection) -> tuple[dict[str, tuple[Wait, int]], list[tuple[int]]]:
+    """Return the waits with the numbers of their rows, by ID, and the numbers of the rows that are damaged."""
+    found: dict[str, tuple[Wait, int]] = {}
+    damaged = []
+    for number, sealed in database.execute("SELECT number, document FROM documents ORDER BY number"):
+        try:
+            wait = msgspec.json.decode(unseal(sealed).content, type=Wait)
+        except (ValueError, TypeError):
+            damaged.append((number,))
+        else:
+            found[wait.id] = wait, number
+    return found, damaged
+
+
+def _salvage_waits(path: Path) -> tuple[dict[str, tuple[Wait, int]], int]:
+    """Return the waits that are readable in the bytes of a damaged database, numbered anew, and the number of damaged ones."""
+    newest: dict[str, tuple[int, Wait]] = {}
+    lost = 0
+    for part in (path, Path(f"{path}-wal")):
+        for document in find_documents(part.read_bytes()) if part.exists() else ():
+            try:
+                wait = msgspec.json.decode(document.content, type=Wait) if document else None
+            except ValueError:
+                wait = None
+            if document is None or wait is None:
+                lost += 1
+            elif wait.id not in newest or newest[wait.id][0] < document.revision:
+                newest[wait.id] = document.revision, wait
+    waits = sorted((wait for _, wait in newest.values()), key=lambda wait: wait.accepted_at)
+    return {wait.id: (wait, number) for number, wait in enumerate(waits, start=1)}, lost
 
 
 def _move_aside(path: Path) -> Path:
