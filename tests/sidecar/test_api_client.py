@@ -143,11 +143,12 @@ def test_only_refused_waits_of_another_key_are_restarted(sidecar: Sidecar) -> No
     async def test() -> None:
         async with sidecar.open():
             for wait_id, key in (("a", "fingerprint"), ("b", "old")):
-                refused = Wait(id=wait_id, accepted_at=1.0, status=Status.REFUSED, ended_at=2.0, refused_key=key)
+                refused = Wait(id=wait_id, accepted_at=1.0, status=Status.REFUSED, ended_at=2.0, refused_key=key, timeout=9.0)
                 sidecar.service.waits[wait_id] = refused
             await sidecar.service.restart_refused()
             assert {wait.id: wait.status for wait in sidecar.service.waits.values()} == {"a": "refused", "b": "waiting"}
             await sidecar.settle()
+            assert sidecar.waiter.limits["b"]["timeout"] == 9.0
             sidecar.waiter.fail("b", errors.ApiUnavailableError("no usable answer", status=403))
             await sidecar.settle()
             assert wait_json(sidecar, "b")["status"] == "refused"

@@ -15,14 +15,14 @@ TIMES = {"created_on": "2027-01-15T08:00:00", "finished_on": "2027-01-15T08:00:1
 
 
 def samples(metrics: Metrics) -> Mapping[str, float]:
-    """Return the samples that Prometheus reads, without buckets and ``_created``."""
+    """Return the samples that Prometheus reads, without buckets."""
     body, content_type = metrics.render("text/plain")
     assert content_type.startswith("text/plain; version=")
     return {
         f"{sample.name}{sorted(sample.labels.values())}": sample.value
         for family in text_string_to_metric_families(body.decode())
         for sample in family.samples
-        if sample.name.startswith("waiter") and not sample.name.endswith(("_bucket", "_created"))
+        if sample.name.startswith("waiter") and not sample.name.endswith("_bucket")
     }
 
 
@@ -93,3 +93,4 @@ def test_openmetrics_is_supported() -> None:
     body, content_type = Metrics(list).render("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+    assert b"_created" not in body

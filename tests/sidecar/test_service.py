@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
 
 from waiter import errors
-from waiter.sidecar.model import Status, Wait
+from waiter.sidecar.model import Status, Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
 
@@ -198,3 +201,15 @@ def test_number_of_waits_is_limited(sidecar: Sidecar) -> None:
                 await sidecar.service.accept(["d", "e"])
 
     run(test())
+
+
+def test_uptime_is_of_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes of one boot agree; without a boot ID, each process has its own."""
+    first, second = uptime(), uptime()
+    assert (first.boot_id == second.boot_id, second.seconds >= first.seconds) == (True, True)
+
+    def fail(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert uptime().boot_id == f"process {os.getpid()}"

@@ -94,6 +94,22 @@ def test_restart_reports_only_new_transitions(sidecar: Sidecar) -> None:
     run(test())
 
 
+@pytest.mark.parametrize(("boot_id", "left"), [("boot", 200.0), ("another boot", 0.0)])
+def test_step_of_the_clock_does_not_time_out_a_wait(sidecar: Sidecar, boot_id: str, left: float) -> None:
+    """Within one boot of the machine the clock is not used; after another boot there is nothing else."""
+
+    async def test() -> None:
+        sidecar.timeout = 300.0
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+        sidecar.now += 100 + 7200
+        sidecar.clock_step, sidecar.boot_id = 7200, boot_id
+        async with sidecar.open():
+            assert sidecar.service.time_left("a") == left
+
+    run(test())
+
+
 def test_unwritten_end_is_reported_after_a_restart(sidecar: Sidecar) -> None:
     """The events of an end are written with it or not at all, so they are reported once."""
 

@@ -22,6 +22,7 @@ from waiter.events import Event
 from waiter.sidecar.address import Address
 from waiter.sidecar.event_stream import EventStream
 from waiter.sidecar.main import serve
+from waiter.sidecar.model import Uptime
 from waiter.sidecar.options import SidecarOptions
 from waiter.sidecar.service import Service
 from waiter.sidecar.storage.store import Store, StoredEvent
@@ -72,10 +73,12 @@ class ControlledWaiter:
 
     def __init__(self) -> None:
         self.waited_for: list[str] = []
+        self.limits: dict[str, Any] = {}
         self._ends: dict[str, asyncio.Future[Task]] = {}
 
-    async def wait(self, task_id: str, /, *, timeout: float) -> Task:  # noqa: ASYNC109 - like AsyncWaiter
-        assert timeout > 0
+    async def wait(self, task_id: str, /, **limits: Any) -> Task:
+        assert limits["timeout"] > 0
+        self.limits[task_id] = limits
         self.waited_for.append(task_id)
         self._ends[task_id] = asyncio.get_running_loop().create_future()
         return await self._ends[task_id]
@@ -93,6 +96,8 @@ class Sidecar:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.now = NOW
+        self.boot_id = "boot"
+        self.clock_step = 0.0
         self.timeout = inf
         self.key = "fingerprint"
         self.events: list[StoredEvent] = []
@@ -111,6 +116,7 @@ class Sidecar:
                 startup_ids=startup_ids,
                 on_task_end=lambda task, delay: self.measured.append((task.id, delay)),
                 now=lambda: self.now,
+                uptime=lambda: Uptime(self.boot_id, self.now - self.clock_step),
                 **options,
             )
             await self.service.start(self.waiter, lambda: self.key, self.timeout)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,11 +42,38 @@ class Transition(msgspec.Struct, frozen=True):
     detailed_state: str | None = None
 
 
+class RequestLimits(NamedTuple):
+    """The limits that a request sets for its waits, in seconds; None is the limit of the command line."""
+
+    timeout: float | None = None
+    max_outage: float | None = None
+
+
+NO_LIMITS = RequestLimits()
+
+
+class Uptime(NamedTuple):
+    """A moment of one boot of the machine: the boot's ID, and the seconds since it, which no change of the clock affects."""
+
+    boot_id: str
+    seconds: float
+
+
+def uptime() -> Uptime:
+    """Return the present moment of this boot; where the system has no boot ID, it differs for each process."""
+    try:
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return Uptime(boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
+    except (OSError, AttributeError):  # not Linux
+        return Uptime(f"process {os.getpid()}", time.monotonic())
+
+
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """One wait.
 
     Times are seconds since the epoch on this machine's clock; ``task_created_at`` is derived from the age that the API's own
     clock gives. ``refused_key`` is the fingerprint of the key that the API refused at the end of the wait.
+    ``timeout`` and ``max_outage`` are seconds, None for the limits of the command line.
     """
 
     id: str
@@ -55,6 +85,9 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     ended_at: float | None = None
     refused_key: str | None = None
+    accepted_uptime: Uptime | None = None
+    timeout: float | None = None
+    max_outage: float | None = None
     task_created_at: float | None = msgspec.field(default=None, name="born")  # the name in existing databases
 
     @property
@@ -85,11 +118,25 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         """Return the wait with its final status."""
         return msgspec.structs.replace(self, status=status, ended_at=now, error=error, refused_key=refused_key)
 
-    def restarted(self, now: float) -> Wait:
+    def restarted(self, now: float, accepted: Uptime, limits: RequestLimits) -> Wait:
         """Return a wait that ended before its task did as one that is waiting again."""
         return msgspec.structs.replace(
-            self, status=Status.WAITING, accepted_at=now, ended_at=None, error=None, refused_key=None
+            self,
+            status=Status.WAITING,
+            accepted_at=now,
+            accepted_uptime=accepted,
+            ended_at=None,
+            error=None,
+            refused_key=None,
+            timeout=limits.timeout,
+            max_outage=limits.max_outage,
         )
+
+    def elapsed(self, now: float, moment: Uptime) -> float:
+        """Return the seconds since the acceptance: within one boot independent of the clock, which may be set meanwhile."""
+        if self.accepted_uptime is not None and self.accepted_uptime.boot_id == moment.boot_id:
+            return moment.seconds - self.accepted_uptime.seconds
+        return max(0.0, now - self.accepted_at)
 
     def age(self, now: float) -> float | None:
         """Return the age of the task in seconds; after its end the time it took, by the API's own timestamps."""

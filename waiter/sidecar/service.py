@@ -6,15 +6,16 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Unpack
 
 import msgspec
 
+from waiter.config.options import Limits
 from waiter.console import stderr
 from waiter.errors import WaiterError
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
-from waiter.sidecar.model import Status, Wait, format_timestamp, status_of, truncate
+from waiter.sidecar.model import NO_LIMITS, RequestLimits, Status, Uptime, Wait, format_timestamp, status_of, truncate, uptime
 from waiter.sidecar.storage.store import Change, NewEvent
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.task import Task
@@ -37,8 +38,8 @@ _ENDINGS = {"task.finished", "task.failed", "task.stalled", "task.timed_out"}
 class TaskWaiter(Protocol):
     """The part of ``AsyncWaiter`` that the service uses."""
 
-    async def wait(self, task_id: str, /, *, timeout: float) -> Task:  # noqa: ASYNC109 - the waiter's argument
-        """Wait until a task is FINISHED, for at most ``timeout`` seconds."""
+    async def wait(self, task_id: str, /, **limits: Unpack[Limits]) -> Task:
+        """Wait until a task is FINISHED, within the limits."""
 
 
 class TooManyWaitsError(WaiterError):
@@ -72,6 +73,7 @@ class Service:
         max_waits: int = MAX_WAITS,
         on_task_end: Callable[[Task, float | None], object] = lambda _task, _delay: None,
         now: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime] = uptime,
     ) -> None:
         self.waits = waits
         self.startup_ids = startup_ids
@@ -79,6 +81,7 @@ class Service:
         self._max_waits = max_waits
         self._on_task_end = on_task_end
         self._now = now
+        self._uptime = uptime
         self._runs: dict[str, _Run] = {}
         self._schedules: dict[str | None, tuple[History, Schedule]] = {}
         self._change_lock = asyncio.Lock()
@@ -103,14 +106,14 @@ class Service:
         await self.accept(self.startup_ids)
         self._key_watcher = asyncio.create_task(self._watch_key(), name="key watcher")
 
-    async def accept(self, task_ids: Sequence[str]) -> list[Wait]:
+    async def accept(self, task_ids: Sequence[str], limits: RequestLimits = NO_LIMITS) -> list[Wait]:
         """Accept waits and return them once they are on disk; a running wait and an ended task stay as they are.
 
         Raises TooManyWaitsError, or StorageError when the disk rejects them.
         """
         async with self._change_lock:
             now = self._now()
-            new = [self._new_wait(task_id, now) for task_id in dict.fromkeys(task_ids) if self._needs_run(task_id)]
+            new = [self._new_wait(task_id, now, limits) for task_id in dict.fromkeys(task_ids) if self._needs_run(task_id)]
             if new:
                 evicted = self._choose_evicted(sum(wait.id not in self.waits for wait in new), now)
                 events = [self._new_event("wait.accepted", wait.id) for wait in new]
@@ -140,7 +143,9 @@ class Service:
         refused = [wait for wait in self.waits.values() if wait.status is Status.REFUSED]
         if refused:
             key = self._key_fingerprint()
-            await self.accept([wait.id for wait in refused if wait.refused_key != key])
+            for wait in refused:
+                if wait.refused_key != key:
+                    await self.accept([wait.id], RequestLimits(wait.timeout, wait.max_outage))
 
     def as_json(self, waits: Iterable[Wait]) -> list[dict[str, Any]]:
         """Return waits as clients see them, with the current ages and times left."""
@@ -158,7 +163,9 @@ class Service:
 
     def time_left(self, task_id: str) -> float:
         """Return the seconds until a wait times out; a restart does not extend the deadline."""
-        return max(0.0, self.waits[task_id].accepted_at + self._timeout - self._now())
+        wait = self.waits[task_id]
+        timeout = self._timeout if wait.timeout is None else wait.timeout
+        return max(0.0, timeout - wait.elapsed(self._now(), self._uptime()))
 
     async def stop(self) -> None:
         """Stop all waits without an end; the next start resumes them."""
@@ -180,9 +187,9 @@ class Service:
         wait = self.waits.get(task_id)
         return wait is None or (wait.has_ended and not wait.status.is_task_end)
 
-    def _new_wait(self, task_id: str, now: float) -> Wait:
-        known = self.waits.get(task_id)
-        return known.restarted(now) if known else Wait(id=task_id, accepted_at=now)
+    def _new_wait(self, task_id: str, now: float, limits: RequestLimits) -> Wait:
+        known = self.waits.get(task_id) or Wait(id=task_id, accepted_at=now)
+        return known.restarted(now, self._uptime(), limits)
 
     def _choose_evicted(self, count: int, now: float) -> list[str]:
         excess = len(self.waits) + count - self._max_waits
@@ -212,7 +219,10 @@ class Service:
 
     async def _run(self, wait_id: str) -> None:
         try:
-            task = await self._waiter.wait(wait_id, timeout=self.time_left(wait_id))
+            limits: Limits = {"timeout": self.time_left(wait_id)}
+            if (max_outage := self.waits[wait_id].max_outage) is not None:
+                limits["max_outage"] = max_outage
+            task = await self._waiter.wait(wait_id, **limits)
         except WaiterError as error:
             await self._end(wait_id, status_of(error), str(error))
         except Exception as error:  # noqa: BLE001 - the wait reports it, and the other waits continue

@@ -212,6 +212,16 @@ def test_unreadable_wait_is_removed_and_counted(tmp_path: Path) -> None:
     assert (third.damage, third.lost) == (None, 0)
 
 
+def test_newest_revision_is_salvaged(tmp_path: Path) -> None:
+    """The order in the file does not matter."""
+    old = msgspec.json.encode(Wait(id="a", accepted_at=NOW))
+    sealed = [seal(Document(1, old)), seal(Document(3, msgspec.json.encode(WAIT))), seal(Document(2, old))]
+    (tmp_path / "waits.sqlite3").write_bytes(b"not a database".join([b"", *sealed]))
+    store = Store(tmp_path)
+    assert (store.waits(), store.lost) == ([WAIT], 0)
+    store.close()
+
+
 def test_salvaged_document_that_is_no_wait_is_counted(tmp_path: Path) -> None:
     """Its checksum is valid, its content is not."""
     (tmp_path / "waits.sqlite3").write_bytes(b"not a database" + seal(Document(1, b'{"id": 5}')) + seal(Document(2, b"[")))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def test_post_of_too_many_waits_returns_429(sidecar: Sidecar) -> None:
 
 
 def test_get_returns_all_or_selected_waits(sidecar: Sidecar) -> None:
-    """Waits are selected by ID and by status; an unknown ID is left out."""
+    """Waits are selected by ID and by status; an unknown ID is 404 and named."""
 
     async def test() -> None:
         async with sidecar.open(), sidecar.client() as client:
@@ -90,8 +92,10 @@ def test_get_returns_all_or_selected_waits(sidecar: Sidecar) -> None:
             async def ids(query: str) -> list[str]:
                 return [wait["id"] for wait in (await client.get(f"/v1/waits?{query}")).json()["waits"]]
 
-            found = {query: await ids(query) for query in ("", "id=b&id=x", "status=waiting", "status=failed&id=a")}
-            assert found == {"": ["a", "b"], "id=b&id=x": ["b"], "status=waiting": ["a"], "status=failed&id=a": []}
+            found = {query: await ids(query) for query in ("", "id=b&id=a", "status=waiting", "status=failed&id=a")}
+            assert found == {"": ["a", "b"], "id=b&id=a": ["b", "a"], "status=waiting": ["a"], "status=failed&id=a": []}
+            unknown = await client.get("/v1/waits?id=x&id=b&id=y&wait=1s")
+            assert (unknown.status_code, unknown.json()) == (404, {"error": "no such wait: x, y", "unknown": ["x", "y"]})
             wrong = await client.get("/v1/waits?status=lost")
             assert (wrong.status_code, wrong.json()["error"][:27]) == (400, "status is one of waiting, f")
             assert (await client.get("/v1/waits/a")).json() == NEW_WAIT
@@ -153,10 +157,10 @@ def test_delete_removes_a_wait(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("last", "expected"),
-    [("0", [1, 2, 3]), ("2", [3]), ("", [3]), ("-1", [3]), ("٣", [3]), ("9" * 19, [3]), ("99", [0, 1, 2, 3])],
+    [("0", [1, 2, 3]), ("2", [3]), ("", [3]), ("99", [0, 1, 2, 3])],
 )
 def test_events_start_after_last_event_id(sidecar: Sidecar, last: str, expected: list[int]) -> None:
-    """A value that is not a number requests new events only."""
+    """Without the header, only new events are sent."""
 
     async def test() -> None:
         async with sidecar.open(), sidecar.client() as client:
@@ -170,6 +174,63 @@ def test_events_start_after_last_event_id(sidecar: Sidecar, last: str, expected:
             response = await request
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
             assert [number for number, *_ in events_in(response.text)] == expected
+
+    run(test())
+
+
+@pytest.mark.parametrize("last", ["-1", "٣", "x", "1.5", "9" * 19])
+def test_invalid_last_event_id_is_refused(sidecar: Sidecar, last: str) -> None:
+    """The response is 400, so that a client does not silently miss events."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.get("/v1/events", headers=[(b"Last-Event-ID", last.encode())])
+            assert response.status_code == 400
+            assert response.json()["error"].startswith("Last-Event-ID is not the number of an event: ")
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("members", "limits"),
+    [
+        ({}, {"timeout": inf}),
+        ({"timeout": 90, "max_outage": "5m"}, {"timeout": 90.0, "max_outage": 300.0}),
+        ({"timeout": "1h30m", "max_outage": None}, {"timeout": 5400.0}),
+    ],
+)
+def test_post_sets_limits_of_its_waits(sidecar: Sidecar, members: dict[str, Any], limits: dict[str, float]) -> None:
+    """A restart of the sidecar keeps them."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.post("/v1/waits", json={"tasks": ["a"], **members})
+            assert response.status_code == 202
+            await sidecar.settle()
+            assert sidecar.waiter.limits == {"a": limits}
+        async with sidecar.open():
+            assert sidecar.waiter.limits == {"a": limits}
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("members", "error"),
+    [
+        ({"timout": 5, "a": 1}, "unknown member: 'a', 'timout'"),
+        ({"timeout": "soon"}, "timeout is not a positive duration: 'soon'"),
+        ({"timeout": 0}, "timeout is not a positive duration: 0"),
+        ({"max_outage": "none"}, "max_outage is not a positive duration: 'none'"),
+        ({"max_outage": []}, "max_outage is not a positive duration: []"),
+    ],
+)
+def test_post_with_unknown_or_invalid_members_is_refused(sidecar: Sidecar, members: dict[str, Any], error: str) -> None:
+    """The error names them."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.post("/v1/waits", json={"tasks": ["a"], **members})
+            assert (response.status_code, response.json()) == (400, {"error": error})
 
     run(test())
 
@@ -272,10 +333,11 @@ def test_page_is_served_with_its_policy(sidecar: Sidecar, path: str, kind: str, 
     ("method", "path", "code"), [("GET", "/v2", 404), ("GET", "/v1/waits/", 404), ("PUT", "/v1/waits", 405), ("POST", "/", 405)]
 )
 def test_other_paths_and_methods_are_refused(sidecar: Sidecar, method: str, path: str, code: int) -> None:
-    """There is no redirect."""
+    """There is no redirect, and the response is JSON."""
 
     async def test() -> None:
         async with sidecar.open(), sidecar.client() as client:
-            assert (await client.request(method, path)).status_code == code
+            response = await client.request(method, path)
+            assert (response.status_code, response.json()) == (code, {"error": HTTPStatus(code).phrase})
 
     run(test())

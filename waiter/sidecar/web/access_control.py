@@ -12,7 +12,7 @@ import asyncio
 import hmac
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
@@ -52,10 +53,11 @@ _SECURITY_HEADERS = {
 class RequestRefusedError(Exception):
     """A request that is answered with an error; ``response`` is the answer."""
 
-    def __init__(self, status: HTTPStatus, reason: str, **headers: str) -> None:
+    def __init__(self, status: HTTPStatus, reason: str, *, unknown: Sequence[str] = (), **headers: str) -> None:
         super().__init__(reason)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.response = JSONResponse({"error": reason}, status, headers=named)
+        content = {"error": reason} | ({"unknown": list(unknown)} if unknown else {})
+        self.response = JSONResponse(content, status, headers=named)
 
 
 class Token:
@@ -211,3 +213,9 @@ async def answer_refusal(_: Request, refusal: Exception) -> Response:
     """Return the response of a RequestRefusedError; an exception handler for Starlette."""
     assert isinstance(refusal, RequestRefusedError)  # noqa: S101 - registered for these only
     return refusal.response
+
+
+async def answer_http_error(_: Request, error: Exception) -> Response:
+    """Return a 404 or 405 of Starlette as JSON; an exception handler for Starlette."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
+    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from waiter.config.task_ids import task_ids
 from waiter.console.formatting import parse_duration
 from waiter.errors import ConfigurationError
-from waiter.sidecar.model import Status, Wait
+from waiter.sidecar.model import RequestLimits, Status, Wait
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
-from waiter.sidecar.web.access_control import AccessControl, RequestRefusedError, Slots, Token, answer_refusal, read_body
+from waiter.sidecar.web.access_control import (
+    AccessControl,
+    RequestRefusedError,
+    Slots,
+    Token,
+    answer_http_error,
+    answer_refusal,
+    read_body,
+)
 from waiter.sidecar.web.page import page_routes
 
 if TYPE_CHECKING:
@@ -37,7 +48,9 @@ MAX_LONG_POLL = 300.0
 # client that does reconnects with its last event and misses nothing.
 MIN_STREAM_TIME = 30.0
 # Event numbers are 64-bit integers in SQLite.
-_MAX_DIGITS = 18
+_EVENT_ID = re.compile(r"[0-9]{0,18}")
+# The members of a request with ``tasks``; a response of the API may have a count.
+_MEMBERS = {"tasks", "count", "timeout", "max_outage"}
 
 
 class ControlApi:
@@ -60,25 +73,28 @@ class ControlApi:
             Route("/v1/events", self.events, methods=["GET"]),
             *page_routes(),
         ]
-        app = Starlette(routes=routes, exception_handlers={RequestRefusedError: answer_refusal})
+        handlers = {RequestRefusedError: answer_refusal, HTTPException: answer_http_error}
+        app = Starlette(routes=routes, exception_handlers=handlers)
         app.router.redirect_slashes = False
         return AccessControl(app, token)
 
     async def accept(self, request: Request) -> Response:
-        """POST /v1/waits: an ID, a list of IDs, or a response of the API; 202 once they are on disk."""
-        ids = _read_ids(await read_body(request))
-        waits = await _as_http_errors(self._service.accept(ids))
+        """POST /v1/waits: an ID, a list of IDs, or a response of the API, with limits; 202 once they are on disk."""
+        ids, limits = _read_request(await read_body(request))
+        waits = await _as_http_errors(self._service.accept(ids, limits))
         return self._respond({"waits": self._service.as_json(waits)}, HTTPStatus.ACCEPTED)
 
     async def list(self, request: Request) -> Response:
         """GET /v1/waits?id=...&status=...&wait=30s: all waits or a selection; with wait, once they have ended."""
-        ids, status = set(request.query_params.getlist("id")), request.query_params.get("status")
+        ids, status = dict.fromkeys(request.query_params.getlist("id")), request.query_params.get("status")
         if status is not None and status not in set(Status):
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"status is one of {', '.join(Status)}")
 
         def selected() -> Iterable[Wait]:
-            known = [wait for wait_id in ids if (wait := self._service.waits.get(wait_id))]
-            return known if ids else self._service.waits.values()
+            unknown = [wait_id for wait_id in ids if wait_id not in self._service.waits]
+            if unknown:
+                raise RequestRefusedError(HTTPStatus.NOT_FOUND, f"no such wait: {', '.join(unknown)}", unknown=unknown)
+            return [self._service.waits[wait_id] for wait_id in ids] if ids else self._service.waits.values()
 
         await self._long_poll(request, lambda: all(wait.has_ended for wait in selected()))
         waits = [wait for wait in selected() if status in {None, wait.status}]
@@ -103,7 +119,9 @@ class ControlApi:
     async def events(self, request: Request) -> Response:
         """GET /v1/events: server-sent events, only new ones or those after ``Last-Event-ID``."""
         header = request.headers.get("last-event-id", "").strip()
-        last = int(header) if header.isascii() and header.isdigit() and len(header) <= _MAX_DIGITS else None
+        if not _EVENT_ID.fullmatch(header):
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"Last-Event-ID is not the number of an event: {header!r}")
+        last = int(header) if header else None
         with ExitStack() as stack:
             slot = stack.enter_context(self._subscribers.take())
             self._stream.wake_all()  # ends the stream whose slot was revoked
@@ -155,14 +173,33 @@ async def _until_disconnected(request: Request, waiting: Coroutine[Any, Any, Non
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _read_ids(body: bytes) -> list[str]:
+def _read_request(body: bytes) -> tuple[list[str], RequestLimits]:
+    """Return the task IDs and the limits of a request. Raises RequestRefusedError."""
     try:
         content = msgspec.json.decode(body)
-        return task_ids({"tasks": content} if isinstance(content, list) else content)
+        if not isinstance(content, dict) or "tasks" not in content:
+            return task_ids({"tasks": content} if isinstance(content, list) else content), RequestLimits()
+        if unknown := sorted(content.keys() - _MEMBERS):
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"unknown member: {', '.join(map(repr, unknown))}")
+        limits = RequestLimits(*(_read_seconds(content, name) for name in RequestLimits._fields))
+        return task_ids(content), limits
     except ConfigurationError as error:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
     except (ValueError, RecursionError) as error:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"not JSON: {error}") from None
+
+
+def _read_seconds(content: Mapping[str, object], name: str) -> float | None:
+    value = content.get(name)
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = inf
+    if not 0 < seconds < inf:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{name} is not a positive duration: {value!r}")
+    return seconds
 
 
 async def _as_http_errors(request: Awaitable[Result]) -> Result:

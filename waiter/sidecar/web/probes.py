@@ -7,8 +7,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+
+from waiter.sidecar.web.access_control import answer_http_error
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,7 +38,8 @@ class Probes:
                 Route("/readyz", self.ready),
                 Route("/startupz", self.ready),
                 Route("/metrics", self.metrics),
-            ]
+            ],
+            exception_handlers={HTTPException: answer_http_error},
         )
 
     async def live(self, _: Request) -> Response:

@@ -34,7 +34,7 @@ async function request(path, headers = {}, signal = undefined) {
     show.login(problem);
     throw new Locked();
   }
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+  if (!response.ok && response.status !== 404) throw new Error(`HTTP ${response.status}`);
   return response;
 }
 
@@ -50,9 +50,16 @@ async function loadAll() {
 
 async function loadSome(ids) {
   const response = await request(`v1/waits?${ids.map((id) => `id=${encodeURIComponent(id)}`).join("&")}`);
+  if (response.status === 404) {
+    const { unknown } = await response.json();
+    unknown.forEach((id) => waits.delete(id));
+    show.waits();
+    const known = ids.filter((id) => !unknown.includes(id));
+    if (known.length) await loadSome(known);
+    return;
+  }
   const seen = performance.now();
   const body = await response.json();
-  for (const id of ids) if (!body.waits.some((wait) => wait.id === id)) waits.delete(id);
   for (const wait of body.waits) waits.set(wait.id, { ...wait, seen });
   show.waits();
 }
