@@ -246,7 +246,7 @@ def post_examples(served: SimulatedCloud, sidecar: Process) -> None:
     made: Any = {"instances": 1, "volumes": 2, "floatingips": 1}
     scripts = [
         Script(phases=(*build, Phase("FINISHED")), created_resources=made),
-        Script(phases=(*build[:2], Phase("ERROR")), error="No valid host was found.", created_resources={"volumes": 1}),
+        Script(phases=(*build[:2], Phase("ERROR")), error="No valid host was found. " * 14, created_resources={"volumes": 1}),
         never_ends(task_type="create_k8s_cluster_v2", age=240),
         Script(phases=(*build, Phase("RUNNING", detailed_state="INSTANCE"))),
         finishes(1.2, task_type="delete_loadbalancer"),

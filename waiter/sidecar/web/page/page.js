@@ -16,6 +16,14 @@ const element = (id) => document.getElementById(id);
 const cards = new Map();
 const view = { filter: "all", search: "", page: 0 };
 
+// An element that scrolls must be reachable by keyboard, and another one needs no stop.
+const scrollable = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    if (target.scrollHeight > target.clientHeight) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
 const kind = (wait) => (wait.status === "waiting" || wait.status === "finished" ? wait.status : "bad");
 const escape = (text) => String(text).replace(CONTROLS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
@@ -87,12 +95,18 @@ function layOut(shown) {
     cards.delete(id);
   }
   shown.forEach((wait, index) => {
-    if (!cards.has(wait.id)) cards.set(wait.id, element("card").content.firstElementChild.cloneNode(true));
+    if (!cards.has(wait.id)) cards.set(wait.id, newCard());
     const card = cards.get(wait.id);
     if (element("list").children[index] !== card) element("list").insertBefore(card, element("list").children[index] || null);
     if (card.wait !== wait) fill(card, wait);
   });
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+}
+
+function newCard() {
+  const card = element("card").content.firstElementChild.cloneNode(true);
+  scrollable.observe(card.querySelector(".error"));
+  return card;
 }
 
 function fill(card, wait) {
@@ -108,8 +122,6 @@ function fill(card, wait) {
   const error = card.querySelector(".error");
   error.hidden = !wait.error;
   error.textContent = wait.error ? escape(wait.error) : "";
-  // An element that scrolls must be reachable by keyboard.
-  if (wait.error && wait.error.length > 400) error.tabIndex = 0;
   fillTransitions(card.querySelector(".line"), wait);
   fillResources(card.querySelector(".made"), wait.created_resources);
   tick(card);
