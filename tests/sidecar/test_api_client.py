@@ -28,7 +28,7 @@ def key_file(served: SimulatedCloud, tmp_path: Path, monkeypatch: pytest.MonkeyP
     file.write_text("old$key")
     monkeypatch.delenv("GCORE_API_KEY")
     monkeypatch.setenv("GCORE_API_KEY_FILE", str(file))
-    monkeypatch.setattr(service, "KEY_CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(service, "MAINTENANCE_INTERVAL", 0.05)
     assert served.api_key != "old$key"
     return file
 

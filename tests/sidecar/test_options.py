@@ -41,6 +41,15 @@ def test_options_are_read_from_the_environment(tmp_path: Path) -> None:
     assert (options.result_file, options.exits_on_error) == (Path("r"), False)
 
 
+def test_retention_is_configurable(capsys: pytest.CaptureFixture[str]) -> None:
+    """The number of waits is positive."""
+    assert read_options(parsed())[-2:] == (2000, None)
+    assert read_options(parsed("--max-waits", "5", "--keep-ended", "1h"))[-2:] == (5, 3600.0)
+    with pytest.raises(SystemExit):
+        parsed("--max-waits", "0")
+    assert "argument --max-waits: not a positive number: '0'" in capsys.readouterr().err
+
+
 def test_every_problem_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key, a bad URL, a bad ID and a missing token file are in one error."""
     monkeypatch.delenv("GCORE_API_KEY")

@@ -9,6 +9,7 @@ import pytest
 from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
 
 from waiter import errors
+from waiter.sidecar import service
 from waiter.sidecar.model import Status, Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
@@ -213,3 +214,26 @@ def test_uptime_is_of_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Path, "read_text", fail)
     assert uptime().boot_id == f"process {os.getpid()}"
+
+
+def test_ended_waits_expire(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are deleted after the given time, except for those of the command line; running waits stay."""
+    monkeypatch.setattr(service, "MAINTENANCE_INTERVAL", 0.001)
+
+    async def test() -> None:
+        async with sidecar.open(startup_ids=["g"], keep_ended=60.0, max_waits=4):
+            await sidecar.service.accept(["a", "b", "c"])
+            await sidecar.settle()
+            for wait_id in ("g", "b", "a"):
+                sidecar.waiter.finish(wait_id)
+                await sidecar.settle()
+            sidecar.now += 59
+            await sidecar.settle()
+            assert list(sidecar.service.waits) == ["g", "a", "b", "c"]
+            sidecar.now += 2
+            await sidecar.settle()
+            assert list(sidecar.service.waits) == ["g", "c"]
+            assert [wait.id for wait in sidecar.store.waits()] == ["g", "c"]
+            assert sidecar.names()[-2:] == ["wait.deleted", "wait.deleted"]
+
+    run(test())

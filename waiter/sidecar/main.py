@@ -48,7 +48,15 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
         waits = {wait.id: wait for wait in store.waits()}
         metrics = Metrics(waits.values)
         async with WriteQueue(store, stream.publish) as write_queue:
-            service = Service(write_queue, waits, startup_ids=options.task_ids, on_task_end=metrics.record_task_end)
+            service = Service(
+                write_queue,
+                waits,
+                startup_ids=options.task_ids,
+                max_waits=options.max_waits,
+                keep_ended=options.keep_ended,
+                on_task_end=metrics.record_task_end,
+            )
+            metrics.add_gauge("waiter_max_waits", "The maximum number of stored waits", lambda: options.max_waits)
             startup_tasks = StartupTasks(service, options.result_file)
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
             session = Session.open(waiter_options)

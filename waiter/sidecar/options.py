@@ -12,6 +12,7 @@ from waiter.config.task_ids import task_ids
 from waiter.console.arguments import waiter_options
 from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
+from waiter.sidecar.service import MAX_WAITS
 from waiter.sidecar.web.access_control import Token
 
 
@@ -26,6 +27,8 @@ class SidecarOptions(NamedTuple):
     token: Token | None = None
     result_file: Path | None = None
     exits_on_error: bool = True
+    max_waits: int = MAX_WAITS
+    keep_ended: float | None = None
 
 
 def read_options(args: argparse.Namespace) -> SidecarOptions:
@@ -50,6 +53,8 @@ def read_options(args: argparse.Namespace) -> SidecarOptions:
         _token(args),
         Path(args.result_file) if args.result_file else None,
         args.on_error == "exit",
+        args.max_waits,
+        args.keep_ended,
     )
 
 

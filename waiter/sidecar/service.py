@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 MAX_WAITS = 2000
 # Seconds for which an ended wait is kept at least, so that its clients can still read the result.
 MIN_RETENTION = 3600.0
-# Seconds between two reads of the key file while waits are refused.
-KEY_CHECK_INTERVAL = 5.0
+# Seconds between two checks for expired waits and, while waits are refused, for another key.
+MAINTENANCE_INTERVAL = 5.0
 
 # Events that come with a new snapshot of the task, and those that belong to the end of a wait.
 _WITH_SNAPSHOT = {"task.state_changed", "task.finished", "task.failed", "poll.recovered", "history.learned"}
@@ -60,6 +60,9 @@ class _Run(msgspec.Struct):
 class Service:
     """All waits of the sidecar, by ID; ``startup_ids`` are the tasks of the command line.
 
+    At most ``max_waits`` are stored. Ended waits are deleted after ``keep_ended`` seconds; None deletes them when another wait
+    needs the place, but not before ``MIN_RETENTION``.
+
     ``on_task_end`` is called with each task whose end was seen and the seconds from its end to the poll that saw it; None when
     the task had ended before the first poll.
     """
@@ -71,6 +74,7 @@ class Service:
         *,
         startup_ids: Sequence[str] = (),
         max_waits: int = MAX_WAITS,
+        keep_ended: float | None = None,
         on_task_end: Callable[[Task, float | None], object] = lambda _task, _delay: None,
         now: Callable[[], float] = time.time,
         uptime: Callable[[], Uptime] = uptime,
@@ -79,6 +83,7 @@ class Service:
         self.startup_ids = startup_ids
         self._write_queue = write_queue
         self._max_waits = max_waits
+        self._keep_ended = keep_ended
         self._on_task_end = on_task_end
         self._now = now
         self._uptime = uptime
@@ -104,7 +109,7 @@ class Service:
         self._timeout = timeout
         self._start_runs([wait for wait in self.waits.values() if not wait.has_ended])
         await self.accept(self.startup_ids)
-        self._key_watcher = asyncio.create_task(self._watch_key(), name="key watcher")
+        self._maintenance = asyncio.create_task(self._maintain(), name="maintenance of the waits")
 
     async def accept(self, task_ids: Sequence[str], limits: RequestLimits = NO_LIMITS) -> list[Wait]:
         """Accept waits and return them once they are on disk; a running wait and an ended task stay as they are.
@@ -147,6 +152,16 @@ class Service:
                 if wait.refused_key != key:
                     await self.accept([wait.id], RequestLimits(wait.timeout, wait.max_outage))
 
+    async def delete_expired(self) -> None:
+        """Delete the waits that ended more than ``keep_ended`` seconds ago. Raises StorageError."""
+        if self._keep_ended is None:
+            return
+        async with self._change_lock:
+            expired = self._ended_before(self._now() - self._keep_ended)
+            if expired:
+                events = [self._new_event("wait.deleted", wait_id) for wait_id in expired]
+                await self._write_queue.write(Change(deleted=expired, events=events), lambda: self._add_waits((), expired))
+
     def as_json(self, waits: Iterable[Wait]) -> list[dict[str, Any]]:
         """Return waits as clients see them, with the current ages and times left."""
         now = self._now()
@@ -169,17 +184,18 @@ class Service:
 
     async def stop(self) -> None:
         """Stop all waits without an end; the next start resumes them."""
-        self._key_watcher.cancel()
-        running = [self._key_watcher, *(run.asyncio_task for run in self._runs.values())]
+        self._maintenance.cancel()
+        running = [self._maintenance, *(run.asyncio_task for run in self._runs.values())]
         for wait_id in list(self._runs):
             self._cancel_run(wait_id)
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _watch_key(self) -> None:
+    async def _maintain(self) -> None:
         while True:
             with suppress(StorageError):  # tried again
+                await self.delete_expired()
                 await self.restart_refused()
-            await asyncio.sleep(KEY_CHECK_INTERVAL)
+            await asyncio.sleep(MAINTENANCE_INTERVAL)
 
     # The life of a wait.
 
@@ -195,12 +211,16 @@ class Service:
         excess = len(self.waits) + count - self._max_waits
         if not count or excess <= 0:
             return []
-        ended = [(wait.ended_at, wait.id) for wait in self.waits.values() if wait.ended_at and wait.id not in self.startup_ids]
-        evictable = [wait_id for ended_at, wait_id in sorted(ended) if ended_at < now - MIN_RETENTION]
+        evictable = self._ended_before(now - (MIN_RETENTION if self._keep_ended is None else self._keep_ended))
         if len(evictable) < excess:
             message = f"too many waits: {count} more would exceed the maximum of {self._max_waits}; delete some that have ended"
             raise TooManyWaitsError(message)
         return evictable[:excess]
+
+    def _ended_before(self, moment: float) -> list[str]:
+        """Return the IDs of the waits that ended before a moment, the oldest first, without those of the command line."""
+        ended = [(wait.ended_at, wait.id) for wait in self.waits.values() if wait.ended_at and wait.id not in self.startup_ids]
+        return [wait_id for ended_at, wait_id in sorted(ended) if ended_at < moment]
 
     def _add_waits(self, waits: Sequence[Wait], evicted: Sequence[str]) -> None:
         for wait_id in evicted:

@@ -8,6 +8,7 @@ from waiter.cli.options import OptionGroup, add_connection, add_limits, add_log,
 from waiter.cli.parser import Parser, typed
 from waiter.cli.registry import COMMANDS
 from waiter.console.exit_codes import ExitCode
+from waiter.console.formatting import parse_duration
 from waiter.console.signals import Interrupted
 from waiter.errors import ConfigurationError
 
@@ -53,7 +54,23 @@ def _add_service(group: OptionGroup) -> None:
         metavar="WHAT",
         help="exit with the code of waiter wait, or stay, when a given task does not finish (default: exit)",
     )
+    group.add(
+        "--max-waits", type=typed(_positive), metavar="N", default=2000, help="maximum number of stored waits (default: 2000)"
+    )
+    group.add(
+        "--keep-ended",
+        type=typed(parse_duration),
+        metavar="TIME",
+        help="delete waits this long after their end (default: when another wait needs the place, after an hour or later)",
+    )
     group.add("--token-file", metavar="FILE", help="contains the token that clients must send; required beyond loopback")
+
+
+def _positive(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    message = f"not a positive number: {text!r}"
+    raise ValueError(message)
 
 
 def _address(text: str) -> object:
