@@ -6,7 +6,7 @@ from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
-from container_parts import CONTAINERS, IMAGE, MANIFESTS, USER, WAITERS, Container, parsed, pods
+from container_parts import CONTAINERS, IMAGE, KUBERNETES, KUSTOMIZATION, MANIFESTS, USER, WAITERS, Container, parsed, pods
 
 from waiter.console.exit_codes import ExitCode
 
@@ -27,8 +27,14 @@ def test_manifest_is_valid(name: str, version: str) -> None:
 
 def test_all_manifests_are_covered() -> None:
     """The tests below cover every manifest and every container."""
-    kinds = {"init-container/Deployment", "job/Job", "podmonitor/PodMonitor", "secret/Secret", "sidecar/Deployment"}
-    assert kinds == set(MANIFESTS)
+    assert set(MANIFESTS) == {
+        "init-container/Deployment",
+        "job/Job",
+        "networkpolicy/NetworkPolicy",
+        "podmonitor/PodMonitor",
+        "secret/Secret",
+        "sidecar/Deployment",
+    }
     assert {
         "init-container/Deployment/app",
         "init-container/Deployment/wait",
@@ -172,3 +178,21 @@ def test_selector_matches_the_pods(name: str) -> None:
     """A deployment selects its own pods."""
     spec = MANIFESTS[name]["spec"]
     assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
+
+
+def test_network_policy_opens_only_the_probe_port() -> None:
+    """It selects the pods of the sidecar; the control listener needs no rule, because it is on loopback."""
+    policy = MANIFESTS["networkpolicy/NetworkPolicy"]["spec"]
+    template = MANIFESTS["sidecar/Deployment"]["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
+    assert policy["policyTypes"] == ["Ingress"]
+    ports = [port for rule in policy["ingress"] for port in rule["ports"]]
+    assert ports == [{"port": parsed(["sidecar"]).probe_listen.port, "protocol": "TCP"}]
+    assert parsed(["sidecar"]).listen.is_loopback
+
+
+def test_kustomization_refers_to_existing_manifests() -> None:
+    """The tag is that of the image, so that a new version is set in one place."""
+    assert all((KUBERNETES / name).is_file() for name in KUSTOMIZATION["resources"])
+    name, _, tag = IMAGE.rpartition(":")
+    assert KUSTOMIZATION["images"] == [{"name": name, "newTag": tag}]

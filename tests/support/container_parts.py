@@ -23,8 +23,13 @@ def read_all(path: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
+KUBERNETES = EXAMPLES / "kubernetes"
+(KUSTOMIZATION,) = read_all(KUBERNETES / "kustomization.yaml")
 MANIFESTS = {
-    f"{path.stem}/{one['kind']}": one for path in sorted((EXAMPLES / "kubernetes").glob("*.yaml")) for one in read_all(path)
+    f"{path.stem}/{one['kind']}": one
+    for path in sorted(KUBERNETES.glob("*.yaml"))
+    for one in read_all(path)
+    if path.stem != "kustomization"
 }
 
 
