@@ -53,6 +53,9 @@ def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path:
             assert 'waiter_task_seconds_count{state="finished",task_type="create_vm"} 1.0' in metrics
             assert 'waiter_polls_total{result="ok"}' in metrics
             assert "waiter_detection_delay_seconds_count 2.0" in metrics
+            assert "waiter_max_waits 2000.0" in metrics
+            names = ("lost_waits", "storage_failing", "api_key_refused", "open_long_polls", "open_streams")
+            assert all(f"waiter_{name} 0.0" in metrics for name in names)
             assert good not in metrics
         assert await serving == 0
         assert sidecar.announcements == [f"control on {sidecar.control}, probes on {sidecar.probes}"]

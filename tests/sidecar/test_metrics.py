@@ -8,6 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sidecar_parts import NOW, make_task
 
+from waiter._version import __version__
 from waiter.sidecar.metrics import MAX_TASK_TYPES, Metrics
 from waiter.sidecar.model import Status, Wait
 
@@ -27,6 +28,7 @@ def samples(metrics: Metrics) -> Mapping[str, float]:
 
 
 EMPTY = {
+    f"waiter_build_info['{__version__}']": 1,
     **{f"waiter_waits['{status}']": 0 for status in Status},
     "waiter_poll_seconds_count[]": 0,
     "waiter_poll_seconds_sum[]": 0,

@@ -56,16 +56,14 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                 keep_ended=options.keep_ended,
                 on_task_end=metrics.record_task_end,
             )
-            metrics.add_gauge("waiter_max_waits", "The maximum number of stored waits", lambda: options.max_waits)
             startup_tasks = StartupTasks(service, options.result_file)
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
             session = Session.open(waiter_options)
             client = SidecarClient(session.settings, metrics.record_poll)
-            metrics.add_gauge("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
-            metrics.add_gauge("waiter_lost_waits", "Waits that could not be read at the start", lambda: store.lost)
             health = Health(client, write_queue, store)
             max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)
+            _add_gauges(metrics, options, store, write_queue, client, api)
             probe_app = Probes(metrics, startup_tasks.problem, health.warnings).app()
             listeners = [
                 Listener(api.app(options.token), control, max_connections=max_control),
@@ -80,6 +78,18 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                     )
                 finally:
                     await service.stop()
+
+
+def _add_gauges(  # noqa: PLR0913, PLR0917 - everything that is measured
+    metrics: Metrics, options: SidecarOptions, store: Store, write_queue: WriteQueue, client: SidecarClient, api: ControlApi
+) -> None:
+    add = metrics.add_gauge
+    add("waiter_max_waits", "The maximum number of stored waits", lambda: options.max_waits)
+    add("waiter_lost_waits", "Waits that could not be read at the start", lambda: store.lost)
+    add("waiter_storage_failing", "Whether the state directory rejects writes", lambda: write_queue.is_failing)
+    add("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
+    add("waiter_open_long_polls", "Long polls that are open", api.long_polls.taken)
+    add("waiter_open_streams", "Event streams that are open", api.subscribers.taken)
 
 
 async def _run_until_stopped(

@@ -6,11 +6,12 @@ import re
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from waiter._version import __version__
 from waiter.sidecar.model import Status, Wait
 from waiter.task import Task
 
@@ -34,6 +35,7 @@ class Metrics:
         self._task_types: set[str] = set()
         registry.register(_WaitCollector(waits))
         ProcessCollector(registry=registry)
+        Info("waiter_build", "The version of waiter", registry=registry).info({"version": __version__})
         self._polls = Counter("waiter_polls", "Requests to the API, by result", ["result"], registry=registry)
         self._poll_seconds = Histogram("waiter_poll_seconds", "Response time of the API", registry=registry)
         self._task_seconds = Histogram(

@@ -168,6 +168,10 @@ class Slots:
         self._revocable_after = revocable_after
         self._taken: dict[Slot, None] = {}
 
+    def taken(self) -> int:
+        """Return the number of open requests."""
+        return len(self._taken)
+
     @contextmanager
     def take(self) -> Iterator[Slot]:
         """Hold a slot; raises RequestRefusedError when none is free."""

@@ -54,14 +54,14 @@ _MEMBERS = {"tasks", "count", "timeout", "max_outage"}
 
 
 class ControlApi:
-    """The endpoints under ``/v1``."""
+    """The endpoints under ``/v1``; ``long_polls`` and ``subscribers`` are the requests that stay open."""
 
     def __init__(self, service: Service, write_queue: WriteQueue, stream: EventStream, *, max_open_requests: int) -> None:
         self._service = service
         self._write_queue = write_queue
         self._stream = stream
-        self._long_polls = Slots(max_open_requests)
-        self._subscribers = Slots(max_open_requests, revocable_after=MIN_STREAM_TIME)
+        self.long_polls = Slots(max_open_requests)
+        self.subscribers = Slots(max_open_requests, revocable_after=MIN_STREAM_TIME)
 
     def app(self, token: Token | None) -> ASGIApp:
         """Return the application of the control listener."""
@@ -123,7 +123,7 @@ class ControlApi:
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"Last-Event-ID is not the number of an event: {header!r}")
         last = int(header) if header else None
         with ExitStack() as stack:
-            slot = stack.enter_context(self._subscribers.take())
+            slot = stack.enter_context(self.subscribers.take())
             self._stream.wake_all()  # ends the stream whose slot was revoked
             frames = self._stream.subscribe(self._write_queue, last, is_over=lambda: slot.is_revoked)
             return _EventResponse(stack.pop_all(), frames)
@@ -136,7 +136,7 @@ class ControlApi:
             seconds = min(parse_duration(duration), MAX_LONG_POLL)
         except ValueError as error:
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"wait is {error}") from None
-        with self._long_polls.take():
+        with self.long_polls.take():
             await _until_disconnected(request, self._stream.wait_until(is_over, seconds))
 
     def _respond(self, content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:  # noqa: ANN401 - JSON
