@@ -5,6 +5,8 @@ const SETTLE = 250;
 
 export const waits = new Map();
 const dirty = new Set();
+// Waits that were deleted since the last request: its response may still contain them.
+const deleted = new Set();
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 let lastEvent = null;
 let reloading = false;
@@ -39,28 +41,34 @@ async function request(path, headers = {}, signal = undefined) {
 }
 
 async function loadAll() {
+  deleted.clear();
   const response = await request("v1/waits");
   const seen = performance.now();
   lastEvent = Number(response.headers.get("Last-Event-ID"));
   const body = await response.json();
   waits.clear();
-  for (const wait of body.waits) waits.set(wait.id, { ...wait, seen });
+  keep(body.waits, seen);
   show.waits();
 }
 
+function keep(loaded, seen) {
+  for (const wait of loaded) if (!deleted.has(wait.id)) waits.set(wait.id, { ...wait, seen });
+}
+
 async function loadSome(ids) {
+  deleted.clear();
   const response = await request(`v1/waits?${ids.map((id) => `id=${encodeURIComponent(id)}`).join("&")}`);
   if (response.status === 404) {
     const { unknown } = await response.json();
     unknown.forEach((id) => waits.delete(id));
-    show.waits();
     const known = ids.filter((id) => !unknown.includes(id));
     if (known.length) await loadSome(known);
+    else show.waits();
     return;
   }
   const seen = performance.now();
   const body = await response.json();
-  for (const wait of body.waits) waits.set(wait.id, { ...wait, seen });
+  keep(body.waits, seen);
   show.waits();
 }
 
@@ -115,5 +123,14 @@ function handle(block) {
   if (!fields.id) return;
   lastEvent = Number(fields.id);
   if (fields.event === "stream.reset") throw new Error("some events were missed");
-  dirty.add(JSON.parse(fields.data).task_id);
+  const { task_id: id } = JSON.parse(fields.data);
+  if (fields.event === "wait.deleted") {
+    dirty.delete(id);
+    deleted.add(id);
+    waits.delete(id);
+    show.waits();
+  } else {
+    deleted.delete(id);
+    dirty.add(id);
+  }
 }
