@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
+import math
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -14,9 +17,19 @@ import structlog
 from drivers import Driver
 from structlog.testing import capture_logs
 
-from waiter import Event, TaskError, TaskState, TaskTimeoutError, wait_for_task
+from waiter import (
+    AsyncWaiter,
+    ConfigurationError,
+    Event,
+    TaskError,
+    TaskState,
+    TaskTimeoutError,
+    Waiter,
+    WaiterError,
+    wait_for_task,
+)
 from waiter.polling import reporter
-from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never_ends, status
+from waiter.testing import Fault, Phase, Script, SimulatedCloud, ended, fails, finishes, missing, never_ends, status
 
 PHASES = (Phase("NEW", 10), Phase("RUNNING", 10), Phase("RUNNING", 10, "NETWORK"), Phase("FINISHED"))
 
@@ -27,6 +40,8 @@ def test_every_transition_is_one_event(on: Driver, cloud: SimulatedCloud) -> Non
     task_id = cloud.add(script)
     with capture_logs() as logs:
         on.wait(cloud, task_id, learn=False)
+    started, *logs, finished = logs
+    assert (started["event"], finished["event"]) == ("wait.started", "wait.ended")
     elapsed = [log.pop("elapsed") for log in logs]
     context = {"task_id": task_id, "task_type": "create_vm", "log_level": "info"}
     changed = {"event": "task.state_changed", **context}
@@ -51,7 +66,7 @@ def test_each_end_has_its_event_and_level(on: Driver) -> None:
         cloud = SimulatedCloud.virtual(strict=False)
         with capture_logs() as logs, pytest.raises(Exception, match=r"fail|not ended|no change"):
             on.wait(cloud, cloud.add(script), **options)
-        levels[logs[-1]["event"]] = logs[-1]["log_level"]
+        levels[logs[-2]["event"]] = logs[-2]["log_level"]
     assert levels == {"task.failed": "error", "task.timed_out": "warning", "task.stalled": "warning"}
 
 
@@ -61,7 +76,7 @@ def test_failed_poll_is_a_warning(cloud: SimulatedCloud) -> None:
     cloud.fault(status(500))
     with capture_logs() as logs:
         wait_for_task(task_id, **cloud.options)
-    assert [(log["event"], log["log_level"]) for log in logs[:2]] == [("poll.failed", "warning"), ("poll.recovered", "info")]
+    assert [(log["event"], log["log_level"]) for log in logs[1:3]] == [("poll.failed", "warning"), ("poll.recovered", "info")]
 
 
 def test_on_event_is_given_each_event_with_the_task(on: Driver, cloud: SimulatedCloud, events: list[Event]) -> None:
@@ -69,11 +84,13 @@ def test_on_event_is_given_each_event_with_the_task(on: Driver, cloud: Simulated
     task_id = cloud.add(finishes(5))
     on.wait(cloud, task_id, on_event=events.append)
     assert [(event.name, event.task_id, event.task and event.task.state) for event in events] == [
+        ("wait.started", task_id, None),
         ("task.state_changed", task_id, TaskState.RUNNING),
         ("task.state_changed", task_id, TaskState.FINISHED),
         ("task.finished", task_id, TaskState.FINISHED),
+        ("wait.ended", task_id, TaskState.FINISHED),
     ]
-    assert [event.age is not None for event in events] == [True] * 3
+    assert [event.age is not None for event in events] == [False, True, True, True, True]
 
 
 def test_exception_of_on_event_does_not_end_the_wait(
@@ -88,9 +105,11 @@ def test_exception_of_on_event_does_not_end_the_wait(
     task_id = cloud.add(finishes(5))
     assert on.wait(cloud, task_id, on_event=broken).ended
     assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "on_event raised at wait.started",
         "on_event raised at task.state_changed",
         "on_event raised at task.state_changed",
         "on_event raised at task.finished",
+        "on_event raised at wait.ended",
     ]
 
 
@@ -120,7 +139,7 @@ def test_configured_structlog_gets_the_events(cloud: SimulatedCloud) -> None:
     )
     with pytest.raises(TaskTimeoutError):
         wait_for_task(cloud.add(never_ends(), task_id="t-1"), timeout=0, **cloud.options)
-    assert stream.getvalue().splitlines()[-1] == (
+    assert stream.getvalue().splitlines()[-2] == (
         '{"event": "task.timed_out", "level": "warning", "task_id": "t-1", "task_type": "create_vm", "waited": 0.0}'
     )
 
@@ -148,12 +167,78 @@ def test_every_event_has_the_id_and_the_type(cloud: SimulatedCloud) -> None:
     cloud.fault(status(500))
     seen: list[Any] = []
     wait_for_task(task_id, **cloud.options, on_event=lambda event: seen.append(dict(event.fields)))
-    assert [(fields["task_id"], fields.get("task_type")) for fields in seen] == [(task_id, None)] * 2 + [
+    assert [(fields["task_id"], fields.get("task_type")) for fields in seen] == [(task_id, None)] * 3 + [
         (task_id, "create_fip")
-    ] * 3
+    ] * 4
 
 
 def test_structlog_that_another_thread_imports_is_not_used_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """During the import the module exists without its functions."""
     monkeypatch.setitem(sys.modules, "structlog", ModuleType("structlog"))
     assert reporter._structlog_is_configured() is False
+
+
+ENDS: list[tuple[str, Any, dict[str, Any], Fault | None]] = [
+    ("finished", finishes(5), {}, None),
+    ("failed", fails(5, "No"), {}, None),
+    ("timed_out", never_ends(), {"timeout": 5}, None),
+    ("stalled", never_ends(), {"stall_timeout": 5}, None),
+    ("not_found", missing(), {}, None),
+    ("refused", never_ends(), {}, status(401)),
+    ("unavailable", never_ends(), {"max_outage": 5}, status(503)),
+    ("error", never_ends(), {"wait": lambda _: -1.0}, None),
+]
+
+
+@pytest.mark.parametrize(("outcome", "script", "options", "fault"), ENDS, ids=[end[0] for end in ENDS])
+def test_every_wait_has_a_begin_and_an_end(
+    on: Driver, events: list[Event], outcome: str, script: Script, options: dict[str, Any], fault: Fault | None
+) -> None:
+    """``wait.ended`` says how it ended, and how long it took."""
+    cloud = SimulatedCloud.virtual(strict=False)
+    task_id = cloud.add(script)
+    if fault:
+        cloud.fault(fault, times=math.inf)
+    with nullcontext() if outcome == "finished" else pytest.raises(WaiterError):
+        on.wait(cloud, task_id, on_event=events.append, **options)
+    assert [event.name for event in events if event.name.startswith("wait.")] == ["wait.started", "wait.ended"]
+    assert (events[0].name, events[-1].fields["outcome"], events[-1].fields["waited"]) == (
+        "wait.started",
+        outcome,
+        pytest.approx(cloud.elapsed, abs=0.01),
+    )
+
+
+def test_cancelled_wait_has_an_end(cloud: SimulatedCloud, events: list[Event]) -> None:
+    """The task is still running."""
+    task_id = cloud.add(never_ends(), watched=False)
+
+    async def main() -> None:
+        async with AsyncWaiter(**cloud.async_options, on_event=events.append) as waiter:
+            wait = asyncio.ensure_future(waiter.wait(task_id))
+            await cloud.async_sleep(5)
+            wait.cancel()
+            await asyncio.gather(wait, return_exceptions=True)
+
+    asyncio.run(main())
+    assert (events[-1].name, events[-1].fields["outcome"]) == ("wait.ended", "cancelled")
+
+
+def test_one_wait_may_have_its_own_on_event(cloud: SimulatedCloud, events: list[Event]) -> None:
+    """It replaces that of the waiter; None is none."""
+    ids = [cloud.add(ended()) for _ in range(3)]
+    own: list[Event] = []
+    with Waiter(**cloud.options, on_event=events.append) as waiter:
+        waiter.wait(ids[0], on_event=own.append)
+        waiter.wait(ids[1])
+        waiter.wait(ids[2], on_event=None)
+        with pytest.raises(ConfigurationError, match="on_event must be a function of an Event"):
+            waiter.wait(ids[0], on_event="print")  # type: ignore[arg-type]
+    assert ({event.task_id for event in own}, {event.task_id for event in events}) == ({ids[0]}, {ids[1]})
+
+
+def test_log_false_keeps_events_out_of_the_log(cloud: SimulatedCloud, events: list[Event]) -> None:
+    """``on_event`` is still called."""
+    with capture_logs() as logs:
+        wait_for_task(cloud.add(finishes(5)), **cloud.options, on_event=events.append, log=False)
+    assert (logs, len(events)) == ([], 5)

@@ -11,6 +11,8 @@ from waiter.schedule.history import History
 from waiter.task import Task
 
 LEVELS: Final[Mapping[str, str]] = {
+    "wait.started": "debug",
+    "wait.ended": "debug",
     "history.learned": "debug",
     "history.unavailable": "debug",
     "poll.failed": "warning",

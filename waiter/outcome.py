@@ -1,4 +1,4 @@
-"""How several waits end: each well or badly, and none of it lost."""
+"""How waits end, one by one and several together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,55 @@ from enum import StrEnum
 
 import msgspec
 
+from waiter import errors
 from waiter.errors import ConfigurationError, TasksError, WaiterError
 from waiter.task import Task
+
+
+class WaitStatus(StrEnum):
+    """The state of a wait, in the JSON of the command and of the sidecar; every status except ``waiting`` is final."""
+
+    WAITING = "waiting"
+    FINISHED = "finished"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    STALLED = "stalled"
+    NOT_FOUND = "not_found"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def is_task_end(self) -> bool:
+        """Whether the task itself has ended; after any other final status the same ID can be awaited again."""
+        return self in {WaitStatus.FINISHED, WaitStatus.FAILED}
+
+
+STATUSES: tuple[tuple[type[WaiterError], WaitStatus], ...] = (
+    (errors.TaskError, WaitStatus.FAILED),
+    (errors.TaskTimeoutError, WaitStatus.TIMED_OUT),
+    (errors.TaskStalledError, WaitStatus.STALLED),
+    (errors.TaskNotFoundError, WaitStatus.NOT_FOUND),
+    (errors.AuthenticationError, WaitStatus.REFUSED),
+    (errors.PermissionDeniedError, WaitStatus.REFUSED),
+    (errors.ApiError, WaitStatus.UNAVAILABLE),
+)
+"""The status of each error; the first kind that matches applies."""
+
+
+def status_of(error: Exception | None) -> WaitStatus:
+    """Return the status of a wait that ended with this error, or with a finished task."""
+    if error is None:
+        return WaitStatus.FINISHED
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), WaitStatus.UNAVAILABLE)
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """Return the ``outcome`` of the event ``wait.ended``: a status, ``cancelled``, or ``error`` for a fault of a callable."""
+    if error is not None and not isinstance(error, Exception):
+        return "cancelled"
+    if error is None or (isinstance(error, WaiterError) and not isinstance(error, ConfigurationError)):
+        return status_of(error)
+    return "error"
 
 
 class ReturnWhen(StrEnum):
@@ -32,7 +79,7 @@ class Outcome(msgspec.Struct, frozen=True):
     error: WaiterError | None = None
 
     def result(self) -> Task:
-        """Give the finished task, or raise the error."""
+        """Return the finished task, or raise the error."""
         if self.error is not None:
             raise self.error
         assert self.task is not None  # noqa: S101 - an outcome has one or the other
@@ -40,7 +87,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class OutcomeCollector:
-    """The outcomes of several waits so far, and whether that is all that was wanted."""
+    """The outcomes of several waits so far, and whether ``return_when`` is met."""
 
     def __init__(self, task_ids: Iterable[str], return_when: str) -> None:
         self._return_when = ReturnWhen(return_when)
@@ -48,7 +95,7 @@ class OutcomeCollector:
         self._ended = self._failed = 0
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Take note of waits that ended, each once."""
+        """Add the outcomes of waits that ended, each once."""
         for outcome in outcomes:
             self._outcomes[outcome.task_id] = outcome
             self._ended += 1
@@ -56,12 +103,12 @@ class OutcomeCollector:
 
     @property
     def task_ids(self) -> list[str]:
-        """All that are awaited, each once, in the order asked for."""
+        """The awaited IDs, each once, in the order given."""
         return list(self._outcomes)
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody has to wait any longer."""
+        """Whether ``return_when`` is met."""
         match self._return_when:
             case ReturnWhen.FIRST_COMPLETED if self._ended:
                 return True
@@ -70,7 +117,7 @@ class OutcomeCollector:
         return self._ended == len(self._outcomes)
 
     def result(self) -> dict[str, Task]:
-        """Give the finished tasks by ID, in the order asked for, or raise TasksError if a wait ended badly."""
+        """Return the finished tasks by ID, in the order given. Raises TasksError if a wait failed."""
         ended = {task_id: outcome for task_id, outcome in self._outcomes.items() if outcome}
         succeeded = {task_id: outcome.task for task_id, outcome in ended.items() if outcome.task}
         failed = {task_id: outcome.error for task_id, outcome in ended.items() if outcome.error}

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from container_parts import EXAMPLES
 
+from waiter.outcome import WaitStatus
 from waiter.sidecar.metrics import Metrics
-from waiter.sidecar.model import Status, Wait
+from waiter.sidecar.model import Wait
 from waiter.task import decode_task
 
 DASHBOARD: dict[str, Any] = json.loads((EXAMPLES / "sidecar" / "grafana-dashboard.json").read_bytes())
@@ -64,7 +65,7 @@ def test_every_metric_has_a_panel(metric: str) -> None:
 def test_states_in_expressions_exist() -> None:
     """Every state in an expression is a status."""
     found = {state for states in re.findall(r"state!?=~?\"(.*?)\"", " ".join(EXPRESSIONS)) for state in states.split("|")}
-    assert found <= {str(status) for status in Status}
+    assert found <= {str(status) for status in WaitStatus}
 
 
 def test_panels_do_not_overlap() -> None:

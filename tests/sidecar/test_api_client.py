@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sidecar_parts import EAGER, PLAIN, Sidecar, make_task, run, running, wait_json
 
 from waiter import errors
 from waiter.config.settings import resolve
 from waiter.http.async_client import AsyncClient
+from waiter.outcome import WaitStatus
 from waiter.sidecar import service
 from waiter.sidecar.api_client import SidecarClient
-from waiter.sidecar.model import Status, Wait
+from waiter.sidecar.model import Wait
 from waiter.testing import SimulatedCloud, finishes, never_ends
 
 
@@ -143,7 +145,9 @@ def test_only_refused_waits_of_another_key_are_restarted(sidecar: Sidecar) -> No
     async def test() -> None:
         async with sidecar.open():
             for wait_id, key in (("a", "fingerprint"), ("b", "old")):
-                refused = Wait(id=wait_id, accepted_at=1.0, status=Status.REFUSED, ended_at=2.0, refused_key=key, timeout=9.0)
+                refused = Wait(
+                    id=wait_id, accepted_at=1.0, status=WaitStatus.REFUSED, ended_at=2.0, refused_key=key, timeout=9.0
+                )
                 sidecar.service.waits[wait_id] = refused
             await sidecar.service.restart_refused()
             assert {wait.id: wait.status for wait in sidecar.service.waits.values()} == {"a": "refused", "b": "waiting"}

@@ -9,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sidecar_parts import NOW, make_task
 
 from waiter._version import __version__
+from waiter.outcome import WaitStatus
 from waiter.sidecar.metrics import MAX_TASK_TYPES, Metrics
-from waiter.sidecar.model import Status, Wait
+from waiter.sidecar.model import Wait
 
 TIMES = {"created_on": "2027-01-15T08:00:00", "finished_on": "2027-01-15T08:00:19"}
 
@@ -29,7 +30,7 @@ def samples(metrics: Metrics) -> Mapping[str, float]:
 
 EMPTY = {
     f"waiter_build_info['{__version__}']": 1,
-    **{f"waiter_waits['{status}']": 0 for status in Status},
+    **{f"waiter_waits['{status}']": 0 for status in WaitStatus},
     "waiter_poll_seconds_count[]": 0,
     "waiter_poll_seconds_sum[]": 0,
     "waiter_detection_delay_seconds_count[]": 0,
@@ -40,7 +41,7 @@ EMPTY = {
 def test_waits_are_counted_by_status() -> None:
     """A status without waits is 0."""
     waits = [Wait(id=str(number), accepted_at=NOW) for number in range(3)]
-    waits[0] = waits[0].with_end(Status.FAILED, NOW)
+    waits[0] = waits[0].with_end(WaitStatus.FAILED, NOW)
     assert samples(Metrics(lambda: waits)) == EMPTY | {"waiter_waits['failed']": 1, "waiter_waits['waiting']": 2}
 
 

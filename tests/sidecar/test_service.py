@@ -9,8 +9,9 @@ import pytest
 from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
 
 from waiter import errors
+from waiter.outcome import WaitStatus
 from waiter.sidecar import service
-from waiter.sidecar.model import Status, Wait, uptime
+from waiter.sidecar.model import Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
 
@@ -113,7 +114,7 @@ def test_wait_that_ended_before_its_task_can_be_restarted(sidecar: Sidecar, stat
 
     async def test() -> None:
         async with sidecar.open():
-            sidecar.service.waits["a"] = Wait(id="a", accepted_at=1.0, status=Status(status), error="x", ended_at=2.0)
+            sidecar.service.waits["a"] = Wait(id="a", accepted_at=1.0, status=WaitStatus(status), error="x", ended_at=2.0)
             await sidecar.service.accept(["a"])
             assert (wait_json(sidecar), sidecar.service.waits["a"].accepted_at) == (NEW_WAIT, NOW)
 

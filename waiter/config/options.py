@@ -20,11 +20,13 @@ class Limits(TypedDict, total=False):
     - ``timeout``: the longest time to wait.
     - ``max_outage``: how long polls may fail in a row.
     - ``stall_timeout``: how long the task may show no change at all.
+    - ``on_event``: called with each :class:`waiter.Event` of this wait.
     """
 
     timeout: float | timedelta | None
     max_outage: float | timedelta | None
     stall_timeout: float | timedelta | None
+    on_event: Callable[[Event], object] | None
 
 
 class Options(TypedDict, total=False):
@@ -44,6 +46,7 @@ class Options(TypedDict, total=False):
       or ``sleep`` has a separate limit.
     - ``learn``: whether to ask the API for past durations; True.
     - ``on_event``: called with each :class:`waiter.Event`.
+    - ``log``: whether events are logged; True.
     - ``client``: an httpx client to use, for proxies, transports or mTLS; it is not closed.
     - ``allow_http``: whether to send the key over plain http to another host than this machine; False.
     - ``sleep``, ``clock``: replace sleeping and ``time.monotonic``, for tests; an ``AsyncWaiter`` awaits its ``sleep``.
@@ -60,6 +63,7 @@ class Options(TypedDict, total=False):
     max_rps: float
     learn: bool
     on_event: Callable[[Event], object] | None
+    log: bool
     client: httpx.Client | httpx.AsyncClient | None
     allow_http: bool
     sleep: Callable[[float], Any] | None

@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_rps: float
     learn: bool
     on_event: Any
+    log: bool
     client: Any
     proxy: ProxyUrl | None
     certificates: str | None
@@ -77,6 +78,7 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         "max_rps": _max_rps(options, problems),
         "learn": _switch("learn", options, problems, default=True) and options.get("wait") is None,
         "on_event": _callable("on_event", options, problems),
+        "log": _switch("log", options, problems, default=True),
         "client": client,
         "proxy": _proxy(base_url, problems) if base_url and client is None else None,
         "certificates": check_certificates(base_url, environ, problems) if base_url and client is None else None,
@@ -108,10 +110,13 @@ def limited(settings: Settings, limits: Limits) -> Settings:
         return settings
     _refuse_unknown(limits, Limits)
     problems: list[str] = []
-    seconds = {name: _seconds(name, given, problems) for name, given in limits.items()}
+    given: dict[str, Any] = dict(limits)
+    changed = {name: _seconds(name, given[name], problems) for name in given.keys() - {"on_event"}}
+    if "on_event" in given:
+        changed["on_event"] = _callable("on_event", given, problems)
     if problems:
         raise ConfigurationError(*problems)
-    return msgspec.structs.replace(settings, **seconds)
+    return msgspec.structs.replace(settings, **changed)
 
 
 def _refuse_unknown(given: Mapping[str, object], known: type) -> None:
@@ -120,7 +125,7 @@ def _refuse_unknown(given: Mapping[str, object], known: type) -> None:
         raise TypeError(message)
 
 
-def _callable(name: str, options: Options, problems: list[str]) -> Any:  # noqa: ANN401 - each option has its own type
+def _callable(name: str, options: Mapping[str, Any], problems: list[str]) -> Any:  # noqa: ANN401 - each option has its own type
     given = options.get(name)
     if given is not None and (not callable(given) or (name == "wait" and isinstance(given, type))):
         problems.append(f"{name} must be {_CALLABLES[name]}, not {_shown(given)}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Self
 
 from waiter import errors
+from waiter.outcome import STATUSES
 
 
 class ExitCode(IntEnum):
@@ -37,40 +38,6 @@ class ExitCode(IntEnum):
     TERMINATED = 143, "SIGTERM; the tasks are still running"
 
 
-class WaitStatus(StrEnum):
-    """How a wait ended, in the JSON of the command and of the sidecar; every other word is the name of an exit code."""
-
-    WAITING = "waiting"
-    FINISHED = "finished"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    STALLED = "stalled"
-    NOT_FOUND = "not_found"
-    REFUSED = "refused"
-    UNAVAILABLE = "unavailable"
-
-    @property
-    def is_task_end(self) -> bool:
-        """Whether the task itself has ended; after any other final status the same ID can be requested again."""
-        return self in {WaitStatus.FINISHED, WaitStatus.FAILED}
-
-
-_BY_ERROR: tuple[tuple[type[errors.WaiterError], WaitStatus], ...] = (
-    (errors.TaskError, WaitStatus.FAILED),
-    (errors.TaskTimeoutError, WaitStatus.TIMED_OUT),
-    (errors.TaskStalledError, WaitStatus.STALLED),
-    (errors.AuthenticationError, WaitStatus.REFUSED),
-    (errors.PermissionDeniedError, WaitStatus.REFUSED),
-    (errors.TaskNotFoundError, WaitStatus.NOT_FOUND),
-    (errors.ApiError, WaitStatus.UNAVAILABLE),
-)
-
-
-def status_of(error: Exception) -> WaitStatus:
-    """Return the status of a wait that ended with this error."""
-    return next((status for kind, status in _BY_ERROR if isinstance(error, kind)), WaitStatus.UNAVAILABLE)
-
-
 def exit_code(error: errors.WaiterError | None) -> ExitCode:
     """Return the exit code of a wait that ended with this error, or with none."""
     if error is None:
@@ -79,7 +46,7 @@ def exit_code(error: errors.WaiterError | None) -> ExitCode:
         return combined_exit_code(error.failed.values())
     if type(error) is errors.WaiterError:  # one of several waits ended with an exception that is not waiter's
         return ExitCode.FAULT
-    return next((ExitCode[status.name] for kind, status in _BY_ERROR if isinstance(error, kind)), ExitCode.USAGE)
+    return next((ExitCode[status.name] for kind, status in STATUSES if isinstance(error, kind)), ExitCode.USAGE)
 
 
 def combined_exit_code(found: Iterable[errors.WaiterError | None]) -> ExitCode:

@@ -33,10 +33,11 @@ class Known(NamedTuple):
 class Reporter:
     """Report the events of one wait, each with the task's ID and type."""
 
-    __slots__ = ("_logger", "_on_event", "_task_id", "_task_type")  # saves 4 MB for ten thousand waits
+    __slots__ = ("_log", "_logger", "_on_event", "_task_id", "_task_type")  # saves 4 MB for ten thousand waits
 
-    def __init__(self, on_event: Callable[[Event], object] | None, task_id: str) -> None:
+    def __init__(self, on_event: Callable[[Event], object] | None, task_id: str, *, log: bool) -> None:
         self._on_event = on_event
+        self._log = log
         self._task_id = task_id
         self._task_type: str | None = None
         self._logger: _Logger | None = None
@@ -67,7 +68,7 @@ class Reporter:
             left = {"time_left": round(known.time_left.median, 1), "time_left_p90": round(known.time_left.p90, 1)}
             fields = {**fields, **left}
         level = LEVELS.get(name, "info")
-        if _is_logged(level):
+        if self._log and _is_logged(level):
             self._logger = self._logger or _get_logger().bind(**self._context())
             getattr(self._logger, level)(name, **fields)
         if self._on_event is None:

@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 
 from waiter import errors
+from waiter.outcome import outcome_of
 from waiter.polling.history_cache import read_history
 from waiter.polling.limits import (
     MAX_REQUEST_TIMEOUT,
@@ -41,7 +42,8 @@ _SURVIVED = (errors.ApiUnavailableError, errors.InvalidResponseError, errors.Tas
 class WaitState:
     """The state of one wait. All times are monotonic seconds; ``task`` is the task as last seen, None before a response.
 
-    As a context manager it adds a note to what interrupts the wait, such as Ctrl-C: the task is still running.
+    As a context manager it reports the begin and the end of the wait, and adds a note to an interruption, such as Ctrl-C: the
+    task is still running.
     """
 
     # Saves 2 MB for ten thousand waits.
@@ -57,7 +59,7 @@ class WaitState:
         self._age: float | None = None
         self._settings = settings
         self._history_cache = history_cache
-        self._reporter = Reporter(settings.on_event, task_id)
+        self._reporter = Reporter(settings.on_event, task_id, log=settings.log)
         self._now = settings.clock
         now = self._now()
         self._started_at = self._changed_at = self._polled_at = self._polling_due_at = self._seen_at = now
@@ -71,9 +73,11 @@ class WaitState:
         self._confirm_end = False
 
     def __enter__(self) -> Self:
+        self._report("wait.started")
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
         errors.note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task is still running")
 
     # What a poll needs.

@@ -12,7 +12,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from waiter._version import __version__
-from waiter.sidecar.model import Status, Wait
+from waiter.outcome import WaitStatus
+from waiter.sidecar.model import Wait
 from waiter.task import Task
 
 # Task types come from the API, and each value of a label is a time series that Prometheus keeps.
@@ -89,6 +90,6 @@ class _WaitCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         count = Count(wait.status for wait in self._waits())
         family = GaugeMetricFamily("waiter_waits", "Stored waits, by status", labels=["state"])
-        for status in Status:
+        for status in WaitStatus:
             family.add_metric([status], count[status])
         yield family

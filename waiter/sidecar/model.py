@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from waiter import errors
-from waiter.console import exit_codes
+from waiter import errors, outcome
+from waiter.outcome import WaitStatus
 from waiter.schedule.schedule import Schedule
 from waiter.task import Task
 
@@ -24,14 +24,11 @@ MAX_TRANSITIONS = 200
 _REFUSALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
-Status = exit_codes.WaitStatus
-
-
-def status_of(error: errors.WaiterError) -> Status:
+def status_of(error: errors.WaiterError) -> WaitStatus:
     """Return the status of a wait that ended with this error; a refusal counts at the end of an outage too."""
     if isinstance(error, errors.ApiError) and error.status in _REFUSALS:
-        return Status.REFUSED
-    return exit_codes.status_of(error)
+        return WaitStatus.REFUSED
+    return outcome.status_of(error)
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -78,7 +75,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     accepted_at: float
-    status: Status = Status.WAITING
+    status: WaitStatus = WaitStatus.WAITING
     task: dict[str, Any] | None = None
     created_resources: dict[str, list[str | int]] = {}
     transitions: tuple[Transition, ...] = ()
@@ -93,7 +90,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def has_ended(self) -> bool:
         """Whether the task is no longer polled."""
-        return self.status is not Status.WAITING
+        return self.status is not WaitStatus.WAITING
 
     def with_task(self, task: Task, age: float | None, now: float) -> Wait:
         """Return the wait with the task as a poll has just returned it; ``age`` is in seconds."""
@@ -114,7 +111,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         kept = self.transitions
         return (*(kept if len(kept) < MAX_TRANSITIONS else (*kept[:half], *kept[1 - half :])), new)
 
-    def with_end(self, status: Status, now: float, error: str | None = None, *, refused_key: str | None = None) -> Wait:
+    def with_end(self, status: WaitStatus, now: float, error: str | None = None, *, refused_key: str | None = None) -> Wait:
         """Return the wait with its final status."""
         return msgspec.structs.replace(self, status=status, ended_at=now, error=error, refused_key=refused_key)
 
@@ -122,7 +119,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         """Return a wait that ended before its task did as one that is waiting again."""
         return msgspec.structs.replace(
             self,
-            status=Status.WAITING,
+            status=WaitStatus.WAITING,
             accepted_at=now,
             accepted_uptime=accepted,
             ended_at=None,

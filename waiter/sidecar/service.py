@@ -13,9 +13,10 @@ import msgspec
 from waiter.config.options import Limits
 from waiter.console import stderr
 from waiter.errors import WaiterError
+from waiter.outcome import WaitStatus
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
-from waiter.sidecar.model import NO_LIMITS, RequestLimits, Status, Uptime, Wait, format_timestamp, status_of, truncate, uptime
+from waiter.sidecar.model import NO_LIMITS, RequestLimits, Uptime, Wait, format_timestamp, status_of, truncate, uptime
 from waiter.sidecar.storage.store import Change, NewEvent
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.task import Task
@@ -145,7 +146,7 @@ class Service:
 
     async def restart_refused(self) -> None:
         """Restart the waits that ended because the API refused a key, if the key is another one now. Raises StorageError."""
-        refused = [wait for wait in self.waits.values() if wait.status is Status.REFUSED]
+        refused = [wait for wait in self.waits.values() if wait.status is WaitStatus.REFUSED]
         if refused:
             key = self._key_fingerprint()
             for wait in refused:
@@ -170,7 +171,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether every task of the command line is FINISHED."""
-        return all(wait.status is Status.FINISHED for wait in self.startup_waits())
+        return all(wait.status is WaitStatus.FINISHED for wait in self.startup_waits())
 
     def startup_waits(self) -> list[Wait]:
         """Return the waits for the tasks of the command line, in its order."""
@@ -248,13 +249,13 @@ class Service:
         except Exception as error:  # noqa: BLE001 - the wait reports it, and the other waits continue
             text = f"a fault in waiter ended the wait for task {wait_id}: {error!r}"
             stderr.error(text, "waiter.fault", task_id=wait_id, error=repr(error))
-            await self._end(wait_id, Status.UNAVAILABLE, f"a fault in waiter: {error!r}")
+            await self._end(wait_id, WaitStatus.UNAVAILABLE, f"a fault in waiter: {error!r}")
         else:
             self._record_task(wait_id, task, None)
-            await self._end(wait_id, Status.FINISHED, None)
+            await self._end(wait_id, WaitStatus.FINISHED, None)
 
-    async def _end(self, wait_id: str, status: Status, error: str | None) -> None:
-        key = self._key_fingerprint() if status is Status.REFUSED else None
+    async def _end(self, wait_id: str, status: WaitStatus, error: str | None) -> None:
+        key = self._key_fingerprint() if status is WaitStatus.REFUSED else None
         ended = self.waits[wait_id].with_end(status, self._now(), truncate(error), refused_key=key)
         last = self._new_event("wait.ended", wait_id, status=status, error=ended.error)
         change = Change(waits=[ended], events=[*self._runs[wait_id].ending_events, last])
@@ -269,7 +270,7 @@ class Service:
     def on_event(self, event: Event) -> None:
         """Record an event of a wait: update the wait, and write the event to the stream."""
         wait_id, run = event.task_id, self._runs.get(event.task_id)
-        if run is None:
+        if run is None or event.name in {"wait.started", "wait.ended"}:  # the stream has events of its own for these
             return
         before = self.waits[wait_id]
         self._record_history(event)

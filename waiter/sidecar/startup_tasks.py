@@ -13,7 +13,8 @@ import msgspec
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.result_json import result_json
-from waiter.sidecar.model import Status, Wait
+from waiter.outcome import WaitStatus
+from waiter.sidecar.model import Wait
 
 if TYPE_CHECKING:
     from waiter.sidecar.event_stream import EventStream
@@ -39,7 +40,7 @@ class StartupTasks:
         if self.is_ready():
             return None
         waits = self._service.startup_waits()
-        left = sum(wait.status is not Status.FINISHED for wait in waits)
+        left = sum(wait.status is not WaitStatus.FINISHED for wait in waits)
         return f"waiting for tasks: {left} of {len(waits)} not finished" if left else "the result file is not written"
 
     async def wait_until_ended(self, stream: EventStream) -> int:

@@ -14,7 +14,8 @@ import pytest
 from sidecar_parts import NOW
 
 from waiter.errors import ConfigurationError
-from waiter.sidecar.model import Status, Transition, Wait
+from waiter.outcome import WaitStatus
+from waiter.sidecar.model import Transition, Wait
 from waiter.sidecar.storage import store as store_module
 from waiter.sidecar.storage.salvage import MAGIC, Document, seal
 from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, NewEvent, Store
@@ -22,7 +23,7 @@ from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, NewEvent
 WAIT = Wait(
     id="a",
     accepted_at=NOW,
-    status=Status.FAILED,
+    status=WaitStatus.FAILED,
     task={"id": "a", "state": "ERROR"},
     created_resources={"instances": ["i"], "projects": [7]},
     transitions=(Transition("2027-01-15T08:00:00.000Z", "ERROR"),),
@@ -140,7 +141,7 @@ def test_first_event_number_is_derived_from_the_time(tmp_path: Path) -> None:
 def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: str) -> None:
     """The old file is kept and named; readable waits are in the new one, which starts with unused event numbers."""
     store = Store(tmp_path, first_event=0)
-    ended = fifty_waits()[8].with_end(Status.FAILED, NOW)
+    ended = fifty_waits()[8].with_end(WaitStatus.FAILED, NOW)
     store.apply([Change(waits=fifty_waits()), Change(deleted=["7"]), Change(waits=[ended])])
     if damage == "no table":
         store._database.execute("DROP TABLE events")

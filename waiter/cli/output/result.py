@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from waiter.console.exit_codes import WaitStatus, status_of
 from waiter.console.result_json import result_json, utc_text
 from waiter.console.stderr import describe
 from waiter.errors import TaskError, WaiterError
+from waiter.outcome import WaitStatus, status_of
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:

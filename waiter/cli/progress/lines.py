@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from waiter.cli.progress.base import Progress
 from waiter.console import stderr
-from waiter.console.exit_codes import WaitStatus
 from waiter.console.formatting import format_duration, printable
+from waiter.outcome import WaitStatus
 
 if TYPE_CHECKING:
     from waiter.cli.progress.model import ProgressModel, TaskRow

@@ -19,7 +19,8 @@ from starlette.routing import Route
 from waiter.config.task_ids import task_ids
 from waiter.console.formatting import parse_duration
 from waiter.errors import ConfigurationError
-from waiter.sidecar.model import RequestLimits, Status, Wait
+from waiter.outcome import WaitStatus
+from waiter.sidecar.model import RequestLimits, Wait
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.sidecar.web.access_control import (
@@ -87,8 +88,8 @@ class ControlApi:
     async def list(self, request: Request) -> Response:
         """GET /v1/waits?id=...&status=...&wait=30s: all waits or a selection; with wait, once they have ended."""
         ids, status = dict.fromkeys(request.query_params.getlist("id")), request.query_params.get("status")
-        if status is not None and status not in set(Status):
-            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"status is one of {', '.join(Status)}")
+        if status is not None and status not in set(WaitStatus):
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"status is one of {', '.join(WaitStatus)}")
 
         def selected() -> Iterable[Wait]:
             unknown = [wait_id for wait_id in ids if wait_id not in self._service.waits]
