@@ -62,6 +62,7 @@ TESTED_ELSEWHERE = {
     "http/resolver": "http/test_blocking_pool.py",
     "http/route": "http/test_blocking_pool.py",
     "polling/limits": "polling/test_wait_state.py",
+    "polling/outage": "polling/test_outages.py",
     "polling/reporter": "test_events.py",
     "polling/tenacity_hooks": "test_wait.py",
 }

@@ -190,11 +190,10 @@ ENDS: list[tuple[str, Any, dict[str, Any], Fault | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("outcome", "script", "options", "fault"), ENDS, ids=[end[0] for end in ENDS])
-def test_every_wait_has_a_begin_and_an_end(
-    on: Driver, events: list[Event], outcome: str, script: Script, options: dict[str, Any], fault: Fault | None
-) -> None:
+@pytest.mark.parametrize("end", ENDS, ids=[end[0] for end in ENDS])
+def test_every_wait_has_a_begin_and_an_end(on: Driver, events: list[Event], end: Any) -> None:
     """``wait.ended`` says how it ended, and how long it took."""
+    outcome, script, options, fault = end
     cloud = SimulatedCloud.virtual(strict=False)
     task_id = cloud.add(script)
     if fault:

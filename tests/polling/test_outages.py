@@ -225,6 +225,53 @@ def test_refused_key_that_was_never_accepted_ends_the_wait(on: Driver, cloud: Si
     assert len(cloud.requests) == 1
 
 
+def rotate_after(cloud: SimulatedCloud, file: Path, *, refused_for: float) -> Any:
+    """Return an ``on_event`` that changes the accepted key when the task is first seen, and the key's file later."""
+
+    def on_event(event: Any) -> None:
+        if event.name == "task.state_changed" and event.fields["old"] is None:
+            cloud.api_key = "new$key"
+        if event.name == "poll.failed" and cloud.elapsed >= refused_for:
+            file.write_text("new$key")
+
+    cloud.api_key = "old$key"
+    file.write_text("old$key")
+    return on_event
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_key_that_was_accepted_may_be_refused_for_a_minute(
+    on: Driver, cloud: SimulatedCloud, tmp_path: Path, code: int
+) -> None:
+    """A mounted secret lags behind its rotation; the key is read again before each poll is given up."""
+    task_id = cloud.add(finishes(40))
+    if code == 403:
+        cloud.outage(5, 30, status(403))
+    file = tmp_path / "key"
+    on_event = rotate_after(cloud, file, refused_for=40) if code == 401 else None
+    file.write_text(cloud.api_key)
+    assert on.wait(cloud, task_id, api_key=file, on_event=on_event, learn=False).ended
+
+
+def test_key_that_is_refused_for_longer_ends_the_wait(on: Driver, cloud: SimulatedCloud, tmp_path: Path) -> None:
+    """The error is that of the refused key, and the grace is that of the refusals alone."""
+    task_id = cloud.add(never_ends(), watched=False)
+    file = tmp_path / "key"
+    cloud.outage(1, 20, status(503))
+    with pytest.raises(AuthenticationError):
+        on.wait(cloud, task_id, api_key=file, on_event=rotate_after(cloud, file, refused_for=math.inf), learn=False)
+    assert 70 < cloud.elapsed < 100
+
+
+def test_key_that_cannot_change_ends_the_wait_when_it_is_refused(on: Driver, cloud: SimulatedCloud) -> None:
+    """A string is the same in a minute."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.outage(5, 1000, status(401))
+    with pytest.raises(AuthenticationError):
+        on.wait(cloud, task_id, learn=False)
+    assert cloud.elapsed < 15
+
+
 def test_retry_after_is_limited_to_an_hour(on: Driver, cloud: SimulatedCloud) -> None:
     """A wait without limits polls again after an hour."""
     task_id = cloud.add(finishes(30))

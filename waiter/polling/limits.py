@@ -6,6 +6,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from waiter.errors import ApiError, TaskNotFoundError
+from waiter.polling.outage import REFUSED, Outage
 
 REQUEST_TIMEOUT = 10.0
 MAX_REQUEST_TIMEOUT = 30.0
@@ -13,6 +14,8 @@ MIN_HISTORY_TIMEOUT = 1.0
 """However short the interval to the next poll is, a listing of a hundred tasks gets this long."""
 NOT_FOUND_GRACE = 10.0
 """A task that was created a moment ago may not be known everywhere yet."""
+AUTH_GRACE = 60.0
+"""For so long a key that was accepted before, and can change, may be refused: a mounted secret lags behind its rotation."""
 
 
 class LimitKind(Enum):
@@ -21,6 +24,7 @@ class LimitKind(Enum):
     TIMEOUT = auto()
     STALL = auto()
     NOT_FOUND = auto()
+    REFUSED = auto()
     OUTAGE = auto()
 
 
@@ -37,17 +41,19 @@ class WaitLimits(NamedTuple):
     deadline: float
     max_outage: float
     stall_timeout: float
+    auth_grace: float
 
-    def nearest(self, error: ApiError | None, *, changed_at: float, failing_since: float, missing_since: float) -> Limit:
+    def nearest(self, error: ApiError | None, outage: Outage, changed_at: float) -> Limit:
         """Return the limit that applies first after a poll that gave a task, or this ``error``.
 
-        ``changed_at`` is when the task was last seen to change, ``failing_since`` when the current outage began, and
-        ``missing_since`` when the first 404 in a row was received; all in monotonic seconds.
+        ``changed_at`` is when the task was last seen to change, in monotonic seconds.
         """
         if error is None:
             other = Limit(changed_at + self.stall_timeout, LimitKind.STALL)
         elif isinstance(error, TaskNotFoundError):
-            other = Limit(missing_since + NOT_FOUND_GRACE, LimitKind.NOT_FOUND)
+            other = Limit(outage.missing_since + NOT_FOUND_GRACE, LimitKind.NOT_FOUND)
+        elif isinstance(error, REFUSED):
+            other = Limit(outage.refused_since + self.auth_grace, LimitKind.REFUSED)
         else:
-            other = Limit(failing_since + self.max_outage, LimitKind.OUTAGE)
+            other = Limit(outage.since + self.max_outage, LimitKind.OUTAGE)
         return min(Limit(self.deadline, LimitKind.TIMEOUT), other, key=lambda limit: limit.at)

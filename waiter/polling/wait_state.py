@@ -14,6 +14,7 @@ from waiter import errors
 from waiter.outcome import outcome_of
 from waiter.polling.history_cache import read_history
 from waiter.polling.limits import (
+    AUTH_GRACE,
     MAX_REQUEST_TIMEOUT,
     MIN_HISTORY_TIMEOUT,
     REQUEST_TIMEOUT,
@@ -21,6 +22,7 @@ from waiter.polling.limits import (
     LimitKind,
     WaitLimits,
 )
+from waiter.polling.outage import REFUSED, Outage
 from waiter.polling.reporter import Known, Reporter
 from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError
 from waiter.schedule.backoff import backoff, strategy_delay
@@ -48,8 +50,8 @@ class WaitState:
 
     # Saves 2 MB for ten thousand waits.
     __slots__ = (
-        "_age", "_blocked_until", "_changed_at", "_confirm_end", "_error", "_failing_since", "_failures", "_history",
-        "_history_cache", "_limits", "_missing_since", "_now", "_polled_at", "_polling_due_at", "_reporter", "_schedule",
+        "_age", "_blocked_until", "_changed_at", "_confirm_end", "_deadline", "_error", "_history",
+        "_history_cache", "_now", "_outage", "_polled_at", "_polling_due_at", "_reporter", "_schedule",
         "_seen_at", "_settings", "_started_at", "task", "task_id",
     )  # fmt: skip
 
@@ -63,10 +65,9 @@ class WaitState:
         self._now = settings.clock
         now = self._now()
         self._started_at = self._changed_at = self._polled_at = self._polling_due_at = self._seen_at = now
-        self._limits = WaitLimits(now + settings.timeout, settings.max_outage, settings.stall_timeout)
+        self._deadline = now + settings.timeout
         self._error: errors.ApiError | None = None
-        self._failures = 0
-        self._failing_since = self._missing_since = inf
+        self._outage = Outage()
         self._blocked_until = -inf
         self._schedule: Any = settings.wait
         self._history: History | None = None
@@ -85,7 +86,7 @@ class WaitState:
     @property
     def time_left(self) -> float:
         """For how many seconds this wait may still last; when none is left, the poll that is due is the final one."""
-        return self._limits.deadline - self._now()
+        return self._deadline - self._now()
 
     @property
     def request_timeout(self) -> float:
@@ -93,7 +94,7 @@ class WaitState:
 
         A poll that is under way when the deadline passes is the final one, and keeps its time-out.
         """
-        longest = min(REQUEST_TIMEOUT * (1 + self._failures / 2), MAX_REQUEST_TIMEOUT)
+        longest = min(REQUEST_TIMEOUT * (1 + self._outage.failures / 2), MAX_REQUEST_TIMEOUT)
         left = self.time_left
         return min(longest, left + REQUEST_TIMEOUT if left >= EPSILON else FINAL_REQUEST_TIMEOUT)
 
@@ -106,14 +107,14 @@ class WaitState:
     @property
     def queue_limits(self) -> QueueLimits:
         """How long the next poll may be delayed by the limiter."""
-        return QueueLimits(self.task_id, self._limits.deadline, self._failing_since, self._settings.max_outage)
+        return QueueLimits(self.task_id, self._deadline, self._outage.since, self._settings.max_outage)
 
     # What a listing needs, which can take the place of this wait's own polls.
 
     @property
     def listing_valid_until(self) -> float:
         """Until when a listing that shows the task as active replaces a poll; never after a poll that failed."""
-        return -inf if self._failures else min(self._limits.deadline, self._changed_at + self._settings.stall_timeout)
+        return -inf if self._outage.failures else min(self._deadline, self._changed_at + self._settings.stall_timeout)
 
     def interval_now(self, default: float) -> float:
         """Return the interval of the schedule at the task's present age, ``default`` when it depends on more than the age."""
@@ -128,15 +129,14 @@ class WaitState:
         """Record a delayed poll. Queueing does not count towards ``max_outage``; blocking by the server does."""
         self._polled_at = self._now()
         self._polling_due_at = self._polled_at - delay.blocked
-        self._failing_since += delay.queued
-        self._missing_since += delay.queued
+        self._outage.exclude(delay.queued)
 
     def record_snapshot(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Record a response, report what it changes, and return it with the task as it is kept here."""
         before, task, now = self.task, snapshot.task, self._now()
-        if self._failures:
-            self._report("poll.recovered", outage=round(now - self._failing_since, 3))
-            self._failures, self._failing_since, self._missing_since, self._blocked_until = 0, inf, inf, -inf
+        if self._outage.failures:
+            self._report("poll.recovered", outage=round(now - self._outage.since, 3))
+            self._outage, self._blocked_until = Outage(), -inf
         if before is None:
             self._reporter.bind(task.task_type)
         self._age, self._seen_at = snapshot.age, now
@@ -153,7 +153,7 @@ class WaitState:
         if not self._settings.learn or task is None or task.ended or not task.task_type:
             return None
         now = self._now()
-        if self._limits.deadline - now < EPSILON:
+        if self._deadline - now < EPSILON:
             return None
         mine = self._history_cache.claim(task.task_type, age=self._age, began=self._started_at, now=now)
         return task.task_type if mine else None
@@ -187,6 +187,8 @@ class WaitState:
         """Return whether to poll again after this error, or after a task that was recorded."""
         if error is None:
             return self.task is not None and not self.task.ended
+        if isinstance(error, REFUSED):
+            return self._auth_grace() > 0
         return isinstance(error, _SURVIVED)
 
     def record_failure(self, error: errors.ApiError | None) -> None:
@@ -196,10 +198,7 @@ class WaitState:
             return
         if isinstance(error, RateLimitTimeoutError):
             self.record_delay(error.delay)
-        self._failures += 1
-        self._failing_since = min(self._failing_since, self._polling_due_at)
-        if isinstance(error, errors.TaskNotFoundError):
-            self._missing_since = min(self._missing_since, self._polled_at)
+        self._outage.record(error, due_at=self._polling_due_at, sent_at=self._polled_at)
         if error.retry_after:
             self._blocked_until = self._now() + error.blocked_for
 
@@ -207,7 +206,7 @@ class WaitState:
         """Return the seconds until the next poll: not before the server accepts requests, nor beyond what ends the wait."""
         now = self._now()
         blocked = self._blocked_until - now
-        delay = backoff(self._failures) if self._error else self._interval(call, now)
+        delay = backoff(self._outage.failures) if self._error else self._interval(call, now)
         return max(0.0, min(max(delay, blocked), self._nearest_limit().at - now, MAX_SLEEP))
 
     def should_stop(self) -> bool:
@@ -220,7 +219,7 @@ class WaitState:
             left = self._nearest_limit().at - self._now()
             self._report(
                 "poll.failed",
-                attempt=self._failures,
+                attempt=self._outage.failures,
                 error=str(self._error),
                 status=self._error.status,
                 retry_in=round(retry_in, 3),
@@ -240,10 +239,16 @@ class WaitState:
         # What came after the poll, such as a listing, does not delay the next poll.
         return 0.0 if confirm else strategy_delay(self._schedule(call)) - (now - self._seen_at)
 
+    def _auth_grace(self) -> float:
+        """Return for how many seconds polls may be refused (401, 403) in a row."""
+        if self._settings.auth_grace is not None:
+            return self._settings.auth_grace
+        key = self._settings.api_key
+        return AUTH_GRACE if key.can_change and key.accepted else 0.0
+
     def _nearest_limit(self) -> Limit:
-        return self._limits.nearest(
-            self._error, changed_at=self._changed_at, failing_since=self._failing_since, missing_since=self._missing_since
-        )
+        limits = WaitLimits(self._deadline, self._settings.max_outage, self._settings.stall_timeout, self._auth_grace())
+        return limits.nearest(self._error, self._outage, self._changed_at)
 
     def _final_error(self) -> errors.WaiterError:
         now, error = self._now(), self._error
@@ -258,10 +263,10 @@ class WaitState:
                 waited = round(now - self._changed_at, 3)
                 self._report("task.stalled", waited=waited)
                 return errors.TaskStalledError(cast("Task", self.task), waited=waited)
-            case LimitKind.NOT_FOUND:
+            case LimitKind.NOT_FOUND | LimitKind.REFUSED:
                 return cast("errors.ApiError", error)
             case LimitKind.OUTAGE:
-                return _unavailable(cast("errors.ApiError", error), now - self._failing_since)
+                return _unavailable(cast("errors.ApiError", error), now - self._outage.since)
 
     def _use_history(self) -> None:
         history = self._history_cache.get(self.task)
