@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from drivers import Driver
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tenacity import wait_fixed
 
@@ -300,6 +300,7 @@ def test_long_delay_is_shortened_by_a_history_of_another_wait() -> None:
     assert Schedule(history=history).interval(30.0) > 1.3 * Schedule().interval(30.0)
 
 
+@example(past=[], timeout=11.0, price=1.0, latency=3.0, fault_rate=0.0)  # the listing was under way at the deadline
 @given(
     past=st.lists(st.floats(min_value=0, max_value=5000), max_size=20),
     timeout=st.floats(min_value=0, max_value=3000),

@@ -100,9 +100,9 @@ class WaitState:
 
     @property
     def history_timeout(self) -> float:
-        """How many seconds a listing of past tasks may take: until the next poll is due, so that it delays no poll."""
+        """How many seconds a listing of past tasks may take: until the next poll is due, and no longer than the time left."""
         interval: float = self._schedule.interval(self._age)
-        return min(self.request_timeout, max(interval, MIN_HISTORY_TIMEOUT))
+        return min(max(interval, MIN_HISTORY_TIMEOUT), self.request_timeout, self.time_left)
 
     @property
     def queue_limits(self) -> QueueLimits:
@@ -211,7 +211,9 @@ class WaitState:
 
     def should_stop(self) -> bool:
         """Return whether the poll was the final one: one that was under way when a limit passed, or was sent then."""
-        return self._now() > self._nearest_limit().at - EPSILON
+        # A listing of past tasks after the poll does not count.
+        ended_at = self._now() if self._error else self._seen_at
+        return ended_at > self._nearest_limit().at - EPSILON
 
     def report_failure(self, retry_in: float) -> None:
         """Report a failed poll, if it failed, before the pause of ``retry_in`` seconds."""
