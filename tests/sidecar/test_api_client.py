@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from sidecar_parts import EAGER, PLAIN, Sidecar, make_task, run, running, wait_json
 
