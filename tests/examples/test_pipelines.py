@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -59,6 +60,31 @@ def gitlab_steps() -> list[Step]:
     jobs = [job for name, job in pipeline.items() if name != "stages"]
     scripts = ["\n".join([*job.get("before_script", []), *job["script"]]) for job in jobs]
     return [Step(["sh", "-e", "-c"], script, {}) for script in scripts]
+
+
+def action_scripts(**inputs: str) -> list[Step]:
+    """Return the steps of the composite action, with these inputs."""
+    action = yaml.safe_load((EXAMPLES / "github-action" / "action.yml").read_text())
+    values = {name: str(definition.get("default", "")) for name, definition in action["inputs"].items()} | inputs
+    steps = action["runs"]["steps"]
+    # How the runner starts "shell: bash".
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]
+    return [Step(shell, step["run"], {name: with_inputs(text, values) for name, text in step["env"].items()}) for step in steps]
+
+
+def with_inputs(text: str, values: Mapping[str, str]) -> str:
+    """Replace the inputs of an action or of a component."""
+    return re.sub(
+        r"\$\{\{ inputs\.([\w-]+) \}\}|\$\[\[ inputs\.([\w-]+) \]\]", lambda found: values[found[1] or found[2]], text
+    )
+
+
+def component_step(**inputs: str) -> Step:
+    """Return the job of the GitLab component, with these inputs."""
+    described, template = (EXAMPLES / "gitlab-component" / "templates" / "wait.yml").read_text().split("\n---\n")
+    defaults = {name: one.get("default", "") for name, one in yaml.safe_load(described)["spec"]["inputs"].items()}
+    (job,) = yaml.safe_load(with_inputs(template, defaults | inputs)).values()
+    return Step(["sh", "-e", "-c"], "\n".join(job["script"]), job["variables"])
 
 
 def terraform_step() -> Step:
@@ -201,6 +227,39 @@ def expand(value: str, env: Mapping[str, str], outputs: Mapping[str, str]) -> st
         return outputs[name] if ".outputs." in found[1] else env.get(name) or env[name.removeprefix("GCORE_")]
 
     return re.sub(r"\$\{\{ (\S+) \}\}", replacement, value)
+
+
+def test_github_action_outputs_what_was_created(environment: Any) -> None:
+    """The output is JSON in one line, and waiter comes from the repository of the action."""
+    pipeline: Pipeline = environment()
+    outputs = pipeline.folder / "outputs"
+    variables = {"GITHUB_OUTPUT": str(outputs), "GITHUB_ACTION_PATH": "/action/examples/github-action"}
+    task_id = pipeline.account.add(FINISHES)
+    for step in action_scripts(tasks=task_id, **{"api-key": pipeline.account.api_key}):
+        pipeline.run(step, **step.env, **variables)
+    name, _, value = outputs.read_text().partition("=")
+    assert (name, json.loads(value)) == ("created-resources", {"instances": ["vm-1"]})
+    assert "pipx install /action/examples/github-action/../..\n" in (pipeline.folder / "installed").read_text()
+
+
+def test_github_action_fails_with_the_code_of_waiter(environment: Any) -> None:
+    """A failed task fails the step, and nothing is output."""
+    pipeline: Pipeline = environment()
+    outputs = pipeline.folder / "outputs"
+    step = action_scripts(tasks=pipeline.account.add(fails(0.0)), **{"api-key": pipeline.account.api_key})[-1]
+    with pipeline.start(*step.shell, step.script, **step.env, GITHUB_OUTPUT=str(outputs)) as child:
+        child.communicate(timeout=30)
+    assert (child.returncode, outputs.exists()) == (1, False)
+
+
+def test_gitlab_component_passes_the_id_to_the_next_job(environment: Any) -> None:
+    """The dotenv file has the IDs of the tasks in the given file."""
+    pipeline: Pipeline = environment()
+    (pipeline.folder / "tasks.txt").write_text(pipeline.account.add(FINISHES))
+    step = component_step(package="waiter.whl", **{"tasks-file": "tasks.txt"})
+    pipeline.run(step, **step.env)
+    assert (pipeline.folder / "created.env").read_text() == "INSTANCES=vm-1\n"
+    assert "pip install waiter.whl\n" in (pipeline.folder / "installed").read_text()
 
 
 def test_gitlab_pipeline_passes_the_id_to_the_next_job(environment: Any) -> None:
