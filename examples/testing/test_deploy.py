@@ -7,7 +7,7 @@ from waiter.testing import SimulatedCloud, SimulatedServer, fails, finishes, nev
 
 
 def deploy(task_id: str) -> CreatedResources:
-    """Stand for your own code, which reads GCORE_BASE_URL and GCORE_API_KEY as usual."""
+    """Represent your own code, which reads GCORE_BASE_URL and GCORE_API_KEY as usual."""
     return wait_for_task(task_id, timeout=60)
 
 

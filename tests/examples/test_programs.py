@@ -90,7 +90,7 @@ def test_clients_of_the_sidecar_return_how_the_wait_ended(
 
 
 def test_tests_of_the_example_pass(pytester: pytest.Pytester) -> None:
-    """The file is a test-suite of its own."""
+    """Pytest runs the file unchanged."""
     text = (EXAMPLES / "testing" / "test_deploy.py").read_text(encoding="utf-8")
     pytester.makepyfile(text)
     pytester.runpytest_inprocess("-q").assert_outcomes(passed=text.count("\ndef test_"))
