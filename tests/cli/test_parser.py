@@ -48,7 +48,7 @@ def test_command_line_overrides_the_environment() -> None:
     ("name", "value", "message"),
     [
         ("WAITER_TIMEOUT", "soon", "WAITER_TIMEOUT: not a duration: 'soon' (write 90, 90s, 30m, 1h30m or none)"),
-        ("WAITER_OUTPUT", "xml", "WAITER_OUTPUT: 'xml' is none of text, json, ids, env, github"),
+        ("WAITER_OUTPUT", "xml", "WAITER_OUTPUT: 'xml' is none of text, json, ids, env, github, events"),
         ("WAITER_QUIET", "perhaps", "WAITER_QUIET: neither yes nor no: 'perhaps'"),
     ],
 )

@@ -57,11 +57,12 @@ def report_until_done(
     progress: Progress,
     *,
     reports_error: Callable[[Outcome], bool] = lambda _: True,
-    clock: Callable[[], float] = time.monotonic,
+    write_event: Callable[[Event], object] = lambda _: None,
 ) -> None:
     """Record and show everything that arrives in the inbox until the wait has ended; raises what the wait raised.
 
-    ``reports_error`` decides whether the error of an outcome is written to standard error.
+    ``reports_error`` decides whether the error of an outcome is written to standard error; ``write_event`` is called with every
+    event.
     """
     while True:
         raise_received()
@@ -75,10 +76,11 @@ def report_until_done(
             case str():
                 progress.write(message)
             case Event():
-                model.rows[message.task_id].record_event(message, clock())
+                model.rows[message.task_id].record_event(message, time.monotonic())
+                write_event(message)
                 progress.show_event(message)
             case Outcome():
-                model.rows[message.task_id].record_outcome(message, clock())
+                model.rows[message.task_id].record_outcome(message, time.monotonic())
                 if message.error and reports_error(message):
                     text = f"waiter: {stderr.describe(message.error)}"
                     fields = stderr.error_fields(message.error)

@@ -171,3 +171,29 @@ def test_control_characters_are_escaped() -> None:
     ending = TaskResult("a", make_task("a", "ERROR", task_type=HOSTILE, error=HOSTILE, created={"instances": [HOSTILE]}))
     assert all(line.isprintable() for line in FORMATS["text"].render([ending]).split("\n"))
     assert FORMATS["json"].render([ending]).isascii()
+
+
+def test_events_are_lines_of_json_and_the_result_is_the_last(run: Run) -> None:
+    """Standard output has everything that happens, one object a line."""
+    ran = run("wait", GOOD, "-q", "-o", "events")
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert (ran.code, ran.err) == (0, "")
+    assert [line["event"] for line in lines] == ["task.state_changed", "task.finished", "result"]
+    assert lines[0] | {"timestamp": None, "elapsed": None} == {
+        "event": "task.state_changed",
+        "timestamp": None,
+        "task_id": GOOD,
+        "task_type": "create_vm",
+        "old": None,
+        "new": "FINISHED",
+        "detailed_state": None,
+        "elapsed": None,
+    }
+    assert lines[-1]["created_resources"] == {"instances": ["vm-1"], "volumes": ["disk-1", "disk-2"]}
+    assert all(line["timestamp"].endswith("Z") for line in lines)
+
+
+def test_query_does_not_go_with_events(run: Run) -> None:
+    """It would have to be applied to every line; jq does that."""
+    ran = run("wait", ENDLESS, "-o", "events", "--query", "tasks")
+    assert ran == (2, "", "waiter: --query does not go with --output events, which has everything\n")

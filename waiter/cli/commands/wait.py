@@ -7,7 +7,7 @@ import gc
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -29,6 +29,7 @@ from waiter.console.log_format import is_logged, log_format, start_log
 from waiter.console.stderr import format_message
 from waiter.console.streams import is_terminal, wants_color, write_stderr
 from waiter.errors import ConfigurationError, TaskError, TaskNotFoundError
+from waiter.events import Event
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
 
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
     model = ProgressModel(ids, time.monotonic())
-    code, last_lines = _wait(args, waiter, model, inbox) if waiter else (int(ExitCode.FINISHED), [])
+    code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if waiter else (int(ExitCode.FINISHED), [])
     results = model.results()
     try:
         code = int(writer.write(results, code=code))
@@ -99,7 +100,9 @@ def _collect(errors: list[ConfigurationError], make: Any) -> Any:  # noqa: ANN40
         return None
 
 
-def _wait(args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox: Inbox) -> tuple[int, list[str]]:
+def _wait(
+    args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox: Inbox, write_event: Callable[[Event], object]
+) -> tuple[int, list[str]]:
     """Wait, and return the exit code and the lines to write after the result, which may be too long to see them before."""
     start_log(args, inbox.put)
     progress = choose_progress(args, model)
@@ -112,7 +115,7 @@ def _wait(args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox:
 
     try:
         thread = start_wait_thread(waiter, list(model.rows), args.return_when, inbox)
-        report_until_done(inbox, model, progress, reports_error=reports_error)
+        report_until_done(inbox, model, progress, reports_error=reports_error, write_event=write_event)
         thread.join()
     except signals.Interrupted as interruption:
         progress.close(keep=keep)

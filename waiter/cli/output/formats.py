@@ -10,12 +10,15 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from waiter.cli.output.result import TaskResult, as_json_object, finished_resources, task_duration
 from waiter.console.formatting import format_duration, printable
+from waiter.console.result_json import utc_text
 from waiter.errors import ConfigurationError
+from waiter.events import Event
 from waiter.task import CreatedResources
 
 _KINDS = frozenset(CreatedResources.__struct_fields__) - {"unknown_kinds"}
@@ -27,11 +30,13 @@ class OutputFormat(NamedTuple):
     """How to write results.
 
     A format of named values has ``render_variables``. ``file`` returns the file that is written instead of standard output.
+    With ``render_event`` every event is written as it happens, before the result.
     """
 
     render: Callable[[Sequence[TaskResult]], str]
     render_variables: Callable[[Mapping[str, str]], str] | None = None
     file: Callable[[Mapping[str, str]], Path | None] = lambda _: None
+    render_event: Callable[[Event], str] | None = None
 
 
 def json_text(data: object) -> str:
@@ -39,6 +44,21 @@ def json_text(data: object) -> str:
     import json  # noqa: PLC0415 - the other formats do not need it
 
     return json.dumps(data, indent=2) + "\n"
+
+
+def json_line(event: str, data: Mapping[str, object]) -> str:
+    """Return an event as one line of JSON."""
+    import json  # noqa: PLC0415 - the other formats do not need it
+
+    return json.dumps({"event": event, "timestamp": utc_text(datetime.now(UTC)), **data}) + "\n"
+
+
+def _event(event: Event) -> str:
+    return json_line(event.name, event.fields)
+
+
+def _result_event(results: Sequence[TaskResult]) -> str:
+    return json_line("result", as_json_object(results))
 
 
 def _json(results: Sequence[TaskResult]) -> str:
@@ -148,4 +168,5 @@ FORMATS: Final = {
     "ids": OutputFormat(_ids),
     "env": OutputFormat(_env, _env_lines),
     "github": OutputFormat(_github, _github_lines, _github_file),
+    "events": OutputFormat(_result_event, render_event=_event),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from waiter.cli.output.formats import FORMATS, json_text
@@ -11,9 +12,11 @@ from waiter.cli.output.result import TaskResult, as_json_object
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.streams import OutputError, write_result
+from waiter.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from waiter.cli.output.query import Query
+    from waiter.events import Event
 
 
 class ResultWriter:
@@ -26,7 +29,16 @@ class ResultWriter:
         self._is_silent = args.output is None and args.command is not None
         self._query = _compile(args.query, self._format_name) if args.query else None
         self._is_strict: bool = args.strict
+        if args.query and self._format.render_event:
+            message = f"--query does not go with --output {self._format_name}, which has everything"
+            raise ConfigurationError(message)
         self._file = self._format.file(args.environ)
+
+    def write_event(self, event: Event) -> None:
+        """Write an event, if the format has events; one that cannot be written does not end the wait."""
+        if self._format.render_event and not self._is_silent:
+            with suppress(OutputError):
+                self._write_text(self._format.render_event(event))
 
     def write(self, results: Sequence[TaskResult], *, code: int) -> int:
         """Write the results and return the exit code: ``code``, or that of a failure to write when ``code`` is 0."""
