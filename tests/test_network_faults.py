@@ -7,6 +7,7 @@ here, and those that show immediately with the command too.
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import os
@@ -18,7 +19,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,6 +154,13 @@ def under_trio(url: str, **options: Any) -> Task:
 
 
 DRIVERS = [blocking, under_asyncio, under_trio]
+
+
+@pytest.fixture(autouse=True)
+def _unclosed_sockets_are_found_here() -> Iterator[None]:
+    """Collect what a test has left, so that a socket which is still open fails the test that left it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

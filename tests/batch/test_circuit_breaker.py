@@ -66,7 +66,7 @@ def test_needless_polls_count_up_to_the_cost_of_the_listing() -> None:
 
     def record_and_check() -> bool:
         breaker.record_needless_poll()
-        return breaker.is_misled(2.0)
+        return breaker.is_misleading(2.0)
 
     misled = [record_and_check() for _ in range(3)]
     breaker.trip(0.0)

@@ -84,7 +84,7 @@ def keep(target: str, data: bytes) -> None:
 
 
 def follow_coverage(target: str, call: Callable[[bytes], None], seconds: float) -> None:
-    """Let atheris call a target; it ends the process."""
+    """Call a target from atheris, which ends the process."""
     atheris = import_module("atheris")
     atheris.instrument_all()
     atheris.Setup([sys.argv[0], str(CORPUS / target), f"-max_total_time={seconds:.0f}", "-print_final_stats=1"], call)

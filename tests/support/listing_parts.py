@@ -59,7 +59,7 @@ def distorted(cloud: SimulatedCloud, change: Callable[..., list[Any]], *, adjust
 
 
 def frozen() -> Callable[[list[Any]], list[Any]]:
-    """Return a change that repeats the rows of the first listing for ever."""
+    """Return a change that always repeats the rows of the first listing."""
     first: list[Any] = []
 
     def repeat(rows: list[Any]) -> list[Any]:

@@ -54,7 +54,7 @@ class CircuitBreaker:
         """Record that a listing has caused a poll that showed nothing new."""
         self._needless_polls += 1
 
-    def is_misled(self, cost: float) -> bool:
+    def is_misleading(self, cost: float) -> bool:
         """Return whether the last listing has caused more needless polls than its own ``cost`` in polls."""
         return self._needless_polls > cost and not self._is_tripped
 

@@ -144,7 +144,7 @@ class ListingPoller:
 
     def _record_needless_poll(self) -> None:
         self._circuit_breaker.record_needless_poll()
-        if self._circuit_breaker.is_misled(self._cost()):
+        if self._circuit_breaker.is_misleading(self._cost()):
             self._pause_listings()
 
     async def close(self) -> None:
