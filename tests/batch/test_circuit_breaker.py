@@ -26,13 +26,18 @@ def test_reset_timeout_grows_up_to_its_maximum() -> None:
     assert [pause_after_bad_listing(breaker) for _ in range(1000)] == [5, 20, 80, 320] + [600] * 996
 
 
+def test_first_listing_is_allowed_at_any_time() -> None:
+    """The zero of a monotonic clock is arbitrary."""
+    assert CircuitBreaker().allows(-1e9)
+
+
 def test_retry_after_extends_but_never_shortens_the_pause() -> None:
     """The longer of the two holds."""
     breaker = CircuitBreaker()
     breaker.trip(0.0, retry_after=700.0)
     assert (breaker.allows(699.0), breaker.allows(700.0)) == (False, True)
     breaker.trip(700.0, retry_after=1.0)
-    assert (breaker.allows(719.0), breaker.allows(720.0)) == (False, True)
+    assert (breaker.allows(719.0), breaker.allows(720.0), breaker.allows(721.0)) == (False, True, True)
 
 
 def test_good_listings_shorten_the_reset_timeout_again() -> None:
@@ -60,6 +65,15 @@ def test_listing_is_stuck_if_it_shows_a_task_that_must_be_gone() -> None:
     breaker.check_active("a", 101.0 + END_MEMORY)
 
 
+@pytest.mark.parametrize("now", [101.0, 650.0, 1e6])
+def test_old_ends_are_forgotten_whenever_the_next_listing_begins(now: float) -> None:
+    """However long no listing was made."""
+    breaker = CircuitBreaker()
+    breaker.record_end("a", 100.0)
+    breaker.record_listing(now + END_MEMORY)
+    breaker.check_active("a", now + END_MEMORY)
+
+
 def test_needless_polls_count_up_to_the_cost_of_the_listing() -> None:
     """A listing that has tripped the breaker is not counted again."""
     breaker = CircuitBreaker()
@@ -72,6 +86,6 @@ def test_needless_polls_count_up_to_the_cost_of_the_listing() -> None:
     breaker.trip(0.0)
     misled.append(record_and_check())
     breaker.record_listing(10.0)
-    misled.append(record_and_check())
+    misled += [record_and_check() for _ in range(3)]
 
-    assert misled == [False, False, True, False, False]
+    assert misled == [False, False, True, False, False, False, True]
