@@ -21,7 +21,9 @@ def main() -> None:
     for _ in range(args.polls):
         interval = schedule.interval(age)
         left = schedule.time_left(age)
-        estimate = f"{left.median:.0f} s, {left.p90:.0f} s" if left else "unknown"
+        estimate = f"{left.median:.0f} s" if left else "unknown"
+        if left and left.p90 is not None:
+            estimate += f", {left.p90:.0f} s"
         print(f"{age:6.1f} {interval:8.1f}  {estimate}")
         age += interval
 

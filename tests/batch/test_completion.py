@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tenacity import wait_fixed
 
 from waiter import (
     AsyncWaiter,
@@ -240,7 +241,7 @@ def test_slow_consumer_gets_every_outcome(cloud: SimulatedCloud) -> None:
 
     async def main() -> list[str]:
         heard: list[str] = []
-        async with asyncio.timeout(30), AsyncWaiter(**cloud.async_options) as waiter:
+        async with asyncio.timeout(30), AsyncWaiter(**cloud.async_options, wait=wait_fixed(1)) as waiter:
             async for outcome in waiter.as_completed(ids):
                 heard.append(outcome.task_id)
                 await cloud.async_sleep(15)

@@ -162,7 +162,7 @@ def test_listing_is_tried_again_after_foreign_tasks_end(cloud: SimulatedCloud) -
 def test_transitions_are_reported_once(cloud: SimulatedCloud) -> None:
     """A state that a listing shows is reported like one that a poll shows."""
     phases = (Phase("NEW", 40), Phase("RUNNING", 40, "NETWORK"), Phase("RUNNING", 40), Phase("FINISHED"))
-    ids = [cloud.add(Script(phases=phases)) for _ in range(40)]
+    ids = [cloud.add(Script(phases=phases, task_type="create_image")) for _ in range(40)]
     events: list[Any] = []
     wait_all(cloud, ids, on_event=events.append, learn=False)
     told = [event.fields for event in events if event.name == "task.state_changed" and event.task_id == ids[7]]

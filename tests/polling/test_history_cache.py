@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +18,7 @@ from waiter import History, Schedule, Task, TaskState, TaskTimeoutError, Waiter,
 from waiter.config.settings import resolve
 from waiter.polling.history_cache import HistoryCache, read_history, shared_history_cache
 from waiter.polling.wait_state import WaitState
+from waiter.schedule.priors import prior
 from waiter.task import TaskSnapshot
 from waiter.testing import (
     Fault,
@@ -62,12 +65,12 @@ def test_history_is_requested_once_and_pays_for_itself(on: Driver) -> None:
 
 def test_learned_history_is_reported(on: Driver, events: list[Any]) -> None:
     """``history.learned`` has the count and the quantiles; from then on events have the time left."""
-    cloud = cloud_with_past(50.0, 60.0, 70.0)
+    cloud = cloud_with_past(50.0, 60.0, 70.0, 58.0, 62.0)
     task_id = cloud.add(finishes(61, task_type="create_k8s_cluster_v2"))
     on.wait(cloud, task_id, on_event=events.append)
     learned = next(event for event in events if event.name == "history.learned")
     known = {name: learned.fields[name] for name in ("count", "median", "p90")}
-    assert known == {"count": 3, "median": 60.0, "p90": 68.0}
+    assert known == {"count": 5, "median": 60.0, "p90": 66.8}
     assert learned.history is not None
     assert 20 < learned.fields["time_left"] < learned.fields["time_left_p90"] < 200
     assert "time_left" not in events[0].fields
@@ -111,7 +114,8 @@ def test_failed_listing_delays_no_poll(on: Driver, fault: Fault) -> None:
     cloud.fault(fault, on="listing", times=2)
     on.wait(cloud, cloud.add(finishes(200, task_type="create_k8s_cluster_v2")))
     polls = [request.at for request in cloud.requests if "?" not in request.path]
-    assert all(there - here < 1.2 * Schedule().interval(here) for here, there in pairwise(polls))
+    schedule = Schedule(history=prior("create_k8s_cluster_v2"))
+    assert all(there - here < 1.2 * schedule.interval(here) for here, there in pairwise(polls))
     assert (listings(cloud) == 1) is (fault.name != hang().name)
 
 
@@ -160,11 +164,56 @@ def test_history_is_shared_by_all_waiters_of_an_account() -> None:
 
 def test_end_in_the_listing_is_confirmed_by_a_poll(on: Driver) -> None:
     """A listing that shows the task as ended causes an immediate poll, and is no result."""
-    cloud = SimulatedCloud.virtual(latency=9)
-    task_id = cloud.add(finishes(30))
+    cloud = SimulatedCloud.virtual(latency=5)
+    task_id = cloud.add(finishes(24))
+    random.seed(4)  # of the jitter: the end lies between the second poll and the listing
     on.wait(cloud, task_id, price=8)
     assert [request.task_id for request in cloud.requests] == [task_id, task_id, None, task_id]
-    assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(9)
+    assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(5)
+
+
+def test_type_without_a_usual_range_is_claimed_at_the_first_poll() -> None:
+    """Of a type that is not documented nothing is known, so that its history is worth a request at any age."""
+    history_cache = HistoryCache()
+    claims = [history_cache.claim("create_image", age=age, began=0.0, now=9.0) for age in (None, 0.0, 1.0)]
+    assert claims == [False, True, False]
+
+
+def test_usual_range_is_known_before_any_history() -> None:
+    """It is kept when durations become known, and is all that counts when they are not to be used."""
+    history_cache, usual = HistoryCache(), (15.0, 30.0)
+    assert history_cache.get(VM) == History(usual=usual)
+    history_cache.keep(VM, History([20.0], errors=[20.0]), now=0.0)
+    assert history_cache.get(VM) == History([20.0], errors=[20.0], usual=usual)
+    assert history_cache.get(VM, learned=False) == History(usual=usual)
+
+
+@pytest.mark.parametrize("task_type", ["create_image", "", None])
+def test_type_without_a_usual_range_has_no_history(task_type: str | None) -> None:
+    """Neither has a task without a type."""
+    assert HistoryCache().get(Task(id="a", state=TaskState.NEW, task_type=task_type)) is None
+
+
+def test_errors_of_a_listing_are_told_apart() -> None:
+    """Tasks in ERROR count as durations, and are named among them."""
+    created = datetime(2026, 7, 1, tzinfo=UTC)
+    ends = ((TaskState.ERROR, 7), (TaskState.FINISHED, 60), (TaskState.ERROR, 5))
+    past = [
+        Task(id=str(seconds), state=state, created_on=created, finished_on=created + timedelta(seconds=seconds))
+        for state, seconds in ends
+    ]
+    history = read_history([TaskSnapshot(task, age=None) for task in past])
+    assert history == History([7.0, 60.0, 5.0], errors=[7.0, 5.0])
+
+
+def test_first_poll_follows_the_usual_range(on: Driver) -> None:
+    """A new cluster is polled less often than a task of an unknown type, without any request for its history."""
+    requests = []
+    for task_type in ("create_k8s_cluster_v2", "create_image"):
+        cloud = SimulatedCloud.virtual()
+        on.wait(cloud, cloud.add(finishes(300, task_type=task_type)), learn=False)
+        requests.append(len(cloud.requests))
+    assert requests[0] < 0.7 * requests[1]
 
 
 def test_type_is_claimed_once_and_not_for_young_tasks() -> None:

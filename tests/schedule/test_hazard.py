@@ -1,12 +1,13 @@
 """The hazard that a history suggests: tasks that are still running, and the ages at which a share has ended."""
 
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waiter.schedule.hazard import MAX_AGE, CumulativeHazard, estimate, interpolate
+from waiter.schedule.hazard import FOR_TIME_LEFT, MAX_AGE, CumulativeHazard, estimate, interpolate
 from waiter.schedule.history import History
 
 VM = (21.0, 19.5, 24.0, 18.0, 20.5, 22.0, 35.0, 19.0, 20.0, 23.5)
@@ -34,6 +35,48 @@ def test_running_task_counts_as_one_of_those_that_took_longer() -> None:
 def test_running_task_that_has_just_begun_changes_nothing() -> None:
     """The age 0 says nothing about the duration."""
     assert ages_when_ended(*VM) == pytest.approx(ages_when_ended(*VM, running=(0.0,)), rel=0.01)
+
+
+def test_early_errors_do_not_widen_the_estimate_of_the_others() -> None:
+    """Apart from their share, errors change nothing at the ages at which the others end."""
+    finished, errors = [60.0, 62.0, 64.0, 66.0] * 4, [3.0, 8.0]
+    apart = estimate(History([*finished, *errors], errors=errors))
+    pooled = estimate(History([*finished, *errors]))
+
+    assert max(pooled.hazards) < max(apart.hazards)
+    assert apart.age_when_ended(40, 0.5) == pytest.approx(estimate(History(finished)).age_when_ended(40, 0.5), rel=0.05)
+
+
+def test_history_of_errors_only_counts_as_durations() -> None:
+    """When no task has FINISHED, the durations of those in ERROR are all there is."""
+    assert estimate(History([30.0] * 3, errors=[30.0] * 3)).values == estimate(History([30.0] * 3)).values
+
+
+def test_errors_that_are_no_durations_are_ignored() -> None:
+    """Only those among the newest durations count."""
+    assert estimate(History([30.0] * 3, errors=[5.0])).values == estimate(History([30.0] * 3)).values
+
+
+def test_only_the_newest_durations_are_used() -> None:
+    """After a type has become slower, the older durations do not count once there are enough new ones."""
+    assert estimate(History([60.0] * 25 + [30.0] * 75)).values == estimate(History([60.0] * 25)).values
+
+
+def test_estimate_for_the_time_left_is_calibrated() -> None:
+    """Of log-normal tasks about half end within the median and nine in ten within the 90%, at the start and in mid-task."""
+    generator = random.Random(20_261)
+    within = {(start, share): 0 for start in (0.0, 25.0) for share in (0.5, 0.9)}
+    counts = dict.fromkeys((0.0, 25.0), 0)
+    for _ in range(1_500):
+        *past, duration = (generator.lognormvariate(math.log(30), 0.4) for _ in range(21))
+        hazard = estimate(History(past), FOR_TIME_LEFT)
+        for start in counts:
+            counts[start] += duration > start
+            for share in (0.5, 0.9):
+                within[start, share] += start < duration <= hazard.age_when_ended(start, share)
+
+    shares = {key: number / counts[key[0]] for key, number in within.items()}
+    assert all(0.46 <= shares[start, 0.5] <= 0.54 and 0.86 <= shares[start, 0.9] <= 0.94 for start in counts), shares
 
 
 def test_age_when_ended_of_a_constant_hazard() -> None:

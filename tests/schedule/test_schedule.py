@@ -22,7 +22,8 @@ equal_durations = st.tuples(durations, st.integers(1, 1_000)).map(lambda pair: [
 values: st.SearchStrategy[list[float]] = st.one_of(
     st.just([]), st.just([0.0]), equal_durations, st.lists(st.one_of(any_floats, durations), max_size=120)
 )
-histories = st.builds(History, durations=values, running=values)
+usual_ranges = st.none() | st.tuples(durations, durations).map(sorted).map(tuple)
+histories = st.builds(History, durations=values, running=values, errors=values, usual=usual_ranges)
 ages = st.floats(min_value=0, max_value=2 * MAX_AGE)
 prices = st.floats(min_value=0.001, max_value=100)
 
@@ -62,13 +63,14 @@ def test_interval_has_a_closed_form_without_history(age: float, price: float) ->
 
 @given(history=histories, age=ages, price=prices)
 def test_interval_is_bounded_for_any_history(history: History, age: float, price: float) -> None:
-    """Every interval is positive and keeps to those without history at a thirtieth and at a hundred times the price."""
+    """Every interval keeps to those without history at a thirtieth and a hundred times the price, and to half the age."""
     shortest = Schedule(price=price / MIN_INTERVAL_FACTOR, min_interval=0).interval(age)
     longest = math.sqrt(2 * MAX_INTERVAL_FACTOR * price * (5 + min(age, MAX_AGE))) + MAX_INTERVAL_FACTOR * price / 2
+    early = max(9.5, min(age, MAX_AGE) / 2, Schedule(price=price, min_interval=0).interval(age))
     interval = Schedule(price=price, min_interval=0, history=history).interval(age)
 
     assert 0 < interval < math.inf
-    assert shortest * (1 - 1e-6) <= interval <= longest * (1 + 1e-6)
+    assert shortest * (1 - 1e-6) <= interval <= min(longest, early) * (1 + 1e-6)
 
 
 @given(history=histories, age=st.floats(min_value=0, max_value=20_000), price=prices)
@@ -155,6 +157,46 @@ def test_history_does_not_affect_much_older_tasks() -> None:
     assert Schedule().interval(600) == pytest.approx(Schedule(history=VM).interval(600), rel=0.02)
 
 
+@pytest.mark.parametrize("price", [0.05, 0.2])
+def test_early_failure_of_a_long_kind_is_noticed_early(price: float) -> None:
+    """A task that fails in its first 20 s although its kind takes half an hour is noticed within 5 s on average, 13 at most."""
+    schedule, lateness = Schedule(price=price, history=History([1_700.0, 1_800.0, 1_900.0] * 7)), []
+    for tenth in range(1, 200):
+        age = 0.0
+        while age < tenth / 10:
+            age += schedule.jittered_interval(age)
+        lateness.append(age - tenth / 10)
+
+    assert sum(lateness) / len(lateness) < 5.3
+    assert max(lateness) < 13
+
+
+@pytest.mark.parametrize("unlucky", [100.0, 300.0, 3_000.0])
+def test_one_unlucky_duration_delays_a_short_task_little(unlucky: float) -> None:
+    """One past duration that was far longer does not delay the end of a 30 s task by more than 10 s."""
+    schedule = Schedule(price=0.05, history=History([unlucky]))
+
+    assert next(age for age in poll_ages(schedule, 60) if age >= 30) < 40
+
+
+def test_usual_range_decides_without_durations() -> None:
+    """Polls are dense within the usual range of a type, and sparse before it, as with a few durations."""
+    usual, unknown = Schedule(history=History(usual=(60.0, 90.0))), Schedule()
+
+    assert usual.interval(20) > 1.3 * unknown.interval(20)
+    assert usual.interval(70) < 0.9 * unknown.interval(70)
+    assert usual.time_left(20) is None
+
+
+def test_durations_outweigh_a_wrong_usual_range() -> None:
+    """With twenty durations the intervals are nearly those without the usual range."""
+    known = History([60.0, 65.0, 70.0, 75.0] * 5)
+    misled = History(known.durations, usual=(300.0, 900.0))
+
+    for age in (20.0, 60.0, 70.0):
+        assert Schedule(history=misled).interval(age) == pytest.approx(Schedule(history=known).interval(age), rel=0.35)
+
+
 def test_learned_returns_a_copy() -> None:
     """A learned history goes into a copy with the same price and least interval."""
     before = Schedule(price=0.5, min_interval=1.0)
@@ -178,7 +220,7 @@ def test_time_left_is_near_past_durations() -> None:
     left = Schedule(history=History([60.0 + i for i in range(-10, 11)])).time_left(0)
 
     assert left is not None
-    assert pytest.approx((left.median, left.p90), abs=5) == (60, 72)
+    assert (left.median, left.p90) == pytest.approx((60, 72), abs=5)
 
 
 @given(history=histories, age=ages)
@@ -187,7 +229,9 @@ def test_time_left_is_ordered(history: History, age: float) -> None:
     left = Schedule(history=history).time_left(age)
 
     assert (left is None) == (history.count == 0)
-    assert left is None or 0 < left.median < left.p90 < math.inf
+    if left is not None:
+        assert (left.p90 is None) == (history.count < 5)
+        assert 0 < left.median < (left.p90 or math.inf)
 
 
 # In tenacity's loop

@@ -38,7 +38,7 @@ def _exact_ages(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_history(monkeypatch: pytest.MonkeyPatch, durations: tuple[float, ...]) -> None:
     """Start the waits of a test with these past durations."""
     histories, history = HistoryCache(), History(durations) if durations else None
-    monkeypatch.setattr(histories, "get", lambda _task: history)
+    monkeypatch.setattr(histories, "get", lambda _task, **_: history)
     monkeypatch.setattr(histories, "claim", lambda *_, **__: False)
     monkeypatch.setattr("waiter.session.HistoryCache", lambda: histories)
 

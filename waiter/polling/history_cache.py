@@ -7,13 +7,17 @@ from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from waiter.schedule.history import HISTORY_SIZE, History
+from waiter.schedule.priors import prior
 
 if TYPE_CHECKING:
     from waiter.task import Task, TaskSnapshot
 
 LISTED = HISTORY_SIZE
-# The listing costs one request: for tasks that end sooner than this, a history saves less than one.
+# The listing costs one request. Where the usual range of a type is known, tasks that end sooner than this save less than one by
+# a history. Of a type without such a range the history is worth it from the first poll.
 MIN_AGE = 8.0
 # The past may have changed after an hour: a wait that begins later requests it again. With a shorter time the sidecar would
 # list the past for nearly every wait of a type that it sees a few times a day.
@@ -47,7 +51,8 @@ class HistoryCache:
         """
         with self._lock:
             entry = self._entries.setdefault(task_type, _Entry())
-            if age is None or age < MIN_AGE or began < entry.fresh_until or now < entry.blocked_until:
+            min_age = MIN_AGE if prior(task_type) else 0.0
+            if age is None or age < min_age or began < entry.fresh_until or now < entry.blocked_until:
                 return False
             entry.blocked_until = now + min(FIRST_RETRY * 2.0 ** min(entry.claims, 10), LONGEST_RETRY)
             entry.claims += 1
@@ -57,7 +62,8 @@ class HistoryCache:
         """Store the history of a task's type; one that shows running tasks only, as many as a listing holds, expires soon."""
         with self._lock:
             entry = self._entries.setdefault(task.task_type or "", _Entry())
-            entry.history = history
+            known = prior(task.task_type or "")
+            entry.history = msgspec.structs.replace(history, usual=known.usual) if known else history
             if history.durations or len(history.running) < LISTED:
                 entry.fresh_until, entry.claims = now + FRESH_FOR, 0
 
@@ -67,10 +73,15 @@ class HistoryCache:
             entry = self._entries.setdefault(task.task_type or "", _Entry())
             entry.blocked_until = max(entry.blocked_until, until)
 
-    def get(self, task: Task | None) -> History | None:
-        """Return the history of a task's type, or None if there is none yet."""
-        entry = self._entries.get(task.task_type or "") if task else None
-        return entry.history if entry else None
+    def get(self, task: Task | None, *, learned: bool = True) -> History | None:
+        """Return the history of a task's type: its usual range until durations are known, None if there is none either.
+
+        With ``learned=False``, the durations of this account are ignored.
+        """
+        if task is None or not task.task_type:
+            return None
+        entry = self._entries.get(task.task_type) if learned else None
+        return entry.history if entry and entry.history else prior(task.task_type)
 
 
 _shared: dict[tuple[str, str], HistoryCache] = {}
@@ -83,11 +94,13 @@ def shared_history_cache(base_url: str, account: str) -> HistoryCache:
 
 def read_history(past: Iterable[TaskSnapshot]) -> History:
     """Return the history in a listing, newest first: durations of ended tasks, ERROR included, and ages of the others."""
-    durations, running = [], []
+    durations, running, errors = [], [], []
     for snapshot in past:
         task = snapshot.task
         if not task.ended:
             running.append(snapshot.age)
         elif task.created_on and task.finished_on:
             durations.append((task.finished_on - task.created_on).total_seconds())
-    return History(durations=durations, running=[age for age in running if age is not None])
+            if task.failed:
+                errors.append(durations[-1])
+    return History(durations, [age for age in running if age is not None], errors)

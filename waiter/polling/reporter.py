@@ -65,8 +65,9 @@ class Reporter:
     def report(self, name: str, fields: Mapping[str, Any], known: Known) -> None:
         """Log an event and call ``on_event``; an exception of the callback is logged and does not end the wait."""
         if known.time_left is not None:
-            left = {"time_left": round(known.time_left.median, 1), "time_left_p90": round(known.time_left.p90, 1)}
-            fields = {**fields, **left}
+            fields = {**fields, "time_left": round(known.time_left.median, 1)}
+            if known.time_left.p90 is not None:
+                fields["time_left_p90"] = round(known.time_left.p90, 1)
         level = LEVELS.get(name, "info")
         if self._log and _is_logged(level):
             self._logger = self._logger or _get_logger().bind(**self._context())

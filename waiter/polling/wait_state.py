@@ -271,8 +271,8 @@ class WaitState:
                 return _unavailable(cast("errors.ApiError", error), now - self._outage.since)
 
     def _use_history(self) -> None:
-        history = self._history_cache.get(self.task)
-        if history is not None and self._settings.learn and history is not self._history:
+        history = self._history_cache.get(self.task, learned=self._settings.learn)
+        if history is not None and history is not self._history and isinstance(self._settings.wait, Schedule):
             self._history = history
             self._schedule = self._settings.wait.learned(history)
 

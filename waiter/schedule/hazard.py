@@ -8,6 +8,9 @@ Hazards are simpler over the log-age u = ln(5 s + age), where they are chances p
 - A history is a mixture of these kernels, one broad kernel around two thirds of their middle, and a constant of small weight,
   ``_PRIOR_WEIGHT``. The broad kernel stands for "similar, but not the same"; it is rather shorter, because noticing an end
   late costs more than one request too many. When a task outlives the kernels, the rest of the mixture gains weight.
+- Tasks that ended in ERROR are such a mixture of their own, with wide kernels: errors come early, and must not widen the
+  kernels of the others. The hazards of the two add up, each by its share.
+- The usual range of a type counts as three durations, which share the weight of at most three and fade with a history.
 """
 
 import math
@@ -16,7 +19,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from waiter.schedule.history import History
 
@@ -25,17 +28,35 @@ OFFSET: Final = 5.0
 MAX_AGE: Final = 86_400.0
 """Higher ages count as this one, so that every interval is bounded."""
 
+ESTIMATE_SIZE: Final = 25
+"""Only this many of the newest durations are used, so that the estimate follows a type whose tasks become slower."""
+USUAL_COUNT: Final = 3
+"""A usual range counts for so many durations."""
+
 _MIN_LOG_AGE: Final = math.log(OFFSET)
 _PRIOR_WEIGHT: Final = 0.003
-_BROAD_STEEPNESS: Final = 3.6
-_BROAD_SHIFT: Final = 0.45
-_BROAD_WEIGHT: Final = 0.25
-_BROAD_WEIGHT_OF_FEW: Final = 0.56
-_STEEPNESS: Final = 1.8
 _STEEPNESS_EXPONENT: Final = 0.2
 _MAX_STEEPNESS: Final = 50.0
 _PRIOR_SPREAD: Final = 0.15
+_ERROR_STEEPNESS: Final = 2.0
+_USUAL_REACH: Final = 0.9  # the outer two of the three durations are at this part of the way to the ends of the range
 _MAX_KNOTS: Final = 160
+
+
+class Purpose(NamedTuple):
+    """The constants that depend on what an estimate is for."""
+
+    steepness: float
+    broad_steepness: float
+    broad_shift: float
+    broad_weight: float
+    broad_weight_of_few: float
+
+
+FOR_COST: Final = Purpose(1.8, 3.6, 0.45, 0.25, 0.56)
+"""For polling at the least cost, which needs caution: tasks may end earlier than those before."""
+FOR_TIME_LEFT: Final = Purpose(3.0, 3.6, 0.2, 0.05, 0.5)
+"""For the time left: half of the tasks end within the median."""
 
 
 class CumulativeHazard:
@@ -64,32 +85,60 @@ def interpolate(x: float, xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 @lru_cache(maxsize=256)
-def estimate(history: History) -> CumulativeHazard:
-    """Return the hazard that a history of at least one duration suggests.
+def estimate(history: History, purpose: Purpose = FOR_COST) -> CumulativeHazard:
+    """Return the hazard that a history suggests, which has at least one duration or a usual range.
 
     The weight of the broad kernel balances histories that are right, for which less is better, against those that are wrong by
     a factor of two. A running task that has outlived all durations counts as one that ends now. The constants were chosen by
     cost on random distributions; ``tests/benchmarks/schedules.py`` measures them on others.
     """
-    longest = max(history.durations)
-    outlived = (age for age in history.running if age > longest)
-    centres = sorted(map(_log_age, (*history.durations, *outlived)))
-    weights = _weights(centres, [_log_age(age) for age in history.running if age <= longest])
-    middle = math.fsum(map(operator.mul, weights, centres))
-    steepness = _steepness(centres, middle)
-    broad_weight = _BROAD_WEIGHT + _BROAD_WEIGHT_OF_FEW / (len(centres) + 1)
-    log_ages = _knots(centres, steepness)
-    kernels = [(centre, weight * (1 - broad_weight), steepness) for centre, weight in zip(centres, weights, strict=True)]
-    kernels.append((middle - _BROAD_SHIFT, broad_weight, _BROAD_STEEPNESS))
-    return CumulativeHazard(log_ages, [_hazard(log_age, kernels) for log_age in log_ages])
+    finished, errors = _newest(history)
+    log_ages, weights = _centres(finished, history)
+    count = sum(weights)
+    weights = [weight / count for weight in weights]
+    middle = math.fsum(map(operator.mul, weights, log_ages))
+    steepness = _steepness(log_ages, weights, middle, count, purpose)
+    error_share = len(errors) / (len(errors) + count)
+    broad = purpose.broad_weight + purpose.broad_weight_of_few / (count + 1)
+    kernels = [(log_age, weight * (1 - broad), steepness) for log_age, weight in zip(log_ages, weights, strict=True)]
+    kernels.append((middle - purpose.broad_shift, broad, purpose.broad_steepness))
+    kernels = [(centre, weight * (1 - error_share), steep) for centre, weight, steep in kernels]
+    kernels += [(_log_age(error), error_share / len(errors), _ERROR_STEEPNESS) for error in errors]
+    knots = _knots(log_ages, steepness)
+    return CumulativeHazard(knots, [_hazard(knot, kernels) for knot in knots])
+
+
+def _newest(history: History) -> tuple[list[float], list[float]]:
+    """Return the newest durations, without those that ended in ERROR, and these; only errors count as durations."""
+    finished = list(history.durations[:ESTIMATE_SIZE])
+    errors = [error for error in history.errors if error in finished]
+    for error in errors:
+        if error in finished:
+            finished.remove(error)
+    return (finished, errors) if finished else (errors, [])
+
+
+def _centres(finished: Sequence[float], history: History) -> tuple[list[float], list[float]]:
+    """Return the log-ages of the kernels in ascending order, and how many durations each counts for."""
+    longest = max(finished, default=math.inf)
+    outlived = [age for age in history.running if age > longest]
+    log_ages = sorted(map(_log_age, (*finished, *outlived)))
+    weights = _redistribute(log_ages, [_log_age(age) for age in history.running if age <= longest]) if finished else []
+    if history.usual:
+        low, high = map(_log_age, history.usual)
+        middle, reach = (low + high) / 2, _USUAL_REACH * (high - low) / 2
+        log_ages += [middle - reach, middle, middle + reach]
+        weights += [1 / (1 + USUAL_COUNT * len(finished))] * USUAL_COUNT
+        log_ages, weights = map(list, zip(*sorted(zip(log_ages, weights, strict=True)), strict=True))
+    return log_ages, weights
 
 
 def _log_age(age: float) -> float:
     return math.log(OFFSET + min(max(0.0, age), MAX_AGE))
 
 
-def _weights(centres: Sequence[float], running: Sequence[float]) -> list[float]:
-    """Return the weight of each log-age of a duration; they sum to 1.
+def _redistribute(centres: Sequence[float], running: Sequence[float]) -> list[float]:
+    """Return the weight of each log-age of a duration; they sum to the number of durations.
 
     A running task will end like one of those that took longer, so its weight is divided among them (B. Efron 1967, "The two
     sample problem with censored data": redistribution to the right).
@@ -99,19 +148,19 @@ def _weights(centres: Sequence[float], running: Sequence[float]) -> list[float]:
         later = bisect_left(centres, age)
         growth = 1 + 1 / math.fsum(weights[later:])
         weights[later:] = [weight * growth for weight in weights[later:]]
-    total = math.fsum(weights)
-    return [weight / total for weight in weights]
+    scale = len(centres) / math.fsum(weights)
+    return [weight * scale for weight in weights]
 
 
-def _steepness(centres: Sequence[float], middle: float) -> float:
+def _steepness(log_ages: Sequence[float], weights: Sequence[float], middle: float, count: float, purpose: Purpose) -> float:
     """Return how steep the kernels are: the inverse of the spread of the log-ages, steeper for more of them.
 
     Two imagined values keep the spread away from 0 (B. W. Silverman 1986, "Density estimation", 3.4.2: the width shrinks with
     the fifth root of the count).
     """
-    count = len(centres)
-    variance = (2 * _PRIOR_SPREAD**2 + math.fsum((centre - middle) ** 2 for centre in centres)) / (count + 1)
-    return min(_STEEPNESS * math.pow(count, _STEEPNESS_EXPONENT) / math.sqrt(variance), _MAX_STEEPNESS)
+    squares = math.fsum(weight * (log_age - middle) ** 2 for log_age, weight in zip(log_ages, weights, strict=True))
+    variance = (2 * _PRIOR_SPREAD**2 + count * squares) / (count + 1)
+    return min(purpose.steepness * math.pow(max(count, 1.0), _STEEPNESS_EXPONENT) / math.sqrt(variance), _MAX_STEEPNESS)
 
 
 def _knots(centres: Sequence[float], steepness: float) -> list[float]:

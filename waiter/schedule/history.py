@@ -12,17 +12,23 @@ HISTORY_SIZE: Final = 100
 
 
 class History(msgspec.Struct, frozen=True):
-    """Past tasks of one type: durations in seconds, newest first, and the ages of tasks that are still running.
+    """What is known of the tasks of one type; times are seconds.
+
+    ``durations`` are those of past tasks, newest first; ``running`` the ages of tasks that are still running; ``errors`` those
+    of the durations that ended in ERROR; ``usual`` the range within which most tasks of this type end according to the
+    documentation, None if it says nothing.
 
     Values that are negative, infinite or not a number are dropped, as is everything after the first 100 of each.
     """
 
     durations: Sequence[float] = ()
     running: Sequence[float] = ()
+    errors: Sequence[float] = ()
+    usual: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Drop what cannot be a duration, and what is too old to matter."""
-        for name in self.__struct_fields__:
+        for name in ("durations", "running", "errors"):
             usable = (float(value) for value in getattr(self, name) if 0 <= value <= sys.float_info.max)
             msgspec.structs.force_setattr(self, name, tuple(usable)[:HISTORY_SIZE])
 

@@ -4,34 +4,43 @@ Times are seconds. Ages are those of the task, not of the wait: a wait that begi
 """
 
 import random
+from functools import lru_cache
 from typing import Final, Self
 
 import msgspec
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
-from waiter.schedule.hazard import MAX_AGE, estimate
+from waiter.schedule.hazard import FOR_TIME_LEFT, MAX_AGE, USUAL_COUNT, estimate
 from waiter.schedule.history import History
 from waiter.schedule.inspection import InspectionPolicy, uninformed_interval
 
 MIN_INTERVAL_FACTOR: Final = 30.0
 """Whatever the history, no interval is shorter than without one at the price divided by this: 0.18 times as long."""
 MAX_INTERVAL_FACTOR: Final = 100.0
-"""Whatever the history, no interval is longer than without one at this many times the price: 10 to 16 times as long.
+"""Whatever the history, no interval is longer than without one at this many times the price: 10 to 16 times as long."""
+MAX_FACTOR_PER_DURATION: Final = 20.0
+"""With fewer than five durations that factor is lower: so many times the price for each of them."""
+MAX_INTERVAL: Final = 9.5
+"""No interval is longer than this many seconds or ``MAX_INTERVAL_SHARE`` of the age, unless that without history is.
 
-At 30 times, everything would cost 2 to 3% more, whether the history is right or wrong by a factor of two: tasks that always
-took ten minutes need no poll after ten seconds. At 300 times, it would cost up to 1% less, and the second poll could be two
-minutes away.
+So the failure of a new task is noticed within about ten seconds, however long tasks of its type take. That costs 1 to 2% more.
 """
+MAX_INTERVAL_SHARE: Final = 0.5
+MIN_COUNT_FOR_P90: Final = 5
+"""With fewer past durations, "nine in ten" would be a guess."""
 JITTER: Final = 0.1
 """A delay differs from its interval by up to this share. It adds JITTER²/3 to the mean delay: 0.3%."""
 
 
 class TimeLeft(msgspec.Struct, frozen=True):
-    """In how many seconds half, and nine in ten, of the tasks of this age will have ended."""
+    """In how many seconds half, and nine in ten, of the tasks of this age will have ended.
+
+    ``p90`` is None with fewer than five past durations.
+    """
 
     median: float
-    p90: float
+    p90: float | None
 
 
 class Schedule(wait_base):
@@ -39,8 +48,8 @@ class Schedule(wait_base):
 
     ``price`` is the delay in seconds that one request is worth: a higher one means fewer polls. No interval is shorter than
     ``min_interval`` seconds. With a history of the same task type, polls are dense where such tasks end. Each interval still
-    keeps to those without history at a thirtieth of the price and at a hundred times the price, or to ``min_interval`` if that
-    is longer.
+    keeps to those without history at a thirtieth of the price and at a hundred times the price, and to 9.5 s or half the age of
+    the task unless the one without history is longer, or to ``min_interval`` if that is longer.
 
     Raises ValueError if ``price`` is not positive, ``min_interval`` is negative, or either is more than a day.
     """
@@ -55,7 +64,7 @@ class Schedule(wait_base):
         self.price: Final = price
         self.min_interval: Final = min_interval
         self.history: Final = history or History()
-        self._policy: Final = InspectionPolicy(estimate(self.history), price) if self.history.durations else None
+        self._policy: Final = _policy(self.history, price) if self.history.durations or self.history.usual else None
 
     def learned(self, history: History) -> Self:
         """Return a copy that uses this history."""
@@ -66,17 +75,25 @@ class Schedule(wait_base):
         age = min(max(0.0, age), MAX_AGE)
         if self._policy is None or age >= self._policy.max_age:
             return max(uninformed_interval(age, self.price), self.min_interval)
+        uninformed = uninformed_interval(age, self.price)
         shortest = uninformed_interval(age, self.price / MIN_INTERVAL_FACTOR)
-        longest = uninformed_interval(age, self.price * MAX_INTERVAL_FACTOR)
-        return max(min(max(self._policy.interval(age), shortest), longest), self.min_interval)
+        factor = min(MAX_INTERVAL_FACTOR, MAX_FACTOR_PER_DURATION * self._evidence)
+        longest = min(max(MAX_INTERVAL, MAX_INTERVAL_SHARE * age), uninformed_interval(age, self.price * factor))
+        return max(min(max(self._policy.interval(age), shortest), max(longest, uninformed)), self.min_interval)
+
+    @property
+    def _evidence(self) -> int:
+        """Return for how many durations the history counts: a usual range counts for three."""
+        return self.history.count + (USUAL_COUNT if self.history.usual else 0)
 
     def time_left(self, age: float) -> TimeLeft | None:
-        """Return how long a task of this age is likely to run, or None without history, which allows no estimate."""
+        """Return how long a task of this age is likely to run, or None without durations, which allows no estimate."""
         if not self.history.durations:
             return None
         age = min(max(0.0, age), MAX_AGE)
-        median, p90 = (estimate(self.history).age_when_ended(age, share) - age for share in (0.5, 0.9))
-        return TimeLeft(median, p90)
+        hazard = estimate(self.history, FOR_TIME_LEFT)
+        p90 = hazard.age_when_ended(age, 0.9) - age if self.history.count >= MIN_COUNT_FOR_P90 else None
+        return TimeLeft(hazard.age_when_ended(age, 0.5) - age, p90)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the delay at the age that the last poll found; a poll that found none counts from the start of the wait."""
@@ -87,6 +104,12 @@ class Schedule(wait_base):
         interval = self.interval(age)
         # The jitter comes after the bounds: the other way round, all waits at a bound would poll in the same instant.
         return random.uniform(max(self.min_interval, (1 - JITTER) * interval), (1 + JITTER) * interval)  # noqa: S311 - no secret
+
+
+@lru_cache(maxsize=256)
+def _policy(history: History, price: float) -> InspectionPolicy:
+    # Ten thousand waits for tasks of one type share it.
+    return InspectionPolicy(estimate(history), price)
 
 
 def _age(retry_state: RetryCallState) -> float:

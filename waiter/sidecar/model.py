@@ -149,7 +149,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         timing = {
             "age": age,
             "time_left": left and round(left.median, 1),
-            "time_left_p90": left and round(left.p90, 1),
+            "time_left_p90": round(left.p90, 1) if left and left.p90 is not None else None,
         }
         return {
             "id": self.id,

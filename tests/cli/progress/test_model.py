@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
 from command_parts import GOOD, PAST, event_of, make_task
 from command_progress import Clock
 
+from waiter import History, Schedule
+from waiter.cli.progress import model
 from waiter.cli.progress.model import Problem, TaskRow
 from waiter.events import Event
 
@@ -60,3 +63,44 @@ def test_problem_says_when_the_wait_gives_up(clock: Clock, problem: Problem, tex
     assert problem.describe(clock()) == f"{text}, retrying, gives up in 4m10s"
     assert problem.describe(clock(), short=True) == f"{short}, retrying, gives up in 4m10s"
     assert Problem("no").describe(clock()) == "no, retrying"
+
+
+@pytest.fixture
+def _real_schedule(monkeypatch: pytest.MonkeyPatch, _known_history: None) -> None:
+    monkeypatch.setattr(model, "Schedule", Schedule)
+
+
+@pytest.mark.usefixtures("_real_schedule")
+def test_usual_duration_is_shown_until_there_is_an_estimate(clock: Clock) -> None:
+    """In the first seconds the range that the documentation gives stands for the time left; beyond it nothing does."""
+    row = TaskRow(GOOD, clock())
+    task = make_task(state="RUNNING")
+    row.record_event(event_of(task, age=5.0, history=History(usual=(15.0, 30.0))), clock())
+    assert row.times(clock()) == "5s old, usually 15s to 30s"
+    assert row.times(clock() + 40) == "45s old"
+
+
+@pytest.mark.usefixtures("_real_schedule")
+def test_no_90_percent_is_shown_for_few_durations(clock: Clock) -> None:
+    """With fewer than five past durations it would be a guess."""
+    row = TaskRow(GOOD, clock())
+    row.record_event(event_of(make_task(state="RUNNING"), age=5.0, history=History([20.0, 20.0])), clock())
+    assert re.fullmatch(r"5s old, about 1\ds left", row.times(clock()))
+
+
+@pytest.mark.usefixtures("_real_schedule")
+def test_durations_replace_the_usual_range(clock: Clock) -> None:
+    """When the history has become known, the time left is shown; a later event without one changes nothing."""
+    row, task = TaskRow(GOOD, clock()), make_task(state="RUNNING")
+    row.record_event(event_of(task, age=5.0, history=History(usual=(15.0, 30.0))), clock())
+    row.record_event(event_of(task, age=5.0, history=History([20.0] * 9, usual=(15.0, 30.0))), clock())
+    row.record_event(event_of(task, age=5.0, history=History(usual=(15.0, 30.0))), clock())
+    assert re.fullmatch(r"5s old, about 1\ds left \(90%: \d\ds\)", row.times(clock()))
+
+
+@pytest.mark.usefixtures("_real_schedule")
+def test_nothing_is_estimated_for_a_task_that_has_ended(clock: Clock) -> None:
+    """Its line says how long it took."""
+    row = TaskRow(GOOD, clock())
+    row.record_event(event_of(make_task(state="FINISHED", took=20), history=History(usual=(15.0, 30.0))), clock())
+    assert row.times(clock()) == "took 20s"

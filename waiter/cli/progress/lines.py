@@ -72,7 +72,7 @@ class LogProgress(LineProgress):
         left = {row.task_id: left for row in pending if (left := row.time_left(now))}
         estimate = {
             "time_left": {task_id: round(one.median, 1) for task_id, one in left.items()},
-            "time_left_p90": {task_id: round(one.p90, 1) for task_id, one in left.items()},
+            "time_left_p90": {task_id: round(one.p90, 1) for task_id, one in left.items() if one.p90 is not None},
         }
         unfiltered_logger().info(
             "wait.heartbeat",

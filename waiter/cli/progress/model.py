@@ -63,8 +63,10 @@ class TaskRow:
             self._created_at = min(now - event.age, now if self._created_at is None else self._created_at)
         if event.name == "poll.recovered":
             self.problem = None
-        if event.history and event.history.count and self.task and self.task.task_type not in self._schedules:
-            self._schedules[self.task.task_type] = Schedule(history=event.history)
+        if event.history and self.task:
+            known = self._schedules.get(self.task.task_type)
+            if known is None or (event.history.count and not known.history.count):
+                self._schedules[self.task.task_type] = Schedule(history=event.history)
 
     def record_outcome(self, outcome: Outcome, now: float) -> None:
         """Record how the wait for this task ended."""
@@ -98,18 +100,30 @@ class TaskRow:
 
     def time_left(self, now: float) -> TimeLeft | None:
         """Return the estimated time left; None without a history of the task's type."""
-        age, schedule = self.age(now), self._schedules.get(self.task.task_type) if self.task else None
-        if schedule is None or age is None or self.outcome or (self.task and self.task.ended):
+        age, schedule = self.age(now), self._schedule
+        return None if schedule is None or age is None else schedule.time_left(age)
+
+    @property
+    def _schedule(self) -> Schedule | None:
+        if self.task is None or self.task.ended or self.outcome:
             return None
-        return schedule.time_left(age)
+        return self._schedules.get(self.task.task_type)
+
+    def estimate(self, now: float) -> str:
+        """Return the time left as text, the usual duration while there is no estimate of it, or an empty text."""
+        if left := self.time_left(now):
+            return f"about {format_duration(left.median)} left" + (f" (90%: {format_duration(left.p90)})" if left.p90 else "")
+        age, usual = self.age(now), self._schedule.history.usual if self._schedule else None
+        if usual is None or age is None or age > usual[1]:
+            return ""
+        return f"usually {format_duration(usual[0])} to {format_duration(usual[1])}"
 
     def times(self, now: float) -> str:
         """Return the age and the time left as text: ``19s old, about 12s left (90%: 40s)``; empty if unknown."""
-        age, left = self.age(now), self.time_left(now)
+        age = self.age(now)
         ended = self.task is not None and self.task.ended
         old = None if age is None else f"took {format_duration(age)}" if ended else f"{format_duration(age)} old"
-        estimate = f"about {format_duration(left.median)} left (90%: {format_duration(left.p90)})" if left else None
-        return ", ".join(filter(None, [old, estimate]))
+        return ", ".join(filter(None, [old, self.estimate(now)]))
 
 
 class ProgressModel:

@@ -94,7 +94,7 @@ def _latest(rows: list[TaskRow], count: int) -> list[TaskRow]:
 
 
 def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
-    age, left = row.age(now), row.time_left(now)
+    age, left, estimate = row.age(now), row.time_left(now), row.estimate(now)
     cells = {
         "state": row.state,
         "age": "" if age is None else format_duration(age),
@@ -102,9 +102,9 @@ def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
         "id": row.task_id,
         "short_id": row.task_id[:8],
         "bar": _bar(age, left.median, glyphs) if left and age is not None else "",
-        "left": f"about {format_duration(left.median)} left" if left else "",
+        "left": f"about {format_duration(left.median)} left" if left else estimate,
         "brief": f"{format_duration(left.median)} left" if left else "",
-        "estimate": f"about {format_duration(left.median)} left (90%: {format_duration(left.p90)})" if left else "",
+        "estimate": estimate,
     }
     problem = printable(row.problem.describe(now, short=True)) if row.problem and row.outcome is None else ""
     return _Line(_mark(row, frame, glyphs), cells, problem)

@@ -193,10 +193,9 @@ function tick(card) {
   age.textContent = known ? `${status === "waiting" ? "for" : "took"} ${duration(task.age + passed)}` : "";
   left.textContent = "";
   if (!known || task.time_left === null) return;
-  const most = task.time_left_p90 - passed;
-  left.textContent = most <= 0
-    ? "· longer than usual"
-    : `· about ${duration(task.time_left - passed)} left, 9 in 10 under ${duration(most)}`;
+  const most = (task.time_left_p90 ?? task.time_left) - passed;
+  const nineInTen = task.time_left_p90 === null ? "" : `, 9 in 10 under ${duration(most)}`;
+  left.textContent = most <= 0 ? "· longer than usual" : `· about ${duration(task.time_left - passed)} left${nineInTen}`;
 }
 
 // User input.
