@@ -59,7 +59,7 @@ def test_errors_that_are_no_durations_are_ignored() -> None:
 
 def test_only_the_newest_durations_are_used() -> None:
     """After a type has become slower, the older durations do not count once there are enough new ones."""
-    assert estimate(History([60.0] * 25 + [30.0] * 75)).values == estimate(History([60.0] * 25)).values
+    assert estimate(History([60.0] * 20 + [30.0] * 80)).values == estimate(History([60.0] * 20)).values
 
 
 def test_estimate_for_the_time_left_is_calibrated() -> None:

@@ -28,7 +28,7 @@ OFFSET: Final = 5.0
 MAX_AGE: Final = 86_400.0
 """Higher ages count as this one, so that every interval is bounded."""
 
-ESTIMATE_SIZE: Final = 25
+ESTIMATE_SIZE: Final = 20
 """Only this many of the newest durations are used, so that the estimate follows a type whose tasks become slower."""
 USUAL_COUNT: Final = 3
 """A usual range counts for so many durations."""
