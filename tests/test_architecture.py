@@ -61,6 +61,8 @@ TESTED_ELSEWHERE = {
     "http/network_errors": "http/test_response_reader.py",
     "http/resolver": "http/test_blocking_pool.py",
     "http/route": "http/test_blocking_pool.py",
+    "integrations/otel": "integrations/opentelemetry/test_otel.py",
+    "integrations/temporal": "integrations/temporal/test_temporal.py",
     "polling/limits": "polling/test_wait_state.py",
     "polling/outage": "polling/test_outages.py",
     "polling/reporter": "test_events.py",
@@ -151,14 +153,14 @@ def test_only_http_opens_sockets() -> None:
 
 
 def test_only_config_reads_the_environment() -> None:
-    """The command is given the environment; the simulation sets it for others."""
+    """The command is given the environment; the simulation sets it for others; integrations read that of their platform."""
     readers = {
         part_of(file)
         for file in modules()
         for node in nodes_of(file)
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
     }
-    assert readers <= {"config", "console", "cli", "testing"}
+    assert readers <= {"config", "console", "cli", "testing", "integrations"}
 
 
 def test_only_the_command_configures_logging() -> None:

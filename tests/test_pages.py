@@ -28,7 +28,7 @@ TASK_IDS = ("26986bc0-748a-4448-b836-0a2aa465eb06", "id-1", "id-2")
 FOREIGN_OPTIONS = {"--durations", "--tag"}
 # Options that the pages say do not exist.
 ABSENT_OPTIONS = {"--api-key"}
-FOREIGN_ERRORS = {"APIStatusError"}
+FOREIGN_ERRORS = {"APIStatusError", "ApplicationError", "CancelledError"}
 PARSERS = {name: load_command(name).make_parser() for name in COMMANDS}
 OPTIONS = {
     option for parser in (top_parser(), *PARSERS.values()) for action in parser._actions for option in action.option_strings

@@ -1,0 +1,192 @@
+"""The trigger on an event loop, without an Airflow around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.triggers.base import TriggerEvent
+from structlog.testing import capture_logs
+
+from waiter.integrations.airflow.trigger import GcoreTaskTrigger
+from waiter.testing import Script, SimulatedServer, ended, fails, finishes, missing, never_ends, refuse
+
+Connect = Callable[..., None]
+
+
+def trigger_for(*ids: str, timeout: float | None = 60) -> GcoreTaskTrigger:
+    return GcoreTaskTrigger(ids, "gcore_default", None if timeout is None else time.time() + timeout)
+
+
+async def events_of(trigger: GcoreTaskTrigger) -> list[Any]:
+    return [event.payload async for event in trigger.run()]
+
+
+def outcome(*ids: str, timeout: float | None = 60) -> dict[str, Any]:
+    """The payload of the one event."""
+    [payload] = asyncio.run(events_of(trigger_for(*ids, timeout=timeout)))
+    return dict(payload)
+
+
+def test_key_is_not_serialised() -> None:
+    """What is stored in Airflow's database names the connection only."""
+    path, arguments = GcoreTaskTrigger(("a", "b"), "gcore_default", 1700000000.0).serialize()
+    assert path == "waiter.integrations.airflow.trigger.GcoreTaskTrigger"
+    assert arguments == {"task_ids": ["a", "b"], "gcore_conn_id": "gcore_default", "deadline": 1700000000.0}
+    assert GcoreTaskTrigger(**arguments).serialize() == (path, arguments)
+
+
+@pytest.mark.parametrize("timeout", [60, None])
+def test_finished_tasks(timeout: float | None, gcore_server: SimulatedServer, connect: Connect) -> None:
+    """What they created is put together."""
+    connect()
+    ids = [gcore_server.cloud.add(finishes(n, {"instances": [f"i-{n}"]})) for n in (0, 1)]
+    assert outcome(*ids, timeout=timeout) == {
+        "error": None,
+        "is_final": False,
+        "has_ended": True,
+        "created_resources": {"instances": ["i-0", "i-1"]},
+    }
+
+
+def test_failed_task_does_not_hide_the_others(gcore_server: SimulatedServer, connect: Connect) -> None:
+    """All resources are named, since they may need to be deleted."""
+    connect()
+    good = gcore_server.cloud.add(finishes(1, {"instances": ["i-1"]}))
+    bad = gcore_server.cloud.add(fails(0, "No valid host was found", {"volumes": ["v-1"]}))
+    ended = outcome(good, bad)
+    assert ended.pop("error").startswith("create_vm failed: No valid host was found")
+    assert ended == {"is_final": True, "has_ended": True, "created_resources": {"instances": ["i-1"], "volumes": ["v-1"]}}
+
+
+@pytest.mark.parametrize(
+    ("script", "timeout", "message", "has_ended"),
+    [(never_ends(), 0, "not ended after", False), (missing(), 60, "404", True)],
+)
+def test_what_a_retry_would_not_change_is_final(  # noqa: PLR0913, PLR0917 - a table and two fixtures
+    script: Script,
+    timeout: float,
+    message: str,
+    has_ended: bool,
+    gcore_server: SimulatedServer,
+    connect: Connect,
+) -> None:
+    """A time-out and an unknown task."""
+    connect()
+    ended = outcome(gcore_server.cloud.add(script), timeout=timeout)
+    assert message in ended["error"]
+    assert (ended["is_final"], ended["has_ended"]) == (True, has_ended)
+
+
+def test_key_that_is_not_accepted_is_final(gcore_server: SimulatedServer, connect: Connect) -> None:
+    """The task may still be running."""
+    connect(key="1$wrong")
+    gcore_server.cloud.strict = False
+    ended = outcome(gcore_server.cloud.add(never_ends()))
+    assert "401" in ended["error"]
+    assert (ended["is_final"], ended["has_ended"]) == (True, False)
+
+
+def test_outage_may_be_retried(gcore_server: SimulatedServer, connect: Connect) -> None:
+    """After ``max_outage`` of the connection."""
+    connect(max_outage=0)
+    gcore_server.cloud.fault(refuse(), times=1000)
+    gcore_server.cloud.strict = False
+    ended = outcome(gcore_server.cloud.add(never_ends()))
+    assert (ended["is_final"], ended["has_ended"]) == (False, False)
+
+
+@pytest.mark.parametrize("connection", ["{}", '{"conn_type": "gcore", "password": "1$a", "extra": "{"}'])
+def test_fault_of_the_connection_is_an_event(connection: str, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trigger that raises would be retried by Airflow."""
+    connect()
+    monkeypatch.setenv("AIRFLOW_CONN_GCORE_DEFAULT", connection)
+    ended = outcome("a")
+    assert ended["error"]
+    assert not ended["has_ended"]
+
+
+def test_unexpected_fault_is_an_event(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a defect of waiter's own."""
+    connect()
+
+    async def broken(*_: object, **__: object) -> None:
+        message = "defect"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("waiter.AsyncWaiter.wait", broken)
+    assert outcome("a")["error"] == "RuntimeError: defect"
+
+
+def test_log_names_the_task_of_gcore(gcore_server: SimulatedServer, connect: Connect) -> None:
+    """``task_id`` is that of the task in the DAG."""
+    connect()
+    task_id = gcore_server.cloud.add(finishes(0.5))
+    with capture_logs() as logs:
+        outcome(task_id)
+    mine = [log for log in logs if "gcore_task_id" in log]
+    assert [log["new"] for log in mine if log["event"] == "task.state_changed"] == ["RUNNING", "FINISHED"]
+    assert {log["gcore_task_id"] for log in mine} == {task_id}
+    assert not any("task_id" in log for log in logs)
+
+
+def test_log_that_fails_does_not_lose_the_outcome(
+    gcore_server: SimulatedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is not what the wait is for."""
+    connect()
+
+    class Broken:
+        async def ainfo(self, *_: object, **__: object) -> None:
+            raise OSError
+
+    monkeypatch.setattr(GcoreTaskTrigger, "log", Broken())
+    assert outcome(gcore_server.cloud.add(finishes(0.5)))["error"] is None
+
+
+def test_cancelled_trigger_stops_polling(gcore_server: SimulatedServer, connect: Connect) -> None:
+    """And yields nothing: another triggerer takes over."""
+    connect()
+    task_id = gcore_server.cloud.add(never_ends())
+
+    async def run() -> list[TriggerEvent]:
+        waiting = asyncio.create_task(events_of(trigger_for(task_id)))
+        while not gcore_server.cloud.requests:  # noqa: ASYNC110 - the server has no event to await
+            await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(0.1)
+        assert len(asyncio.all_tasks()) == 1
+        return []
+
+    asyncio.run(run())
+    assert {request.method for request in gcore_server.cloud.requests} == {"GET"}
+
+
+def test_person_who_ends_the_task_is_told_what_continues() -> None:
+    """Nothing is cancelled at Gcore."""
+    with capture_logs() as logs:
+        asyncio.run(trigger_for("a").on_kill())
+    assert [(log["event"], log["gcore_task_ids"]) for log in logs] == [("the tasks continue at Gcore", ["a"])]
+
+
+def test_two_thousand_triggers_on_one_loop(gcore_server: SimulatedServer, connect: Connect) -> None:
+    """A triggerer runs 1,000 unless its capacity is raised."""
+    connect()
+    ids = [gcore_server.cloud.add(ended())]
+    ids = [gcore_server.cloud.add(finishes(45, {"instances": [f"i-{n}"]})) for n in range(2000)] + ids
+    file = Path(__file__).with_name("many_triggers.py")
+    ran = subprocess.run([sys.executable, file], input=" ".join(ids), capture_output=True, text=True, check=True)
+    cost = json.loads(ran.stdout.splitlines()[-1])
+    sys.stdout.write(f"2,000 triggers: {cost}\n")
+    assert cost["errors"] == []
+    assert cost["mebibytes"] <= 40
+    assert cost["descriptors"] <= 150
