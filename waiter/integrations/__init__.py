@@ -1,1 +1,1 @@
-"""What connects waiter to other tools; each module needs an extra of its own, and no other part of waiter imports any."""
+"""What connects waiter to other tools; each module needs its own extra, and no other part of waiter imports any."""

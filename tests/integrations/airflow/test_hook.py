@@ -136,7 +136,7 @@ def test_waiter_is_shared_until_the_last_has_left(connect: Connect, fetched: lis
 
 
 def test_next_user_opens_a_waiter_of_its_own(connect: Connect, fetched: list[str]) -> None:
-    """Nothing is kept when nobody uses it, so that a changed connection is read again."""
+    """An unused waiter is not kept, so that a changed connection is read again."""
     connect()
 
     async def run() -> None:
@@ -151,7 +151,7 @@ def test_next_user_opens_a_waiter_of_its_own(connect: Connect, fetched: list[str
 def test_connection_that_cannot_be_fetched_is_an_error_for_all(
     connect: Connect, fetched: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is tried again by those who come later."""
+    """Later callers try again."""
     connect()
     monkeypatch.setenv("AIRFLOW_CONN_GCORE_DEFAULT", "{}")
 

@@ -171,7 +171,7 @@ def test_cancelled_trigger_stops_polling(gcore_server: SimulatedServer, connect:
     assert {request.method for request in gcore_server.cloud.requests} == {"GET"}
 
 
-def test_person_who_ends_the_task_is_told_what_continues() -> None:
+def test_log_names_what_continues_when_the_task_is_ended() -> None:
     """Nothing is cancelled at Gcore."""
     with capture_logs() as logs:
         asyncio.run(trigger_for("a").on_kill())

@@ -72,7 +72,7 @@ class _Waits:
         raise (AirflowFailException if event["is_final"] else AirflowException)(event["error"] + left)
 
     def on_kill(self) -> None:
-        """Say that nothing was cancelled."""
+        """Log that nothing was cancelled."""
         self.log.warning("the tasks continue at Gcore")
 
 

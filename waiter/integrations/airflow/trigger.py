@@ -63,7 +63,7 @@ class GcoreTaskTrigger(BaseTrigger):
             await self.log.ainfo(event.name, **log_fields(event))
 
     async def on_kill(self) -> None:
-        """Say what continues when a person ends the task in Airflow."""
+        """Log what continues when a person ends the task in Airflow."""
         await self.log.awarning("the tasks continue at Gcore", gcore_task_ids=list(self.task_ids))
 
 
