@@ -1,6 +1,6 @@
 """The manual page, generated from the parsers: ``python -m waiter.cli.man_page > waiter/cli/waiter.1``.
 
-argparse-manpage and help2man were tried: they lose the examples, the groups or the table of exit codes.
+Generated here and not by a library, because the page has sections of its own: examples, environment, files and exit status.
 """
 
 from __future__ import annotations

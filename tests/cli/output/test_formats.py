@@ -178,8 +178,10 @@ def test_events_are_lines_of_json_and_the_result_is_the_last(run: Run) -> None:
     ran = run("wait", GOOD, "-q", "-o", "events")
     lines = [json.loads(line) for line in ran.out.splitlines()]
     assert (ran.code, ran.err) == (0, "")
-    assert [line["event"] for line in lines] == ["task.state_changed", "task.finished", "result"]
-    assert lines[0] | {"timestamp": None, "elapsed": None} == {
+    assert [line["event"] for line in lines] == [
+        "wait.started", "task.state_changed", "task.finished", "wait.ended", "result",
+    ]  # fmt: skip
+    assert lines[1] | {"timestamp": None, "elapsed": None} == {
         "event": "task.state_changed",
         "timestamp": None,
         "task_id": GOOD,

@@ -1,6 +1,6 @@
 """Progress on a terminal: a line for each task, redrawn in place.
 
-rich was tried: it takes 0.12 s and 7 MB to import, and does not erase the lines that a narrower terminal has wrapped.
+rich was measured: importing rich.live takes 0.07 s and about 7 MB, which this module does without.
 """
 
 from __future__ import annotations
