@@ -61,4 +61,5 @@ class Session:
         if len(ids) != 1:
             message = f"wait() takes one task, not {len(ids)}: wait_all() takes any number"
             raise ConfigurationError(message)
-        return WaitState(ids[0], limited(self.settings, limits or {}), self.history_cache)
+        settings = limited(self.settings, limits) if limits else self.settings
+        return WaitState(ids[0], settings, self.history_cache)

@@ -57,17 +57,20 @@ class Waiter:
         with budget.reserve(state.queue_limits) as reservation:
             while (pause := reservation.pause()) > 0:
                 self._sleep(pause)
-            state.record_delay(reservation.record_sent())
-        with budget.report_throttling():
+            delay = reservation.record_sent()
+        state.record_delay(delay)
+        try:
             response = self._client.get_task(state.task_id, timeout=state.request_timeout)
+        except ApiError as error:
+            budget.report_throttling(error)
+            raise
         snapshot = state.record_snapshot(response)
         if (task_type := state.claim_history()) is not None:
             budget.reserve_immediately()
             try:
-                with budget.report_throttling(listing=True):
-                    past = self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout)
-                state.record_history(past)
+                state.record_history(self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout))
             except ApiError as error:
+                budget.report_throttling(error, listing=True)
                 state.record_history_failure(error)
         return snapshot
 

@@ -80,7 +80,10 @@ def test_unused_reservation_is_cancelled(clock: Clock) -> None:
 def test_delay_tells_queueing_from_blocking(clock: Clock) -> None:
     """Queueing behind other requests does not count towards max_outage; blocking by the server does."""
     limiter = RateLimiter()
+    for _ in range(5):
+        limiter.reserve(100.0, 10)
     reservation = reserve(limiter, clock)
+    assert reservation.pause() > 0
     clock.now = 103.0
     limiter.on_throttled(103.0, 10, 5.0)
     clock.now = 110.0

@@ -41,10 +41,7 @@ _CALLABLES = {
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The checked values of :class:`Options`; all times are seconds, ``inf`` is no limit.
-
-    ``auth_grace`` is how long polls may be refused (401, 403) in a row; None depends on the key. The sidecar sets it.
-    """
+    """The checked values of :class:`Options`; all times are seconds, ``inf`` is no limit."""
 
     api_key: ApiKey
     base_url: str
@@ -62,7 +59,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, Secret]
     sleep: Any
     clock: Callable[[], float]
-    auth_grace: float | None = None
 
 
 def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Settings:

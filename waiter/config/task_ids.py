@@ -37,7 +37,7 @@ def is_task_id(text: object) -> bool:
 def task_ids(ref: TaskRef) -> list[str]:
     """Return the IDs of one reference, each once.
 
-    A reference is an ID, a task (an object or JSON), a list of these, the response to a request that started tasks
+    A reference is an ID, a task (an object or decoded JSON), a list of these, the response to a request that started tasks
     (``{"tasks": [...]}``), a listing (``{"results": [...]}``), the JSON that the command prints, or a resource with the
     ``task_id`` of the task that holds it, which may be None. Raises ConfigurationError that names every invalid ID.
     """

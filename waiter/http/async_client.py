@@ -18,7 +18,7 @@ from waiter.errors import ConfigurationError
 from waiter.http.exchange import (
     KEEPALIVE_EXPIRY,
     NETWORK_ERRORS,
-    REJECTED,
+    REFUSED_STATUSES,
     BaseClient,
     Body,
     Received,
@@ -116,7 +116,7 @@ class AsyncClient(BaseClient):
     async def _exchange(self, path: str, timeout: float) -> Response:  # noqa: ASYNC109 - like Client
         key = self.settings.api_key
         status, headers, body = await self._send(path, sent := key.header, timeout)
-        if status in REJECTED and (header := key.refresh()) != sent:
+        if status in REFUSED_STATUSES and (header := key.refresh()) != sent:
             status, headers, body = await self._send(path, header, timeout)
         return self._response(status, headers, body, f"{self.settings.base_url}{path}")
 

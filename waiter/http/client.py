@@ -15,7 +15,7 @@ from waiter.errors import ConfigurationError
 from waiter.http.blocking_pool import BlockingPool
 from waiter.http.exchange import (
     NETWORK_ERRORS,
-    REJECTED,
+    REFUSED_STATUSES,
     BaseClient,
     Body,
     Received,
@@ -78,7 +78,7 @@ class Client(BaseClient):
         deadline = time.monotonic() + timeout
         try:
             status, headers, body = self._send(path, sent := key.header, timeout, deadline)
-            if status in REJECTED and (header := key.refresh()) != sent:
+            if status in REFUSED_STATUSES and (header := key.refresh()) != sent:
                 status, headers, body = self._send(path, header, timeout, deadline)
             return self._response(status, headers, body, url)
         except NETWORK_ERRORS as error:

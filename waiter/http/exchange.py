@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KEEPALIVE_EXPIRY = 55.0
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": f"gcore-waiter/{__version__}"}
 # The key may have changed since it was read. A mounted secret that is replaced can be a 403 for a moment too.
-REJECTED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+REFUSED_STATUSES = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 # These statuses show that the API has accepted the key.
 _ACCEPTED = {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
 NETWORK_ERRORS = (httpx.RequestError, OSError)

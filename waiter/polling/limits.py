@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from waiter.errors import ApiError, TaskNotFoundError
-from waiter.polling.outage import REFUSED, Outage
+from waiter.polling.outage import REFUSED_ERRORS, Outage
 
 REQUEST_TIMEOUT = 10.0
 MAX_REQUEST_TIMEOUT = 30.0
@@ -52,7 +52,7 @@ class WaitLimits(NamedTuple):
             other = Limit(changed_at + self.stall_timeout, LimitKind.STALL)
         elif isinstance(error, TaskNotFoundError):
             other = Limit(outage.missing_since + NOT_FOUND_GRACE, LimitKind.NOT_FOUND)
-        elif isinstance(error, REFUSED):
+        elif isinstance(error, REFUSED_ERRORS):
             other = Limit(outage.refused_since + self.auth_grace, LimitKind.REFUSED)
         else:
             other = Limit(outage.since + self.max_outage, LimitKind.OUTAGE)

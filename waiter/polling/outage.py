@@ -6,7 +6,7 @@ from math import inf
 
 from waiter.errors import ApiError, AuthenticationError, PermissionDeniedError, TaskNotFoundError
 
-REFUSED = (AuthenticationError, PermissionDeniedError)
+REFUSED_ERRORS = (AuthenticationError, PermissionDeniedError)
 
 
 class Outage:
@@ -28,7 +28,7 @@ class Outage:
         self.since = min(self.since, due_at)
         if isinstance(error, TaskNotFoundError):
             self.missing_since = min(self.missing_since, sent_at)
-        elif isinstance(error, REFUSED):
+        elif isinstance(error, REFUSED_ERRORS):
             self.refused_since = min(self.refused_since, sent_at)
 
     def exclude(self, seconds: float) -> None:

@@ -42,14 +42,14 @@ class Reporter:
         self._task_type: str | None = None
         self._logger: _Logger | None = None
 
-    def bind(self, task_type: str | None) -> None:
-        """Add the task's type to every later event."""
-        self._task_type = task_type
-        self._logger = None
-
     def report_snapshot(self, before: Task | None, known: Known, *, elapsed: float) -> None:
-        """Report what a new snapshot of the task changes: its state or detailed state, an unknown state, its end."""
+        """Report what a new snapshot of the task changes: its state or detailed state, an unknown state, its end.
+
+        From the first snapshot on, every event has the task's type.
+        """
         task = known.task
+        if before is None and task is not None:
+            self._task_type, self._logger = task.task_type, None
         if task is None or (before and (before.state, before.detailed_state) == (task.state, task.detailed_state)):
             return
         old, new = before and str(before.state), str(task.state)

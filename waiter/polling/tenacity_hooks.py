@@ -5,30 +5,14 @@ One mapping serves both drivers and all waits: tenacity's loop is the state mach
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
-    from waiter.errors import ApiError
-    from waiter.polling.wait_state import WaitState
-
-
-def _state(call: RetryCallState) -> WaitState:
-    return cast("WaitState", call.args[0])
-
-
-def _error(call: RetryCallState) -> ApiError | None:
-    # Any other exception, such as KeyboardInterrupt, ends the wait before a hook is called.
-    return cast("ApiError | None", call.outcome and call.outcome.exception())
-
-
+# The exception of a poll is an ApiError or None: any other, such as KeyboardInterrupt, ends the wait before a hook is called.
 HOOKS: dict[str, Any] = {
-    "before": lambda call: _state(call).start_poll(),
-    "retry": lambda call: _state(call).should_retry(_error(call)),
-    "after": lambda call: _state(call).record_failure(_error(call)),
-    "wait": lambda call: _state(call).next_delay(call),
-    "stop": lambda call: _state(call).should_stop(),
-    "before_sleep": lambda call: _state(call).report_failure(call.upcoming_sleep),
-    "retry_error_callback": lambda call: _state(call).raise_final_error(),
+    "retry": lambda call: call.args[0].should_retry(call.outcome.exception()),
+    "after": lambda call: call.args[0].record_failure(call.outcome.exception()),
+    "wait": lambda call: call.args[0].next_delay(call),
+    "stop": lambda call: call.args[0].should_stop(),
+    "before_sleep": lambda call: call.args[0].report_failure(call.upcoming_sleep),
+    "retry_error_callback": lambda call: call.args[0].raise_final_error(),
 }

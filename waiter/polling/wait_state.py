@@ -22,7 +22,7 @@ from waiter.polling.limits import (
     LimitKind,
     WaitLimits,
 )
-from waiter.polling.outage import REFUSED, Outage
+from waiter.polling.outage import REFUSED_ERRORS, Outage
 from waiter.polling.reporter import Known, Reporter
 from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError
 from waiter.schedule.backoff import backoff, strategy_delay
@@ -50,7 +50,7 @@ class WaitState:
 
     # Saves 2 MB for ten thousand waits.
     __slots__ = (
-        "_age", "_blocked_until", "_changed_at", "_confirm_end", "_deadline", "_error", "_history",
+        "_age", "_blocked_until", "_changed_at", "_confirm_end", "_deadline", "_error", "_has_ended", "_history",
         "_history_cache", "_now", "_outage", "_polled_at", "_polling_due_at", "_reporter", "_schedule",
         "_seen_at", "_settings", "_started_at", "task", "task_id",
     )  # fmt: skip
@@ -67,6 +67,7 @@ class WaitState:
         self._started_at = self._changed_at = self._polled_at = self._polling_due_at = self._seen_at = now
         self._deadline = now + settings.timeout
         self._error: errors.ApiError | None = None
+        self._has_ended = False
         self._outage = Outage()
         self._blocked_until = -inf
         self._schedule: Any = settings.wait
@@ -79,7 +80,8 @@ class WaitState:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
-        errors.note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task is still running")
+        if error is not None:
+            errors.note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task is still running")
 
     # What a poll needs.
 
@@ -95,7 +97,7 @@ class WaitState:
         A poll that is under way when the deadline passes is the final one, and keeps its time-out.
         """
         longest = min(REQUEST_TIMEOUT * (1 + self._outage.failures / 2), MAX_REQUEST_TIMEOUT)
-        left = self.time_left
+        left = self._deadline - self._now()
         return min(longest, left + REQUEST_TIMEOUT if left >= EPSILON else FINAL_REQUEST_TIMEOUT)
 
     @property
@@ -126,10 +128,11 @@ class WaitState:
     # What happened.
 
     def record_delay(self, delay: Delay) -> None:
-        """Record a delayed poll. Queueing does not count towards ``max_outage``; blocking by the server does."""
+        """Record that a poll is sent now, after this delay. Queueing does not count towards ``max_outage``; blocking does."""
         self._polled_at = self._now()
         self._polling_due_at = self._polled_at - delay.blocked
-        self._outage.exclude(delay.queued)
+        if self._outage.failures:
+            self._outage.exclude(delay.queued)
 
     def record_snapshot(self, snapshot: TaskSnapshot) -> TaskSnapshot:
         """Record a response, report what it changes, and return it with the task as it is kept here."""
@@ -137,12 +140,10 @@ class WaitState:
         if self._outage.failures:
             self._report("poll.recovered", outage=round(now - self._outage.since, 3))
             self._outage, self._blocked_until = Outage(), -inf
-        if before is None:
-            self._reporter.bind(task.task_type)
         self._age, self._seen_at = snapshot.age, now
         if task != before:
             # An equal task is not replaced: one more object for each poll makes the garbage collector halt ten thousand waits.
-            self.task, self._changed_at = task, now
+            self.task, self._changed_at, self._has_ended = task, now, task.ended
             self._reporter.report_snapshot(before, self._known(), elapsed=round(now - self._started_at, 3))
         # tenacity holds what it is given until the next poll.
         return TaskSnapshot(cast("Task", self.task), snapshot.age)
@@ -150,7 +151,7 @@ class WaitState:
     def claim_history(self) -> str | None:
         """Return the task type if this wait should fetch its history, else None."""
         task = self.task
-        if not self._settings.learn or task is None or task.ended or not task.task_type:
+        if not self._settings.learn or task is None or self._has_ended or not task.task_type:
             return None
         now = self._now()
         if self._deadline - now < EPSILON:
@@ -179,15 +180,11 @@ class WaitState:
 
     # What tenacity asks, in the order in which it asks.
 
-    def start_poll(self) -> None:
-        """Record that a poll begins."""
-        self._polled_at = self._polling_due_at = self._now()
-
     def should_retry(self, error: errors.ApiError | None) -> bool:
         """Return whether to poll again after this error, or after a task that was recorded."""
         if error is None:
-            return self.task is not None and not self.task.ended
-        if isinstance(error, REFUSED):
+            return not self._has_ended
+        if isinstance(error, REFUSED_ERRORS):
             return self._auth_grace() > 0
         return isinstance(error, _SURVIVED)
 
@@ -243,8 +240,6 @@ class WaitState:
 
     def _auth_grace(self) -> float:
         """Return for how many seconds polls may be refused (401, 403) in a row."""
-        if self._settings.auth_grace is not None:
-            return self._settings.auth_grace
         key = self._settings.api_key
         return AUTH_GRACE if key.can_change and key.accepted else 0.0
 
@@ -281,7 +276,7 @@ class WaitState:
 
     def _known(self) -> Known:
         left = None
-        if self._history is not None and self._age is not None and self.task is not None and not self.task.ended:
+        if self._history is not None and self._age is not None and not self._has_ended:
             left = self._schedule.time_left(self._age)
         return Known(self.task, self._age, self._history, left)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from tenacity import AsyncRetrying
 
+from waiter.errors import ApiError
 from waiter.http.async_pool import runs_under_asyncio
 from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutError, RequestBudget
 from waiter.timing import EPSILON
@@ -72,8 +73,11 @@ class RateLimitedClient:
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
         """Poll a task, in a slot. Raises ApiError."""
-        with self._budget.report_throttling():
+        try:
             return await self._client.get_task(task_id, timeout=timeout)
+        except ApiError as error:
+            self._budget.report_throttling(error)
+            raise
 
     async def get_task_immediately(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - see above
         """Poll a task once, in a slot but without queueing for the budget. Raises ApiError."""
@@ -89,14 +93,20 @@ class RateLimitedClient:
         while (blocked := self._budget.blocked_for) > EPSILON:
             await self.sleep(blocked)
         self._budget.reserve_immediately()
-        with self._budget.report_throttling(listing=True):
+        try:
             return await self._client.list_active(limit=limit, offset=offset, timeout=timeout)
+        except ApiError as error:
+            self._budget.report_throttling(error, listing=True)
+            raise
 
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
         """Return the newest tasks of a type; this request stands for many too."""
         self._budget.reserve_immediately()
-        with self._budget.report_throttling(listing=True):
+        try:
             return await self._client.list_history(task_type, limit=limit, timeout=timeout)
+        except ApiError as error:
+            self._budget.report_throttling(error, listing=True)
+            raise
 
     async def _acquire_slot(self, semaphore: asyncio.Semaphore, limits: QueueLimits) -> Delay:
         queued = 0.0

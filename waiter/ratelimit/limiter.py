@@ -1,8 +1,8 @@
 """The request budget that all waits of an account share.
 
-A token bucket bounds the requests per second. A response that asks for fewer requests (429, or any response with Retry-After)
-blocks all requests for as long as the server asks, and reduces the rate to three quarters of the rate that was really sent;
-from there it doubles every five seconds.
+A token bucket bounds the requests per second. A response that asks for fewer requests (429, or any response with Retry-After; of
+a listing only 429) blocks all requests for as long as the server asks, and reduces the rate to three quarters of the rate that
+was really sent; from there it doubles every five seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from math import exp, exp2, inf
 from threading import Lock
+from typing import NamedTuple
 
 BURST = 0.1
 """Seconds of the full rate that may be sent together after an idle time: enough for a handful of waits to start together."""
@@ -21,6 +22,15 @@ DOUBLING_TIME = 5.0
 _RATE_MEMORY = 5.0
 # From the minimum rate on, this is more than any process can send; exp2 overflows at 1,024.
 _MAX_DOUBLINGS = 64
+
+
+class Offer(NamedTuple):
+    """When a request may be sent, in which generation, for how long the server blocks requests, and for how long it has."""
+
+    at: float
+    generation: int
+    block_left: float
+    blocked_so_far: float
 
 
 class RateLimiter:
@@ -37,6 +47,12 @@ class RateLimiter:
         self._recent = 0.0
         self._cancelled: list[float] = []
         self.generation = 0
+
+    def offer(self, now: float, max_rps: float, held: Offer | None) -> Offer:
+        """Return when a request may be sent: at the time that was offered before, unless throttling has made it void."""
+        generation = self.generation
+        at = held.at if held is not None and held.generation == generation else self.reserve(now, max_rps)
+        return Offer(at, generation, self.blocked_for(now), self._total_blocked(now))
 
     def reserve(self, now: float, max_rps: float) -> float:
         """Return the time at which the next request may be sent; at most ``max_rps`` such times fall into one second."""
@@ -65,10 +81,6 @@ class RateLimiter:
         """Return for how many seconds no request may be sent, because the server said so."""
         return max(0.0, self._blocked_until - now)
 
-    def total_blocked(self, now: float) -> float:
-        """Return for how many seconds requests have been blocked so far, all blocks together."""
-        return self._blocked_before + max(0.0, min(now, self._blocked_until) - self._blocked_since)
-
     def on_throttled(self, now: float, max_rps: float, retry_after: float) -> None:
         """Record that the server asks for fewer requests, and for none within ``retry_after`` seconds."""
         with self._lock:
@@ -77,6 +89,9 @@ class RateLimiter:
                 self._slow_down(now, max_rps)
             if is_new or (retry_after and now + retry_after > self._blocked_until):
                 self._block(now, now + retry_after)
+
+    def _total_blocked(self, now: float) -> float:
+        return self._blocked_before + max(0.0, min(now, self._blocked_until) - self._blocked_since)
 
     def _slow_down(self, now: float, max_rps: float) -> None:
         rate = self._rate(now, max_rps)
@@ -87,7 +102,7 @@ class RateLimiter:
 
     def _block(self, now: float, until: float) -> None:
         """Make reserved times void: all that fall into the block would otherwise become due together at its end."""
-        self._blocked_before, self._blocked_since = self.total_blocked(now), now
+        self._blocked_before, self._blocked_since = self._total_blocked(now), now
         self._blocked_until = max(self._blocked_until, until)
         self._last = -inf
         self._cancelled.clear()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http import HTTPStatus
-from math import inf
 from typing import NamedTuple, Self
 
 from waiter.errors import ApiError, ApiUnavailableError
-from waiter.ratelimit.limiter import THROTTLING_WINDOW, RateLimiter
+from waiter.ratelimit.limiter import THROTTLING_WINDOW, Offer, RateLimiter
 from waiter.timing import EPSILON, FINAL_REQUEST_TIMEOUT, MAX_SLEEP
 
 
@@ -68,18 +66,13 @@ class RequestBudget:
         self.limiter.reserve(now, self.max_rps)
         self.limiter.record_sent(now)
 
-    @contextmanager
-    def report_throttling(self, *, listing: bool = False) -> Iterator[None]:
-        """Slow all waits down when the server asks for fewer requests.
+    def report_throttling(self, error: ApiError, *, listing: bool = False) -> None:
+        """Slow all waits down if this error of a request shows that the server asks for fewer.
 
         Retry-After on a response other than 429 applies to listings alone when the request was a ``listing``.
         """
-        try:
-            yield
-        except ApiError as error:
-            if error.status == HTTPStatus.TOO_MANY_REQUESTS or (error.retry_after and not listing):
-                self.limiter.on_throttled(self._clock(), self.max_rps, error.blocked_for)
-            raise
+        if error.status == HTTPStatus.TOO_MANY_REQUESTS or (error.retry_after and not listing):
+            self.limiter.on_throttled(self._clock(), self.max_rps, error.blocked_for)
 
 
 class Reservation:
@@ -89,17 +82,16 @@ class Reservation:
     is not used. Throttling makes the reserved time void; the next ``pause()`` reserves another one.
     """
 
-    __slots__ = ("_at", "_began", "_blocked_before", "_clock", "_generation", "_limiter", "_limits", "_max_rps")
+    __slots__ = ("_began", "_blocked_before", "_clock", "_delay", "_limiter", "_limits", "_max_rps", "_offer")
 
     def __init__(self, limiter: RateLimiter, clock: Callable[[], float], max_rps: float, limits: QueueLimits) -> None:
         self._limiter = limiter
         self._clock = clock
         self._max_rps = max_rps
         self._limits = limits
-        self._generation = -1
-        self._at = -inf
-        self._began = clock()
-        self._blocked_before = limiter.total_blocked(self._began)
+        self._offer: Offer | None = None
+        self._began = self._blocked_before = 0.0
+        self._delay = Delay()
 
     def pause(self) -> float:
         """Return the seconds to sleep before the next call, 0 when the request may be sent.
@@ -108,44 +100,36 @@ class Reservation:
         server asked for none. Raises RateLimitTimeoutError when the reserved time is too late for the final poll.
         """
         now = self._clock()
-        left = self._limits.deadline - now
-        if self._generation != self._limiter.generation:
-            self._generation = self._limiter.generation
-            self._at = self._limiter.reserve(now, self._max_rps)
-        blocked = self._limiter.blocked_for(now)
-        until_final = min(left, self._outage_left(now))
-        pause = 0.0 if blocked and until_final < EPSILON else max(self._at - now, blocked)
+        offer = self._limiter.offer(now, self._max_rps, self._offer)
+        if self._offer is None:
+            self._began, self._blocked_before = now, offer.blocked_so_far
+        self._offer = offer
+        blocked = offer.blocked_so_far - self._blocked_before
+        self._delay = Delay(now - self._began - blocked, blocked)
+        left = until_final = self._limits.deadline - now
+        if offer.block_left > THROTTLING_WINDOW:
+            # Time in the queue is no outage; other waits may prolong the block.
+            outage = now - self._delay.queued - min(self._began, self._limits.failing_since)
+            until_final = min(left, self._limits.max_outage - outage)
+        pause = 0.0 if offer.block_left and until_final < EPSILON else max(offer.at - now, offer.block_left)
         if pause < EPSILON:
             return 0.0
         if until_final >= EPSILON:
             return min(pause, until_final, MAX_SLEEP)
         if pause > left + FINAL_REQUEST_TIMEOUT:
             message = f"not polled: max_rps={self._max_rps:g} leaves no time for it ({self._limits.task_id})"
-            raise RateLimitTimeoutError(message, Delay(queued=self._delay(now).queued))
+            raise RateLimitTimeoutError(message, Delay(queued=self._delay.queued))
         return pause
 
     def record_sent(self) -> Delay:
-        """Record that the request is sent now, and return how long it was delayed."""
-        now = self._clock()
-        self._limiter.record_sent(now)
-        self._at = -inf
-        return self._delay(now)
-
-    def _delay(self, now: float) -> Delay:
-        blocked = self._limiter.total_blocked(now) - self._blocked_before
-        return Delay(now - self._began - blocked, blocked)
-
-    def _outage_left(self, now: float) -> float:
-        """Return for how many seconds an outage may still last while the server blocks requests; other waits may prolong it."""
-        if self._limiter.blocked_for(now) <= THROTTLING_WINDOW:
-            return inf
-        # Time in the queue is no outage.
-        outage = now - self._delay(now).queued - min(self._began, self._limits.failing_since)
-        return self._limits.max_outage - outage
+        """Record that the request is sent now, after the last pause, and return how long it was delayed."""
+        self._limiter.record_sent(self._clock())
+        self._offer = None
+        return self._delay
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._at > -inf:
-            self._limiter.cancel(self._at, self._generation)
+        if self._offer is not None:
+            self._limiter.cancel(self._offer.at, self._offer.generation)
