@@ -267,7 +267,7 @@ def test_higher_price_sends_fewer_requests(on: Driver) -> None:
 def test_intervals_follow_the_age_of_the_task(on: Driver, cloud: SimulatedCloud) -> None:
     """A task that is an hour old is not polled as often as a new one."""
     task_id = cloud.add(finishes(3700, age=3600))
-    on.wait(cloud, task_id, learn=False)
+    on.wait(cloud, task_id, learn=False, price=0.2)
     assert len(cloud.requests) <= 5
 
 

@@ -11,7 +11,7 @@ from waiter import History, Schedule
 def main() -> None:
     """Print the first polls of the schedule, without its jitter, and the time left as estimated at each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--price", type=float, default=0.2, help="the delay in seconds that one request is worth (0.2)")
+    parser.add_argument("--price", type=float, default=0.05, help="the delay in seconds that one request is worth (0.05)")
     parser.add_argument("--polls", type=int, default=20, metavar="N", help="how many polls to print (20)")
     parser.add_argument("durations", type=float, nargs="*", metavar="DURATION", help="past durations in seconds")
     args = parser.parse_args()

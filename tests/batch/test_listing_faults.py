@@ -127,7 +127,7 @@ def costs(ends: list[float], change: Callable[[list[Any]], list[Any]], *, adjust
 
     async def longest_delay() -> float:
         options = distorted(cloud, change, adjust_count=adjust_count)
-        async with AsyncWaiter(**cloud.async_options | options, learn=False) as waiter:
+        async with AsyncWaiter(**cloud.async_options | options, learn=False, price=0.2) as waiter:
             return max([cloud.clock() - due[outcome.task_id] async for outcome in waiter.as_completed(list(due))])
 
     delay = asyncio.run(longest_delay())

@@ -42,7 +42,7 @@ def test_waits_that_start_one_by_one_share_listings(cloud: SimulatedCloud) -> No
     ids = [cloud.add(finishes(600)) for _ in range(60)]
 
     async def main() -> None:
-        async with AsyncWaiter(**cloud.async_options, learn=False) as waiter:
+        async with AsyncWaiter(**cloud.async_options, learn=False, price=0.2) as waiter:
             waits = []
             for one in ids:
                 waits.append(asyncio.ensure_future(waiter.wait(one)))
@@ -103,7 +103,7 @@ def test_waits_that_start_together_do_not_wait_for_the_next_listing(cloud: Simul
 
 def test_listings_become_rarer_as_tasks_age(cloud: SimulatedCloud) -> None:
     """As individual polls do."""
-    wait_all(cloud, [cloud.add(finishes(3000)) for _ in range(40)], learn=False)
+    wait_all(cloud, [cloud.add(finishes(3000)) for _ in range(40)], learn=False, price=0.2)
     assert 180 < len(listings(cloud)) < 270
 
 
@@ -164,7 +164,7 @@ def test_transitions_are_reported_once(cloud: SimulatedCloud) -> None:
     phases = (Phase("NEW", 40), Phase("RUNNING", 40, "NETWORK"), Phase("RUNNING", 40), Phase("FINISHED"))
     ids = [cloud.add(Script(phases=phases, task_type="create_image")) for _ in range(40)]
     events: list[Any] = []
-    wait_all(cloud, ids, on_event=events.append, learn=False)
+    wait_all(cloud, ids, on_event=events.append, learn=False, price=0.2)
     told = [event.fields for event in events if event.name == "task.state_changed" and event.task_id == ids[7]]
     assert [(fields["old"], fields["new"], fields["detailed_state"]) for fields in told] == [
         (None, "NEW", None),

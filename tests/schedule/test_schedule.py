@@ -47,7 +47,7 @@ def poll_ages(schedule: Schedule, until: float) -> list[float]:
 # Intervals
 
 
-@pytest.mark.parametrize(("age", "interval"), [(0, 1.51), (10, 2.55), (60, 5.20), (600, 15.66), (1_800, 26.97)])
+@pytest.mark.parametrize(("age", "interval"), [(0, 0.73), (10, 1.25), (60, 2.57), (600, 7.80), (1_800, 13.46)])
 def test_interval_without_history(age: float, interval: float) -> None:
     """Without history the interval is √(2λ(5 + age)) + λ/2."""
     assert interval == pytest.approx(Schedule().interval(age), abs=0.005)

@@ -81,7 +81,7 @@ def add_schedule(parser: Parser) -> None:
         "--interval", type=typed(parse_interval), metavar="TIME", help="poll at a fixed interval instead of the schedule"
     )
     alternatives.add(
-        "--price", type=typed(parse_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.2)"
+        "--price", type=typed(parse_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.05)"
     )
     group.add("--no-learn", action="store_true", help="do not ask the API how long earlier tasks of the type took")
     group.add(

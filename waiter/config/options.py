@@ -39,7 +39,7 @@ class Options(TypedDict, total=False):
     - ``timeout``: the longest time to wait; None is no limit. Defaults to ``GCORE_POLLING_TIMEOUT_SECONDS``, then 7200.
     - ``max_outage``: how long polls may fail in a row; 300.
     - ``stall_timeout``: how long a task may show no change at all; None, the default, is no limit.
-    - ``price``: the seconds of delay that one request is worth; 0.2.
+    - ``price``: the seconds of delay that one request is worth; 0.05 (higher: fewer requests, ends noticed later).
     - ``min_interval``: the shortest time between two polls of the schedule; 0.2.
     - ``wait``: a tenacity wait strategy instead of the schedule.
     - ``max_rps``: the most requests per second, over all waits of the process together; 100. A waiter with its own ``client``

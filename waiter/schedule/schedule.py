@@ -54,7 +54,7 @@ class Schedule(wait_base):
     Raises ValueError if ``price`` is not positive, ``min_interval`` is negative, or either is more than a day.
     """
 
-    def __init__(self, *, price: float = 0.2, min_interval: float = 0.2, history: History | None = None) -> None:
+    def __init__(self, *, price: float = 0.05, min_interval: float = 0.2, history: History | None = None) -> None:
         if not 0 < price <= MAX_AGE:
             message = f"price: not above 0 and within a day, in seconds ({price})"
             raise ValueError(message)
