@@ -1,8 +1,8 @@
 """The request budget that all waits of an account share.
 
-A token bucket bounds the requests per second. A response that asks for fewer requests (429, or any response with Retry-After; of
-a listing only 429) blocks all requests for as long as the server asks, and reduces the rate to three quarters of the rate that
-was really sent; from there it doubles every five seconds.
+A token bucket bounds the requests per second. A response that asks for fewer requests (429, or any response with Retry-After;
+of a listing only 429) blocks all requests for as long as the server asks, and reduces the rate to three quarters of the rate
+that was really sent; from there it doubles every five seconds.
 """
 
 from __future__ import annotations
