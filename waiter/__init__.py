@@ -1,9 +1,9 @@
-"""waiter tells you the moment a Gcore Cloud task ends, hands you what it made, or says exactly why not."""
+"""waiter tells you the moment a Gcore Cloud task ends, hands you what it created, or says exactly why not."""
 
 from waiter._lazy import loads_lazily
 from waiter._version import __version__
 
-# As that of typing, which takes longer to load than all else here; and the command heeds no signal before.
+# Like typing.TYPE_CHECKING, whose import would take longer than the rest of this module, in which no signal is handled.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from waiter import aio
@@ -63,7 +63,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # pytest imports this package everywhere for its plugin, and the command for its help: neither needs an HTTP client.
+    # pytest imports this package in every project for its plugin, and the command for its help: neither needs an HTTP client.
     __getattr__ = loads_lazily(
         __name__,
         __all__,

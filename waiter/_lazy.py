@@ -8,10 +8,10 @@ if TYPE_CHECKING:
 
 
 def loads_lazily(package: str, names: Sequence[str], homes: Sequence[str]) -> Callable[[str], object]:
-    """Give the ``__getattr__`` of a package whose ``names`` live in the modules ``homes``, which are searched in this order."""
+    """Return the ``__getattr__`` of a package whose ``names`` are in the modules ``homes``, searched in this order."""
 
     def load(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 - the command heeds no signal before this module is there
+        from importlib import import_module  # noqa: PLC0415 - the command handles no signal before this module is loaded
 
         if name not in names:
             message = f"module {package!r} has no attribute {name!r}"

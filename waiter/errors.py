@@ -47,7 +47,7 @@ class ConfigurationError(WaiterError, ValueError):
     """The arguments or the environment are invalid, and no request was made; ``.problems`` has one text for each problem."""
 
     def __init__(self, *problems: str) -> None:
-        """Take the text of every problem; each text says what to do."""
+        """Store the text of every problem; each text says what to do."""
         super().__init__("; ".join(problems))
         self.problems = problems
 
@@ -195,7 +195,7 @@ class ApiError(WaiterError):
         url: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        """Take the message and the data of the response."""
+        """Store the message and the data of the response."""
         super().__init__(message)
         self.status = status
         self.request_id = request_id

@@ -45,7 +45,7 @@ def top_parser(*, complete: bool = False) -> Parser:
     parser = Parser(
         "",
         "COMMAND [OPTIONS]",
-        summary="waiter tells you the moment a Gcore Cloud task ends, hands you what it made, or says exactly why not.",
+        summary="waiter tells you the moment a Gcore Cloud task ends, hands you what it created, or says exactly why not.",
         examples=(
             "export GCORE_API_KEY='1234$abcdef'      # in single quotes: the shell would expand $abcdef\n"
             "waiter wait 26986bc0-748a-4448-b836-0a2aa465eb06\n"

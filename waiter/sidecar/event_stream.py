@@ -41,7 +41,7 @@ class EventStream:
         self.wake_all()
 
     def wake_all(self) -> None:
-        """Let all subscriptions and calls of ``wait_until`` check their conditions."""
+        """Wake all subscriptions and calls of ``wait_until``, which check their conditions."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
