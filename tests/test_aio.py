@@ -43,6 +43,34 @@ def test_status_returns_any_state() -> None:
     assert asyncio.run(main()) == "RUNNING"
 
 
+def test_acknowledged_task_is_returned() -> None:
+    """``acknowledge`` sends one request, by a waiter or without."""
+    cloud = SimulatedCloud.virtual()
+    one, other = cloud.add(finishes(30), watched=False), cloud.add(finishes(30), watched=False)
+
+    async def main() -> list[bool]:
+        async with AsyncWaiter(**cloud.async_options) as waiter:
+            tasks = [await waiter.acknowledge(one), await aio.acknowledge(other, **cloud.async_options)]
+        return [task.acknowledged_at is not None for task in tasks]
+
+    assert asyncio.run(main()) == [True, True]
+    assert [request.method for request in cloud.requests] == ["POST", "POST"]
+
+
+def test_acknowledgement_over_http() -> None:
+    """Waiter's own connections send it too, and are kept for the next request."""
+    cloud = SimulatedCloud()
+    task_id = cloud.add(finishes(30), watched=False)
+
+    async def main(url: str) -> list[bool]:
+        async with AsyncWaiter(api_key=cloud.api_key, base_url=url) as waiter:
+            tasks = [await waiter.status(task_id), await waiter.acknowledge(task_id), await waiter.status(task_id)]
+        return [task.acknowledged_at is not None for task in tasks]
+
+    with cloud.serve() as url:
+        assert asyncio.run(main(url)) == [False, True, True]
+
+
 @pytest.mark.parametrize("max_rps", [0, -1, "many", True])
 def test_max_rps_is_checked(max_rps: Any) -> None:
     """It is a positive number of requests per second."""

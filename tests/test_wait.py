@@ -18,6 +18,7 @@ from freezegun import freeze_time
 from tenacity import wait_fixed
 
 from waiter import (
+    ApiUnavailableError,
     AsyncWaiter,
     ConfigurationError,
     CreatedResources,
@@ -30,6 +31,7 @@ from waiter import (
     TaskTimeoutError,
     Waiter,
     WaiterError,
+    acknowledge,
     aio,
     wait_for_tasks,
 )
@@ -323,6 +325,28 @@ def test_status_is_one_poll_whatever_the_state(cloud: SimulatedCloud) -> None:
     with Waiter(**cloud.options) as waiter:
         assert waiter.status(task_id).state is TaskState.RUNNING
     assert poll_times(cloud) == [0]
+
+
+def test_acknowledged_task_is_returned(cloud: SimulatedCloud) -> None:
+    """``acknowledge`` sends one request, and the task shows it, whatever its state."""
+    task_id, other = cloud.add(never_ends()), cloud.add(never_ends())
+    with Waiter(**cloud.options) as waiter:
+        assert waiter.status(task_id).acknowledged_at is None
+        assert waiter.acknowledge({"tasks": [task_id]}).acknowledged_at is not None
+        assert waiter.status(task_id).acknowledged_at is not None
+    assert acknowledge(other, **cloud.options).state is TaskState.RUNNING
+    assert [request.path for request in cloud.requests if request.method == "POST"] == [
+        f"/cloud/v1/tasks/{one}/acknowledge" for one in (task_id, other)
+    ]
+
+
+def test_failed_acknowledgement_raises(cloud: SimulatedCloud) -> None:
+    """``acknowledge`` does not retry."""
+    task_id = cloud.add(never_ends(), watched=False)
+    cloud.fault(status(503))
+    with pytest.raises(ApiUnavailableError, match="503"):
+        acknowledge(task_id, **cloud.options)
+    assert len(cloud.requests) == 1
 
 
 def test_failed_poll_of_status_raises(cloud: SimulatedCloud) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from waiter.schedule.history import History
     from waiter.schedule.schedule import Schedule, TimeLeft
     from waiter.task import CreatedResources, Task, TaskState
-    from waiter.wait import Waiter, wait_for_task, wait_for_tasks
+    from waiter.wait import Waiter, acknowledge, wait_for_task, wait_for_tasks
 
 __all__ = [
     "ApiError",
@@ -57,6 +57,7 @@ __all__ = [
     "Waiter",
     "WaiterError",
     "__version__",
+    "acknowledge",
     "aio",
     "wait_for_task",
     "wait_for_tasks",

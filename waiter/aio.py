@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
-__all__ = ["AsyncWaiter", "wait_for_task", "wait_for_tasks"]
+__all__ = ["AsyncWaiter", "acknowledge", "wait_for_task", "wait_for_tasks"]
 
 
 class _Pause(DoSleep):
@@ -151,6 +151,11 @@ class AsyncWaiter:
         state = self._session.new_wait(task_id)
         return (await self._client.get_task_immediately(state.task_id, timeout=state.request_timeout)).task
 
+    async def acknowledge(self, task_id: TaskRef) -> Task:
+        """Like Waiter.acknowledge, awaited."""
+        state = self._session.new_wait(task_id)
+        return await self._client.acknowledge(state.task_id, timeout=state.request_timeout)
+
     async def close(self) -> None:
         """Like Waiter.close, awaited."""
         self._session.close()
@@ -187,3 +192,9 @@ async def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpac
         return {}
     async with AsyncWaiter(**options) as waiter:
         return {task_id: task.created_resources for task_id, task in (await waiter.wait_all(ids)).items()}
+
+
+async def acknowledge(task_id: TaskRef, **options: Unpack[Options]) -> Task:
+    """Like waiter.acknowledge, awaited."""
+    async with AsyncWaiter(**options) as waiter:
+        return await waiter.acknowledge(task_id)

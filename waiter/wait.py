@@ -127,6 +127,11 @@ class Waiter:
         state = self._session.new_wait(task_id)
         return self._client.get_task(state.task_id, timeout=state.request_timeout).task
 
+    def acknowledge(self, task_id: TaskRef) -> Task:
+        """Acknowledge a task, whatever its state, and return it. Sends one request. Raises ApiError."""
+        state = self._session.new_wait(task_id)
+        return self._client.acknowledge(state.task_id, timeout=state.request_timeout)
+
     def close(self) -> None:
         """Close the connections, unless the client is your own. Later calls raise WaiterError."""
         self._session.close()
@@ -187,3 +192,13 @@ def wait_for_tasks(task_ids: Iterable[TaskRef] | TaskRef, **options: Unpack[Opti
         return {}
     with Waiter(**options) as waiter:
         return {task_id: task.created_resources for task_id, task in waiter.wait_all(ids).items()}
+
+
+def acknowledge(task_id: TaskRef, **options: Unpack[Options]) -> Task:
+    """Acknowledge a task, so that the API lists it with ``is_acknowledged=true``, and return it.
+
+    Sends one request, whatever the state of the task. The arguments are those of :class:`waiter.Options`. Raises ApiError or
+    ConfigurationError.
+    """
+    with Waiter(**options) as waiter:
+        return waiter.acknowledge(task_id)

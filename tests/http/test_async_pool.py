@@ -78,7 +78,7 @@ def send_requests(server: ScriptedServer, times: int = 1, pause: float = 0.0) ->
 
 
 async def get(pool: AsyncPool, pause: float = 0.0) -> tuple[int, bytes]:
-    status, _, body = await pool.get("/path", {"Accept": "a/b"})
+    status, _, body = await pool.request("GET", "/path", {"Accept": "a/b"})
     await asyncio.sleep(pause)
     return status, body
 
@@ -88,6 +88,18 @@ def test_request_has_exactly_these_bytes() -> None:
     server = ScriptedServer([OK])
     assert send_requests(server) == [(200, b"ok")]
     assert server.requests == [b"GET /base/path HTTP/1.1\r\nHost: gcore.example\r\nAccept: a/b\r\n\r\n"]
+
+
+def test_post_request_says_that_it_has_no_body() -> None:
+    """A server may answer 411 without the length (RFC 9110, 8.6)."""
+    server = ScriptedServer([OK])
+
+    async def main() -> None:
+        async with server.pool() as pool:
+            await pool.request("POST", "/path", {"Accept": "a/b"})
+
+    asyncio.run(main())
+    assert server.requests == [b"POST /base/path HTTP/1.1\r\nHost: gcore.example\r\nAccept: a/b\r\nContent-Length: 0\r\n\r\n"]
 
 
 def test_connection_is_kept() -> None:
@@ -139,7 +151,7 @@ def test_trailers_are_no_headers() -> None:
 
     async def main() -> list[str]:
         async with ScriptedServer([chunked]).pool() as pool:
-            _, headers, _ = await pool.get("/path", {})
+            _, headers, _ = await pool.request("GET", "/path", {})
             return [name for name, _ in headers]
 
     assert asyncio.run(main()) == ["Transfer-Encoding"]

@@ -95,6 +95,22 @@ async def _polls_async(config: Any, times: int, pause: float) -> list[str]:
     return results
 
 
+def poll_and_acknowledge(driver: str, url: str) -> str:
+    """Poll a task and acknowledge it with the same client, and return its ID."""
+    config = settings(base_url=url)
+    if driver == "awaited":
+        return asyncio.run(_poll_and_acknowledge_async(config))
+    with Client(config) as client:
+        client.get_task("t-1", timeout=5)
+        return client.acknowledge("t-1", timeout=5).id
+
+
+async def _poll_and_acknowledge_async(config: Any) -> str:
+    async with AsyncClient(config) as client:
+        await client.get_task("t-1", timeout=5)
+        return (await client.acknowledge("t-1", timeout=5)).id
+
+
 drivers = pytest.mark.parametrize("driver", ["blocking", "awaited"])
 
 
@@ -130,6 +146,16 @@ def test_request_on_a_stale_connection_is_repeated_once(driver: str) -> None:
     assert results[:2] == ["t-1", "t-1"]
     assert "server disconnected after 0 bytes" in results[2]
     assert len(server.requests) == 5
+
+
+@drivers
+def test_acknowledgement_on_a_stale_connection_is_repeated(driver: str) -> None:
+    """The server may have processed it, but acknowledging a task twice does no harm."""
+    server = Server([OK], [CLOSE], [OK])
+    with server.serve() as url:
+        assert poll_and_acknowledge(driver, url) == "t-1"
+    assert [request.partition(b" ")[0] for request in server.requests] == [b"GET", b"POST", b"POST"]
+    assert all(request.endswith(b"\r\nContent-Length: 0\r\n\r\n") for request in server.requests[1:])
 
 
 @drivers

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +23,12 @@ from waiter import (
     aio,
     wait_for_task,
 )
+from waiter.batch.completion import run_inline
+from waiter.config.settings import resolve
+from waiter.http.async_client import ThreadedClient
+from waiter.http.client import Client
 from waiter.http.response_reader import MAX_BODY
+from waiter.testing import SimulatedCloud, never_ends
 
 
 def respond(body: bytes, **headers: str) -> httpx.MockTransport:
@@ -131,3 +138,12 @@ def test_short_key_does_not_change_responses() -> None:
     """A key that occurs in any text is not replaced in responses."""
     mine = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, json=TASK)))
     assert wait_for_task("t-1", api_key="1", client=mine).instances == ("i-1",)
+
+
+def test_acknowledgement_over_a_blocking_client() -> None:
+    """The awaited client over a blocking one acknowledges tasks too."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(never_ends())
+    options: Any = {name: value for name, value in cloud.options.items() if name in {"api_key", "base_url", "client"}}
+    client = ThreadedClient(Client(resolve(options)), run_inline)
+    assert asyncio.run(client.acknowledge(task_id, timeout=5)).acknowledged_at is not None

@@ -1,6 +1,6 @@
 """The paths of the requests that waiter makes.
 
-Source: the public description of ``GET /cloud/v1/tasks/{task_id}`` and ``GET /cloud/v1/tasks``.
+Source: the public description of ``GET /cloud/v1/tasks/{task_id}`` and ``GET /cloud/v1/tasks``, and the official SDK.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ TASKS_PATH = "/cloud/v1/tasks"
 def task_path(task_id: str) -> str:
     """Return the path of one task."""
     return f"{TASKS_PATH}/{task_id}"
+
+
+def acknowledge_path(task_id: str) -> str:
+    """Return the path to which a POST request acknowledges one task."""
+    return f"{TASKS_PATH}/{task_id}/acknowledge"
 
 
 def history_path(task_type: str, *, limit: int) -> str:

@@ -73,6 +73,11 @@ def add_return_when(group: OptionGroup) -> None:
     )
 
 
+def add_ack(group: OptionGroup) -> None:
+    """Add whether tasks are acknowledged."""
+    group.add("--ack", action="store_true", help="acknowledge each task once it has ended")
+
+
 def add_schedule(parser: Parser) -> None:
     """Add the options of the polling schedule."""
     group = OptionGroup(parser.add_argument_group("how often to poll"))

@@ -12,6 +12,7 @@ from waiter.cli.parser import Parser, suggestion
 COMMANDS: Final = {
     "wait": "Wait until Gcore Cloud tasks end; print what they created, or why they did not.",
     "status": "Poll tasks once, whatever their state.",
+    "ack": "Acknowledge tasks, so that the API lists them as acknowledged.",
     "history": "Show how long the last tasks of a type took, from the API's list of tasks, in one request.",
     "sidecar": "Wait for tasks on behalf of other programs, over HTTP; accepted waits survive restarts.",
     "simulate": "Serve a simulated Gcore Cloud over HTTP, to try waiter and to test pipelines without an account.",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.console import stderr
 from waiter.console.signals import raise_received
+from waiter.errors import TaskError, WaiterError
 from waiter.events import Event
 from waiter.outcome import Outcome
 
@@ -28,13 +29,20 @@ MAX_BLOCKING = 0.1
 Inbox: TypeAlias = "SimpleQueue[Event | Outcome | str | BaseException | None]"
 
 
-def start_wait_thread(waiter: Waiter, task_ids: Sequence[str], return_when: str, inbox: Inbox) -> threading.Thread:
-    """Wait for the tasks in another thread, which puts every outcome into the inbox, and None at the end."""
+def start_wait_thread(
+    waiter: Waiter, task_ids: Sequence[str], return_when: str, inbox: Inbox, acknowledges: bool = False
+) -> threading.Thread:
+    """Wait for the tasks in another thread, which puts every outcome into the inbox, and None at the end.
+
+    If it ``acknowledges``, it does so for each task that has ended.
+    """
 
     def work() -> None:
         try:
             for outcome in waiter.as_completed(task_ids):
                 inbox.put(outcome)
+                if acknowledges:
+                    _acknowledge(waiter, outcome, inbox)
                 if is_sufficient(outcome, return_when):
                     break
             inbox.put(None)
@@ -44,6 +52,17 @@ def start_wait_thread(waiter: Waiter, task_ids: Sequence[str], return_when: str,
     thread = threading.Thread(target=work, name="waiter", daemon=True)
     thread.start()
     return thread
+
+
+def _acknowledge(waiter: Waiter, outcome: Outcome, inbox: Inbox) -> None:
+    """Acknowledge the task if it has ended; a failure is a warning and changes nothing else."""
+    if outcome.task is None and not isinstance(outcome.error, TaskError):
+        return
+    try:
+        waiter.acknowledge(outcome.task_id)
+    except WaiterError as error:
+        text = f"waiter: not acknowledged: {stderr.describe(error)}"
+        inbox.put(stderr.format_message("ack.failed", text, level="warning", task_id=outcome.task_id))
 
 
 def is_sufficient(outcome: Outcome, return_when: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import httpx
 
 from waiter.api.listings import ActivePage, read_active, read_history
-from waiter.api.requests import active_path, history_path, task_path
+from waiter.api.requests import acknowledge_path, active_path, history_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -28,7 +28,7 @@ from waiter.http.exchange import (
     without_coding,
 )
 from waiter.http.route import find_route, make_ssl_context
-from waiter.task import TaskSnapshot
+from waiter.task import Task, TaskSnapshot
 
 if TYPE_CHECKING:
     from waiter.http.async_pool import AsyncPool
@@ -65,6 +65,10 @@ class AsyncClient(BaseClient):
         now = self._observe(response, sent_at)
         return TaskSnapshot(task, self._server_clock.age(task.created_on, now=now))
 
+    async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - like Client
+        """Like Client.acknowledge, awaited."""
+        return read_task(await self._fetch(acknowledge_path(task_id), timeout, method="POST"), task_id)
+
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - like Client
         """Like Client.list_history, awaited."""
         sent_at = self.settings.clock()
@@ -92,18 +96,18 @@ class AsyncClient(BaseClient):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _fetch(self, path: str, timeout: float) -> Response:  # noqa: ASYNC109 - like Client
+    async def _fetch(self, path: str, timeout: float, method: str = "GET") -> Response:  # noqa: ASYNC109 - like Client
         """Like Client._fetch, awaited."""
         status, began = None, time.perf_counter()
         try:
             if self._pool is not None and self._pool.is_usable:
                 async with self._pool.within(timeout):
-                    response = await self._exchange(path, timeout)
+                    response = await self._exchange(method, path, timeout)
             else:
                 import anyio  # noqa: PLC0415 - it imports asyncio, which a blocking wait does not need
 
                 with anyio.fail_after(timeout):
-                    response = await self._exchange(path, timeout)
+                    response = await self._exchange(method, path, timeout)
             status = response.status
         except NETWORK_ERRORS as error:
             key = self.settings.api_key
@@ -113,20 +117,20 @@ class AsyncClient(BaseClient):
                 self._on_exchange(time.perf_counter() - began, status)
         return response
 
-    async def _exchange(self, path: str, timeout: float) -> Response:  # noqa: ASYNC109 - like Client
+    async def _exchange(self, method: str, path: str, timeout: float) -> Response:  # noqa: ASYNC109 - like Client
         key = self.settings.api_key
-        status, headers, body = await self._send(path, sent := key.header, timeout)
+        status, headers, body = await self._send(method, path, sent := key.header, timeout)
         if status in REFUSED_STATUSES and (header := key.refresh()) != sent:
-            status, headers, body = await self._send(path, header, timeout)
+            status, headers, body = await self._send(method, path, header, timeout)
         return self._response(status, headers, body, f"{self.settings.base_url}{path}")
 
-    async def _send(self, path: str, authorization: str, timeout: float) -> Received:  # noqa: ASYNC109 - like Client
+    async def _send(self, method: str, path: str, authorization: str, timeout: float) -> Received:  # noqa: ASYNC109 - like Client
         headers = {**self._headers, "Authorization": authorization}
         if self._pool is not None and self._pool.is_usable:
-            return await self._pool.get(path, headers)
+            return await self._pool.request(method, path, headers)
         check_open(self._http)
         url, extensions = f"{self.settings.base_url}{path}", {"deadline": time.monotonic() + timeout}
-        request = self._http.build_request("GET", url, headers=headers, timeout=timeout, extensions=extensions)
+        request = self._http.build_request(method, url, headers=headers, timeout=timeout, extensions=extensions)
         body = Body(self.settings, timeout)
         response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
         received = response.headers.multi_items()
@@ -151,6 +155,10 @@ class ThreadedClient:
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - like Client
         """Like Client.get_task, awaited."""
         return cast("TaskSnapshot", await self._run(self._client.get_task, task_id, timeout=timeout))
+
+    async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - like Client
+        """Like Client.acknowledge, awaited."""
+        return cast("Task", await self._run(self._client.acknowledge, task_id, timeout=timeout))
 
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - like Client
         """Like Client.list_history, awaited."""

@@ -59,14 +59,13 @@ class AsyncPool:
         """Return a context that ends with TimeoutError after this time."""
         return asyncio.timeout(seconds)
 
-    async def get(self, path: str, headers: Mapping[str, str]) -> Received:
-        """Send a GET request and return the response. Raises OSError."""
-        request = self._route.request(path, headers)
+    async def request(self, method: str, path: str, headers: Mapping[str, str]) -> Received:
+        """Send a request without a body and return the response. Raises OSError."""
+        request = self._route.request(method, path, headers)
         connection = self._take() or await self._connect()
         try:
             reader = await connection.send(request, ResponseReader())
         except StaleConnectionError:
-            # The server closed the idle connection; it has not processed the request.
             connection = await self._connect()
             reader = await connection.send(request, ResponseReader())
         if reader.can_keep_alive and not self._is_closed:

@@ -29,14 +29,14 @@ class BlockingPool:
         self._idle: deque[_Connection] = deque()
         self._is_closed = False
 
-    def get(self, path: str, headers: Mapping[str, str], deadline: float) -> Received:
-        """Send a GET request and return the response. Raises OSError; TimeoutError at the deadline."""
-        request = self._route.request(path, headers)
+    def request(self, method: str, path: str, headers: Mapping[str, str], deadline: float) -> Received:
+        """Send a request without a body and return the response. Raises OSError; TimeoutError at the deadline."""
+        request = self._route.request(method, path, headers)
         if (connection := self._take()) is not None:
             try:
                 return self._exchange(connection, request, deadline)
             except StaleConnectionError:
-                pass  # the server has not processed the request
+                pass  # repeated below, see StaleConnectionError
         return self._exchange(_connect(self._route, deadline), request, deadline)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Self
 import httpx
 
 from waiter.api.listings import ActivePage, read_active, read_history
-from waiter.api.requests import active_path, history_path, task_path
+from waiter.api.requests import acknowledge_path, active_path, history_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -25,7 +25,7 @@ from waiter.http.exchange import (
     without_coding,
 )
 from waiter.http.route import find_route
-from waiter.task import TaskSnapshot
+from waiter.task import Task, TaskSnapshot
 
 
 class Client(BaseClient):
@@ -46,6 +46,10 @@ class Client(BaseClient):
         task = read_task(response, task_id)
         now = self._observe(response, sent_at)
         return TaskSnapshot(task, self._server_clock.age(task.created_on, now=now))
+
+    def acknowledge(self, task_id: str, *, timeout: float) -> Task:
+        """Acknowledge a task and return it. Raises ApiError."""
+        return read_task(self._fetch(acknowledge_path(task_id), timeout, method="POST"), task_id)
 
     def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:
         """List the newest tasks of a type, ended or not. Raises ApiError."""
@@ -72,26 +76,26 @@ class Client(BaseClient):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _fetch(self, path: str, timeout: float) -> Response:
+    def _fetch(self, path: str, timeout: float, method: str = "GET") -> Response:
         """Send a request, and once more when the key was rejected and has changed since; both have one deadline."""
         key, url = self.settings.api_key, f"{self.settings.base_url}{path}"
         deadline = time.monotonic() + timeout
         try:
-            status, headers, body = self._send(path, sent := key.header, timeout, deadline)
+            status, headers, body = self._send(method, path, sent := key.header, timeout, deadline)
             if status in REFUSED_STATUSES and (header := key.refresh()) != sent:
-                status, headers, body = self._send(path, header, timeout, deadline)
+                status, headers, body = self._send(method, path, header, timeout, deadline)
             return self._response(status, headers, body, url)
         except NETWORK_ERRORS as error:
             raise map_network_error(error, url, key) from hide_cause(error, key)
 
-    def _send(self, path: str, authorization: str, timeout: float, deadline: float) -> Received:
+    def _send(self, method: str, path: str, authorization: str, timeout: float, deadline: float) -> Received:
         headers = {**self._headers, "Authorization": authorization}
         if self._pool is not None:
-            return self._pool.get(path, headers, deadline)
+            return self._pool.request(method, path, headers, deadline)
         http: httpx.Client = self.settings.client
         check_open(http)
         url, extensions = f"{self.settings.base_url}{path}", {"deadline": deadline}
-        request = http.build_request("GET", url, headers=headers, timeout=timeout, extensions=extensions)
+        request = http.build_request(method, url, headers=headers, timeout=timeout, extensions=extensions)
         body = Body(self.settings, timeout)
         response = http.send(request, stream=True, auth=None, follow_redirects=False)
         received = response.headers.multi_items()

@@ -20,4 +20,8 @@ class ProxyError(OSError):
 
 
 class StaleConnectionError(OSError):
-    """A kept connection was closed before any byte of the response; the request can be repeated over a new one."""
+    """A kept connection was closed before any byte of the response; the request can be repeated over a new one.
+
+    The server may have processed it, but each of waiter's requests may be repeated: a GET, and the POST that acknowledges a
+    task, which does no harm if it is sent twice.
+    """

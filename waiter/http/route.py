@@ -47,13 +47,15 @@ class Route(NamedTuple):
         """Whether the proxy is asked to connect to the server; it passes on unencrypted requests itself."""
         return self.proxy is not None and self.server.ssl_context is not None
 
-    def request(self, path: str, headers: Mapping[str, str]) -> SecretBytes:
-        """Return the bytes of a GET request."""
+    def request(self, method: str, path: str, headers: Mapping[str, str]) -> SecretBytes:
+        """Return the bytes of a request without a body."""
         target = f"{self.path}{path}"
         if self.proxy is not None and self.server.ssl_context is None:
             target = f"http://{self.netloc}{target}"
             headers = {**headers, **self.proxy_headers}
-        lines = [f"GET {target} HTTP/1.1", f"Host: {self.netloc}", *map(": ".join, headers.items()), "\r\n"]
+        if method == "POST":  # RFC 9110, 8.6: for a method that may have a body
+            headers = {**headers, "Content-Length": "0"}
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.netloc}", *map(": ".join, headers.items()), "\r\n"]
         return SecretBytes("\r\n".join(lines).encode("ascii"))
 
     def tunnel_request(self) -> SecretBytes:

@@ -19,7 +19,7 @@ from waiter.timing import EPSILON
 if TYPE_CHECKING:
     from waiter.api.listings import ActivePage
     from waiter.config.settings import Settings
-    from waiter.task import TaskSnapshot
+    from waiter.task import Task, TaskSnapshot
 
 MAX_CONCURRENT_POLLS = 256
 """Polls under way are their rate times the round trip: 150 at 2,500 a second and 60 ms."""
@@ -30,6 +30,9 @@ class TaskClient(Protocol):
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
         """Return a task as it is now."""
+
+    async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - see above
+        """Acknowledge a task and return it."""
 
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - see above
         """Return the newest tasks of a type."""
@@ -81,10 +84,20 @@ class RateLimitedClient:
 
     async def get_task_immediately(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - see above
         """Poll a task once, in a slot but without queueing for the budget. Raises ApiError."""
-        semaphore = self._semaphore_of_loop()
-        await self._acquire(semaphore, task_id, timeout)
-        try:
+        async with self._immediate_slot(task_id, timeout):
             return await self._client.get_task(task_id, timeout=timeout)
+
+    async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - see above
+        """Acknowledge a task, in a slot but without queueing for the budget. Raises ApiError."""
+        async with self._immediate_slot(task_id, timeout):
+            return await self._client.acknowledge(task_id, timeout=timeout)
+
+    @asynccontextmanager
+    async def _immediate_slot(self, task_id: str, max_queue_time: float) -> AsyncIterator[None]:
+        semaphore = self._semaphore_of_loop()
+        await self._acquire(semaphore, task_id, max_queue_time)
+        try:
+            yield
         finally:
             semaphore.release()
 

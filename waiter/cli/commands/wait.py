@@ -56,7 +56,9 @@ def make_parser() -> Parser:
         ),
     )
     options.add_tasks(parser)
-    options.add_return_when(options.add_limits(parser))
+    limits = options.add_limits(parser)
+    options.add_return_when(limits)
+    options.add_ack(limits)
     options.add_schedule(parser)
     options.add_result(parser, FORMATS)
     options.add_progress(parser)
@@ -114,7 +116,7 @@ def _wait(
         return not logged and (keep or _precedes_result(args, model, outcome))
 
     try:
-        thread = start_wait_thread(waiter, list(model.rows), args.return_when, inbox)
+        thread = start_wait_thread(waiter, list(model.rows), args.return_when, inbox, args.ack)
         report_until_done(inbox, model, progress, reports_error=reports_error, write_event=write_event)
         thread.join()
     except signals.Interrupted as interruption:

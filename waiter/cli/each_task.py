@@ -1,0 +1,34 @@
+"""One request for each task: what ``waiter status`` and ``waiter ack`` share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from waiter.cli.output.result import TaskResult
+from waiter.cli.output.writer import ResultWriter
+from waiter.cli.task_input import read_task_ids
+from waiter.console import stderr
+from waiter.console.arguments import waiter_options
+from waiter.console.exit_codes import ExitCode, combined_exit_code
+from waiter.console.log_format import start_log
+from waiter.console.streams import is_terminal, write_stderr
+from waiter.wait import Waiter
+
+
+def request_each(args: argparse.Namespace, request: Callable[[Waiter, str], TaskResult], failure: str) -> int:
+    """Send a request for each task, print the results, and return the exit code; ``failure`` names the event of an error."""
+    ids = read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None))
+    writer = ResultWriter(args, to_terminal=is_terminal(sys.stdout))
+    start_log(args, write_stderr)
+    if not ids:
+        return writer.write([], code=ExitCode.FINISHED)
+    with Waiter(**waiter_options(args)) as waiter:
+        results = [request(waiter, task_id) for task_id in ids]
+    code = writer.write(results, code=combined_exit_code(result.error for result in results))
+    for result in results:
+        if result.error and not result.task:
+            fields = stderr.error_fields(result.error)
+            stderr.error(stderr.describe(result.error), failure, task_id=result.task_id, **fields)
+    return code
