@@ -229,3 +229,10 @@ def test_any_values_in_other_fields_are_read(payload: dict[str, object]) -> None
 
 def _read(task: Task, name: str) -> object:
     return task.unknown_fields[name] if name in task.unknown_fields else getattr(task, name)
+
+
+@pytest.mark.parametrize("state", ["NEW", "RUNNING", "FINISHED", "ERROR", "PAUSED"])
+def test_task_has_ended_when_its_state_is_final(state: str) -> None:
+    """An unknown state is not final."""
+    task = Task(id="t", state=TaskState(state))
+    assert task.ended == task.state.is_final == (state in {"FINISHED", "ERROR"})

@@ -106,8 +106,6 @@ def hide_key(options: Options) -> None:
 
 def limited(settings: Settings, limits: Limits) -> Settings:
     """Return the settings with these limits instead of their own. Raises ConfigurationError that names every problem."""
-    if not limits:
-        return settings
     _refuse_unknown(limits, Limits)
     problems: list[str] = []
     given: dict[str, Any] = dict(limits)

@@ -262,8 +262,7 @@ class WaitState:
                 return errors.TaskStalledError(cast("Task", self.task), waited=waited)
             case LimitKind.NOT_FOUND | LimitKind.REFUSED:
                 return cast("errors.ApiError", error)
-            case LimitKind.OUTAGE:
-                return _unavailable(cast("errors.ApiError", error), now - self._outage.since)
+        return _unavailable(cast("errors.ApiError", error), now - self._outage.since)
 
     def _use_history(self) -> None:
         history = self._history_cache.get(self.task, learned=self._settings.learn)
