@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,10 @@ from drivers import Awaited, Blocking, Driver
 from hypothesis import settings
 
 from waiter.testing import SimulatedCloud
+
+# In the background of a script SIGINT is ignored, and processes that tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # .ci/integrations runs them, each in an environment of its own.
 collect_ignore_glob = ["integrations/*/*"]
