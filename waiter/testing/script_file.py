@@ -152,7 +152,8 @@ def _tidy(value: Any) -> Any:  # noqa: ANN401 - any JSON
         return {key: _tidy(entry) for key, entry in value.items() if key != "title" and entry != math.inf}
     if isinstance(value, list):
         return [_tidy(entry) for entry in value]
-    return value.replace("#/$defs/_", "#/$defs/") if isinstance(value, str) else value
+    # Python 3.13 removes the indentation of docstrings, which are the descriptions.
+    return inspect.cleandoc(value).replace("#/$defs/_", "#/$defs/") if isinstance(value, str) else value
 
 
 def _options_schema(make: object) -> dict[str, Any]:
