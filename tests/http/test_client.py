@@ -63,7 +63,7 @@ def test_a_request_has_one_deadline_for_all_its_bytes(get: Callable[..., None], 
         started = time.monotonic()
         with pytest.raises(ApiUnavailableError):
             get(url, timeout=0.12)
-    assert 0.1 < time.monotonic() - started < 4  # all bytes take 5 s and more
+    assert 0.1 < time.monotonic() - started < 2
 
 
 @both

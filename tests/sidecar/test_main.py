@@ -146,7 +146,7 @@ def test_sigterm_closes_open_connections(served: SimulatedCloud, tmp_path: Path)
             began = time.monotonic()
             os.kill(os.getpid(), signal.SIGTERM)
             assert await serving == 0
-            assert time.monotonic() - began < 8  # the deadline of an incomplete request is 10 s
+            assert time.monotonic() - began < 1
             assert ((await long_poll).json()["status"], (await subscription).status_code) == ("waiting", 200)
             for _, writer in incomplete:
                 writer.close()

@@ -32,7 +32,7 @@ def test_sigterm_ends_the_process_and_a_restart_resumes_its_waits(served: Simula
         began = time.monotonic()
         sidecar.process.send_signal(signal.SIGTERM)
         code, output = sidecar.end()
-        assert (code, time.monotonic() - began < 8) == (0, True)  # well before a request's time-out of 10 s
+        assert (code, time.monotonic() - began < 1) == (0, True)
         assert output == f"waiter: control on {sidecar.control}, probes on {sidecar.probes}\n"
     with process(tmp_path) as sidecar:
         assert httpx.get(f"{sidecar.control}/v1/waits/{task_id}", **PLAIN).json()["status"] == "waiting"
