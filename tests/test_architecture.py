@@ -65,6 +65,7 @@ TESTED_ELSEWHERE = {
     "integrations/temporal": "integrations/temporal/test_temporal.py",
     "polling/limits": "polling/test_wait_state.py",
     "polling/outage": "polling/test_outages.py",
+    "polling/poll_state": "polling/test_wait_state.py",
     "polling/reporter": "test_events.py",
     "polling/tenacity_hooks": "test_wait.py",
 }

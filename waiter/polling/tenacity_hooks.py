@@ -1,4 +1,4 @@
-"""The arguments that make a tenacity ``Retrying`` follow a ``WaitState``, which is the first argument of the retried function.
+"""The arguments that make a tenacity ``Retrying`` follow a ``PollState``, which is the first argument of the retried function.
 
 One mapping serves both drivers and all waits: tenacity's loop is the state machine, and calls the hooks in this order.
 """
