@@ -8,7 +8,8 @@ import pytest
 from sidecar_parts import Sidecar, events_in, run
 
 from waiter.sidecar import event_stream
-from waiter.sidecar.storage.store import Change, NewEvent
+from waiter.sidecar.storage.event_log import NewEvent
+from waiter.sidecar.storage.store import Change
 
 
 async def publish(sidecar: Sidecar, *names: str) -> None:

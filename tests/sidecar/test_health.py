@@ -9,7 +9,7 @@ import pytest
 
 from waiter.sidecar.health import Health
 
-WORKING: dict[str, Any] = {"refused_with": None, "is_failing": False, "damage": None, "lost": 0}
+WORKING: dict[str, Any] = {"refused_with": None, "is_failing": False, "damage": None, "lost": 0, "lost_events": 0}
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,10 @@ WORKING: dict[str, Any] = {"refused_with": None, "is_failing": False, "damage": 
         ({}, []),
         ({"refused_with": 403}, ["the API refuses the key (HTTP 403)"]),
         ({"is_failing": True}, ["the state directory is not writable; changes are kept in memory"]),
-        ({"damage": "/state/waits is damaged", "lost": 2}, ["the database was damaged: 2 waits could not be read"]),
+        (
+            {"damage": "/state/waits is damaged", "lost": 2},
+            ["the database was damaged: 2 waits and 0 events could not be read"],
+        ),
     ],
     ids=["none", "key", "storage", "damage"],
 )

@@ -54,7 +54,7 @@ def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path:
             assert 'waiter_polls_total{result="ok"}' in metrics
             assert "waiter_detection_delay_seconds_count 2.0" in metrics
             assert "waiter_max_waits 2000.0" in metrics
-            names = ("lost_waits", "storage_failing", "api_key_refused", "open_long_polls", "open_streams")
+            names = ("lost_waits", "lost_events", "storage_failing", "api_key_refused", "open_long_polls", "open_streams")
             assert all(f"waiter_{name} 0.0" in metrics for name in names)
             assert good not in metrics
         assert await serving == 0
@@ -184,7 +184,7 @@ def test_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFixt
             assert await code(f"{sidecar.probes}/livez") == 200
 
     run(test())
-    assert "waits.sqlite3.damaged-1; 0 waits were recovered" in capsys.readouterr().err
+    assert "waits.sqlite3.damaged-1; 0 waits and 0 events were recovered" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("served")

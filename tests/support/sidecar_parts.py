@@ -25,7 +25,8 @@ from waiter.sidecar.main import serve
 from waiter.sidecar.model import Uptime
 from waiter.sidecar.options import SidecarOptions
 from waiter.sidecar.service import Service
-from waiter.sidecar.storage.store import Store, StoredEvent
+from waiter.sidecar.storage.event_log import StoredEvent
+from waiter.sidecar.storage.store import Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.access_control import Token
 from waiter.sidecar.web.app import ControlApi

@@ -9,9 +9,8 @@ from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 
-import msgspec
-
-from waiter.sidecar.storage.store import Store, StoredEvent
+from waiter.sidecar.storage.event_log import StoredEvent, reset_event
+from waiter.sidecar.storage.store import Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 
 # Load balancers and browsers close a connection that is silent for 30 to 60 s.
@@ -85,8 +84,7 @@ def _read_stored(store: Store, position: int) -> list[StoredEvent]:
     if last_deleted <= position <= newest:
         return store.events_after(position, EVENTS_PER_READ)
     # Its number is one less than that of the next event, so that the numbers of the stream still count up by one.
-    reset = StoredEvent(last_deleted, "stream.reset", msgspec.json.encode({"last_event_id": position}))
-    return [reset, *store.events_after(last_deleted, EVENTS_PER_READ)]
+    return [reset_event(last_deleted, position), *store.events_after(last_deleted, EVENTS_PER_READ)]
 
 
 @lru_cache(maxsize=EVENTS_IN_MEMORY)

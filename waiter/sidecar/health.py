@@ -23,5 +23,6 @@ class Health:
         if self._write_queue.is_failing:
             found.append("the state directory is not writable; changes are kept in memory")
         if self._store.damage is not None:
-            found.append(f"the database was damaged: {self._store.lost} waits could not be read")
+            lost = f"{self._store.lost} waits and {self._store.lost_events} events"
+            found.append(f"the database was damaged: {lost} could not be read")
         return found

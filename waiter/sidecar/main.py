@@ -86,6 +86,7 @@ def _add_gauges(  # noqa: PLR0913, PLR0917 - everything that is measured
     add = metrics.add_gauge
     add("waiter_max_waits", "The maximum number of stored waits", lambda: options.max_waits)
     add("waiter_lost_waits", "Waits that could not be read at the start", lambda: store.lost)
+    add("waiter_lost_events", "Events that could not be read at the start", lambda: store.lost_events)
     add("waiter_storage_failing", "Whether the state directory rejects writes", lambda: write_queue.is_failing)
     add("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
     add("waiter_open_long_polls", "Long polls that are open", api.long_polls.taken)

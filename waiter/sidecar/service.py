@@ -17,7 +17,8 @@ from waiter.outcome import WaitStatus
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
 from waiter.sidecar.model import NO_LIMITS, RequestLimits, Uptime, Wait, format_timestamp, status_of, truncate, uptime
-from waiter.sidecar.storage.store import Change, NewEvent
+from waiter.sidecar.storage.event_log import NewEvent
+from waiter.sidecar.storage.store import Change
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.task import Task
 

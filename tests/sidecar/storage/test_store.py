@@ -17,8 +17,10 @@ from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Transition, Wait
 from waiter.sidecar.storage import store as store_module
-from waiter.sidecar.storage.salvage import MAGIC, Document, seal
-from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, NewEvent, Store
+from waiter.sidecar.storage.event_log import NewEvent, reset_event
+from waiter.sidecar.storage.salvage import WAIT as WAIT_MAGIC
+from waiter.sidecar.storage.salvage import Document, seal
+from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, Store
 
 WAIT = Wait(
     id="a",
@@ -88,9 +90,11 @@ def test_new_store_is_empty(store: Store) -> None:
 def test_changes_are_written_together_or_not_at_all(store: Store) -> None:
     """A fault in the second change also rolls back the first, with its event numbers."""
     store.apply([Change(waits=[WAIT])])
-    broken = Change(deleted=["a"], events=[NewEvent("x", object())])  # type: ignore[arg-type]
+    fails = "CREATE TEMP TRIGGER fails BEFORE DELETE ON documents BEGIN SELECT RAISE(ABORT, 'no'); END"
+    store._database.execute(fails)
     with pytest.raises(sqlite3.Error):
-        store.apply([changes("x"), broken])
+        store.apply([changes("x"), Change(deleted=["a"])])
+    store._database.execute("DROP TRIGGER fails")
     assert (store.waits(), store.bounds()) == ([WAIT], (0, 0))
     assert store.apply([Change(deleted=["a"]), changes("x")]) == [[], [(1, "x", b"{}")]]
     assert store.waits() == []
@@ -144,7 +148,7 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     ended = fifty_waits()[8].with_end(WaitStatus.FAILED, NOW)
     store.apply([Change(waits=fifty_waits()), Change(deleted=["7"]), Change(waits=[ended])])
     if damage == "no table":
-        store._database.execute("DROP TABLE events")
+        store._database.execute("DROP TABLE sealed_events")
     if damage == "another version":
         store._database.execute("PRAGMA user_version = 67")
     store.close()
@@ -153,7 +157,7 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     if damage == "no database":
         content[:100] = b"x" * 100
     if damage == "a torn page":
-        begin = content.index(MAGIC) // PAGE_SIZE * PAGE_SIZE
+        begin = content.index(WAIT_MAGIC) // PAGE_SIZE * PAGE_SIZE
         content[begin : begin + PAGE_SIZE // 2] = b"\xa5" * (PAGE_SIZE // 2)
     file.write_bytes(content)
     (tmp_path / "waits.sqlite3.damaged-1").touch()
@@ -163,7 +167,9 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     again.close()
     assert again.damage is not None
     assert again.damage.startswith(f"{file} is damaged (")
-    assert again.damage.endswith(f") and was renamed to waits.sqlite3.damaged-2; {len(waits)} waits were recovered")
+    assert again.damage.endswith(
+        f") and was renamed to waits.sqlite3.damaged-2; {len(waits)} waits and 0 events were recovered"
+    )
     assert "7" not in waits
     assert (10 < len(waits) < 49) if damage == "a torn page" else (len(waits), waits["8"]) == (49, ended)
     assert (last_deleted, first.id) == (newest, newest + 1)
@@ -174,10 +180,10 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     third.close()
 
 
-def test_flipped_bit_costs_at_most_one_wait(tmp_path: Path) -> None:
-    """Wherever it is in the file; what was lost is counted."""
+def test_flipped_bit_costs_at_most_one_row(tmp_path: Path) -> None:
+    """Wherever it is in the file; what was lost is counted, and a reset stands for a lost event."""
     store = Store(tmp_path / "good", first_event=0)
-    store.apply([Change(waits=[wait], events=[NewEvent("wait.accepted", b"{}")]) for wait in fifty_waits()])
+    store.apply([Change(waits=[wait], events=[NewEvent("wait.accepted", b'{"task_id":"a"}')]) for wait in fifty_waits()])
     store.close()
     content = (tmp_path / "good" / "waits.sqlite3").read_bytes()
     chance = random.Random(16)
@@ -188,13 +194,16 @@ def test_flipped_bit_costs_at_most_one_wait(tmp_path: Path) -> None:
         flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
         (directory / "waits.sqlite3").write_bytes(flipped)
         again = Store(directory)
-        waits = again.waits()
-        again.apply([changes("x")])
+        waits, events = again.waits(), again.events_after(0, 100)
+        (((new,),)) = again.apply([changes("x")])
         again.close()
         expected = {wait.id: wait for wait in fifty_waits()}
-        assert len(waits) >= 49
+        sound = [event for event in events if event == (event.id, "wait.accepted", b'{"task_id":"a"}') and event.id <= 50]
+        assert len(waits) + len(sound) >= 99
         assert waits == [expected[wait.id] for wait in waits]
-        assert again.damage is not None or len(waits) == 50
+        assert {event.name for event in events if event not in sound} <= {"stream.reset"}
+        assert new.id > events[-1].id
+        assert again.damage is not None or (len(waits), len(events)) == (50, 50)
 
 
 def test_unreadable_wait_is_removed_and_counted(tmp_path: Path) -> None:
@@ -206,11 +215,61 @@ def test_unreadable_wait_is_removed_and_counted(tmp_path: Path) -> None:
     store.close()
     again = Store(tmp_path)
     assert (again.waits(), again.lost) == ([WAIT], 4)
-    assert again.damage == f"4 of 5 waits in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
+    assert again.damage == f"4 of 5 waits and 0 events in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
     again.close()
     third = Store(tmp_path)
     third.close()
     assert (third.damage, third.lost) == (None, 0)
+
+
+def test_damaged_event_becomes_a_reset(tmp_path: Path) -> None:
+    """It has the number of the event, is counted once, and the other events are as before."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([changes("a", "b", "c", "d")])
+    for number, damaged in ((2, b"x"), (3, 5)):
+        store._database.execute("UPDATE sealed_events SET document = ? WHERE id = ?", [damaged, number])
+    events = [(1, "a", b"{}"), reset_event(2, 1), reset_event(3, 2), (4, "d", b"{}")]
+    assert store.events_after(0, 9) == events
+    store.close()
+    again = Store(tmp_path)
+    assert again.events_after(0, 9) == events
+    assert (again.lost_events, again.lost) == (2, 0)
+    assert again.damage == f"0 of 0 waits and 2 events in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
+    again.close()
+    third = Store(tmp_path)
+    third.close()
+    assert (third.damage, third.lost_events) == (None, 0)
+
+
+def test_event_with_a_damaged_number_gets_it_back(tmp_path: Path) -> None:
+    """The number in its document is valid, and the next event has the next number."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([changes("a", "b", "c")])
+    store._database.execute("UPDATE sealed_events SET id = 131 WHERE id = 3")
+    store.close()
+    again = Store(tmp_path)
+    assert (again.bounds(), again.damage) == ((0, 3), None)
+    assert again.apply([changes("d")]) == [[(4, "d", b"{}")]]
+    again.close()
+
+
+def test_events_are_salvaged_from_a_damaged_database(tmp_path: Path) -> None:
+    """A client continues with the next readable event; a reset stands for each gap and for what may have followed."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([changes("a", "b", "c", "d")])
+    store._database.execute("DELETE FROM sealed_events WHERE id = 3")
+    store.close()
+    file = tmp_path / "waits.sqlite3"
+    file.write_bytes(b"x" * 100 + file.read_bytes()[100:])
+    again = Store(tmp_path)
+    *known, last = again.events_after(0, 9)
+    ((new,),) = again.apply([changes("e")])
+    again.close()
+    assert known == [(1, "a", b"{}"), (2, "b", b"{}"), reset_event(3, 2), (4, "d", b"{}")]
+    assert last == reset_event(last.id, 4)
+    assert (last.id > 1_600_000_000_000, new.id) == (True, last.id + 1)
+    assert again.damage is not None
+    assert again.damage.endswith("; 0 waits and 5 events were recovered")
 
 
 def test_newest_revision_is_salvaged(tmp_path: Path) -> None:
@@ -231,20 +290,27 @@ def test_salvaged_document_that_is_no_wait_is_counted(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 5])
 def test_older_database_is_migrated(tmp_path: Path, version: int) -> None:
     """Its waits are kept, and missing tables are created."""
     old = sqlite3.connect(tmp_path / "waits.sqlite3")
-    old.executescript("; ".join([*MIGRATIONS[:version], f"PRAGMA user_version = {version}"]))
-    old.execute("INSERT INTO waits VALUES ('a', ?)", [msgspec.json.encode(WAIT)])
+    copy = version if version == 5 else 0
+    old.create_function("seal", 1, lambda document: seal(Document(0, document)))
+    old.executescript("; ".join([*MIGRATIONS[:version], f"PRAGMA user_version = {version}; PRAGMA application_id = {copy}"]))
+    if version == 5:
+        old.execute("INSERT INTO documents (document) VALUES (?)", [seal(Document(0, msgspec.json.encode(WAIT)))])
+    else:
+        old.execute("INSERT INTO waits VALUES ('a', ?)", [msgspec.json.encode(WAIT)])
     if version > 1:
-        old.execute("INSERT INTO events VALUES (5, 'x', '{}')")
+        old.execute("INSERT INTO events VALUES (5, 'x', x'7b7d')")
     old.commit()
     old.close()
     store = Store(tmp_path)
-    waits, ((event,),) = store.waits(), store.apply([changes("x")])
+    waits, ((event,),), events = store.waits(), store.apply([changes("y")]), store.events_after(0, 9)
     store.close()
-    assert (waits, event.id, store.damage) == ([WAIT], 6 if version > 1 else 1, None)
+    assert (waits, store.damage) == ([WAIT], None)
+    assert events == ([(5, "x", b"{}"), (6, "y", b"{}")] if version > 1 else [(1, "y", b"{}")])
+    assert event == events[-1]
 
 
 def test_files_are_private(tmp_path: Path) -> None:
@@ -282,7 +348,9 @@ def test_newer_database_is_refused(tmp_path: Path) -> None:
     new = sqlite3.connect(tmp_path / "waits.sqlite3")
     new.executescript("PRAGMA user_version = 99; PRAGMA application_id = 99")
     new.close()
-    with pytest.raises(ConfigurationError, match=r"was written by a newer waiter \(format 99, this one supports 5\)"):
+    with pytest.raises(
+        ConfigurationError, match=rf"was written by a newer waiter \(format 99, this one supports {len(MIGRATIONS)}\)"
+    ):
         Store(tmp_path, first_event=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "waits.sqlite3"]
 

@@ -12,7 +12,8 @@ from sidecar_parts import NOW, run
 
 from waiter.sidecar.model import Wait
 from waiter.sidecar.storage import write_queue as write_queue_module
-from waiter.sidecar.storage.store import Change, NewEvent, Store, StoredEvent
+from waiter.sidecar.storage.event_log import NewEvent, StoredEvent
+from waiter.sidecar.storage.store import Change, Store
 from waiter.sidecar.storage.write_queue import StorageError, WriteQueue
 
 PAGES = "PRAGMA max_page_count = {}"

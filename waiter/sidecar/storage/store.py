@@ -9,12 +9,21 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from waiter.errors import ConfigurationError
 from waiter.sidecar.model import Wait
+from waiter.sidecar.storage.event_log import (
+    INSERT,
+    NewEvent,
+    StoredEvent,
+    event_of,
+    repair_events,
+    row_of,
+    salvage_events,
+    seal_event,
+)
 from waiter.sidecar.storage.salvage import Document, find_documents, seal, unseal
 
 MAX_EVENTS = 10_000
@@ -30,24 +39,15 @@ MIGRATIONS = (
     "CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)",
     "INSERT INTO documents (document) SELECT seal(document) FROM waits",
     "DROP TABLE waits",
+    "CREATE TABLE sealed_events (id INTEGER PRIMARY KEY AUTOINCREMENT, document BLOB NOT NULL)",
+    "INSERT INTO sealed_events SELECT id, seal_event(id, name, data) FROM events",
+    "DELETE FROM sqlite_sequence WHERE name = 'sealed_events'",
+    "UPDATE sqlite_sequence SET name = 'sealed_events' WHERE name = 'events'",
+    "DROP TABLE events",
 )
+TABLES = {"documents", "sealed_events"}
 # A document within one page is contiguous in the file, and can be salvaged from it.
 PAGE_SIZE = 16384
-
-
-class NewEvent(NamedTuple):
-    """An event without a number yet; ``data`` is JSON."""
-
-    name: str
-    data: bytes
-
-
-class StoredEvent(NamedTuple):
-    """A numbered event of the stream."""
-
-    id: int
-    name: str
-    data: bytes
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,9 +61,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class Store:
     """The database of a state directory; raises ConfigurationError when it cannot be opened.
 
-    ``damage`` describes what was damaged when it was opened, or is None; ``lost`` is the number of documents that could not be
-    read then. ``first_event`` precedes the number of the first event of a new database; by default it is derived from the time,
-    so that a client that reconnects after the loss of a database never meets the number of an event that it knows.
+    ``damage`` describes what was damaged when it was opened, or is None; ``lost`` and ``lost_events`` are the numbers of waits
+    and of events that could not be read then. ``first_event`` precedes the number of the first event of a new database; by
+    default it is derived from the time, so that a client that reconnects after the loss of a database never meets the number of
+    an event that it knows.
     """
 
     def __init__(self, directory: Path, *, max_events: int = MAX_EVENTS, first_event: int | None = None) -> None:
@@ -72,7 +73,7 @@ class Store:
         self._first_event = time.time_ns() // 1_000_000 if first_event is None else first_event
         self._lock = _lock(directory)
         self.damage: str | None = None
-        self.lost = 0
+        self.lost = self.lost_events = 0
         try:
             self._database = self._open()
         except BaseException:
@@ -83,30 +84,35 @@ class Store:
         try:
             database = _open_database(self._path, self._first_event)
             self._waits, damaged = _read_waits(database)
+            self.lost, self.lost_events = len(damaged), repair_events(database)
         except sqlite3.DatabaseError as error:
             # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file.
             if type(error) is not sqlite3.DatabaseError:
                 message = f"cannot use {self._path}: {error}"
                 raise ConfigurationError(message) from error
             return self._salvage(error)
-        if damaged:
-            self.lost = len(damaged)
-            self.damage = f"{self.lost} of {self.lost + len(self._waits)} waits in {self._path} cannot be read and are lost"
-            with suppress(sqlite3.OperationalError):  # a full disk: they are found again at the next start
-                database.executemany("DELETE FROM documents WHERE number = ?", damaged)
+        if self.lost or self.lost_events:
+            lost = f"{self.lost} of {self.lost + len(self._waits)} waits and {self.lost_events} events"
+            self.damage = f"{lost} in {self._path} cannot be read and are lost"
+        with suppress(sqlite3.OperationalError):  # a full disk: they are found again at the next start
+            database.executemany("DELETE FROM documents WHERE number = ?", damaged)
         self._number_waits()
         return database
 
     def _salvage(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
-        """Move the damaged database aside, and write the waits that are readable in it to a new one."""
+        """Move the damaged database aside, and write what is readable in it to a new one."""
         aside = _move_aside(self._path)
-        self._waits, self.lost = _salvage_waits(aside)
-        recovered = f"{len(self._waits)} waits were recovered"
+        parts = [part.read_bytes() for part in (aside, Path(f"{aside}-wal")) if part.exists()]
+        self._waits, self.lost = _salvage_waits(parts)
+        first_event = time.time_ns() // 1_000_000
+        events, self.lost_events = salvage_events(parts, first_event)
+        recovered = f"{len(self._waits)} waits and {len(events)} events were recovered"
         self.damage = f"{self._path} is damaged ({error}) and was renamed to {aside.name}; {recovered}"
-        database = _open_database(self._path, time.time_ns() // 1_000_000)
+        database = _open_database(self._path, first_event)
         self._number_waits()
         with _transaction(database) as cursor:
             self._write(Change(waits=[wait for wait, _ in self._waits.values()]), cursor)
+            cursor.executemany(INSERT, map(row_of, events))
         return database
 
     def _number_waits(self) -> None:
@@ -119,7 +125,7 @@ class Store:
         changes = list(changes)
         with _transaction(self._database) as cursor:
             written = [self._write(change, cursor) for change in changes]
-            cursor.execute("DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?", [self._max_events])
+            cursor.execute("DELETE FROM sealed_events WHERE id <= (SELECT max(id) FROM sealed_events) - ?", [self._max_events])
         self._forget_deleted(changes)
         return written
 
@@ -136,7 +142,10 @@ class Store:
         cursor.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?)", rows)
         deleted = [(self._number_of(wait_id),) for wait_id in change.deleted]
         cursor.executemany("DELETE FROM documents WHERE number = ?", deleted)
-        return [StoredEvent(_insert(cursor, event), *event) for event in change.events]
+        newest = _newest_event(cursor) if change.events else 0
+        events = [StoredEvent(newest + number, *event) for number, event in enumerate(change.events, start=1)]
+        cursor.executemany(INSERT, map(row_of, events))
+        return events
 
     def _number_of(self, wait_id: str) -> int:
         if wait_id not in self._numbers:
@@ -156,15 +165,13 @@ class Store:
 
     def events_after(self, number: int, limit: int) -> list[StoredEvent]:
         """Return the next stored events after a number."""
-        rows = self._database.execute("SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", [number, limit])
-        return [StoredEvent(*row) for row in rows]
+        rows = self._database.execute("SELECT * FROM sealed_events WHERE id > ? ORDER BY id LIMIT ?", [number, limit])
+        return [event_of(*row) for row in rows]
 
     def bounds(self) -> tuple[int, int]:
         """Return the number of the last event that is no longer stored, and that of the newest event."""
-        (newest,) = self._database.execute(
-            "SELECT max((SELECT coalesce(max(seq), 0) FROM sqlite_sequence), (SELECT coalesce(max(id), 0) FROM events))"
-        ).fetchone()
-        (oldest,) = self._database.execute("SELECT min(id) FROM events").fetchone()
+        newest = _newest_event(self._database)
+        (oldest,) = self._database.execute("SELECT min(id) FROM sealed_events").fetchone()
         return (newest if oldest is None else oldest - 1), newest
 
     def close(self) -> None:
@@ -173,10 +180,13 @@ class Store:
         os.close(self._lock)
 
 
-def _insert(cursor: sqlite3.Cursor, event: NewEvent) -> int:
-    cursor.execute("INSERT INTO events (name, data) VALUES (?, ?)", event)
-    assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has just succeeded
-    return cursor.lastrowid
+def _newest_event(database: sqlite3.Connection | sqlite3.Cursor) -> int:
+    # The row of the sequence has no checksum, so that it counts only before the first event.
+    (newest,) = database.execute(
+        "SELECT coalesce("
+        "(SELECT max(id) FROM sealed_events), (SELECT seq FROM sqlite_sequence WHERE name = 'sealed_events'), 0)"
+    ).fetchone()
+    return int(newest)
 
 
 @contextmanager
@@ -252,16 +262,17 @@ def _set_up(database: sqlite3.Connection, path: Path, first_event: int) -> None:
         raise ConfigurationError(message)
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version == len(MIGRATIONS):
-        if missing := {"documents", "events"} - tables:
+        if missing := TABLES - tables:
             message = f"no table {', '.join(sorted(missing))}"
             raise sqlite3.DatabaseError(message)
         return  # without a write: a sidecar starts on a full disk too
     database.create_function("seal", 1, lambda document: seal(Document(0, document)), deterministic=True)
+    database.create_function("seal_event", 3, seal_event, deterministic=True)
     with _transaction(database) as cursor:
         for migration in MIGRATIONS[version:]:
             cursor.execute(migration)
         if not version:
-            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", [first_event])
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('sealed_events', ?)", [first_event])
         for pragma in ("user_version", "application_id"):  # the version twice, so that damage to it is found
             cursor.execute(f"PRAGMA {pragma} = {len(MIGRATIONS)}")
 
@@ -280,12 +291,12 @@ def _read_waits(database: sqlite3.Connection) -> tuple[dict[str, tuple[Wait, int
     return found, damaged
 
 
-def _salvage_waits(path: Path) -> tuple[dict[str, tuple[Wait, int]], int]:
-    """Return the waits that are readable in the bytes of a damaged database, numbered anew, and the number of damaged ones."""
+def _salvage_waits(parts: Iterable[bytes]) -> tuple[dict[str, tuple[Wait, int]], int]:
+    """Return the waits that are readable in the bytes of damaged files, numbered anew, and the number of damaged ones."""
     newest: dict[str, tuple[int, Wait]] = {}
     lost = 0
-    for part in (path, Path(f"{path}-wal")):
-        for document in find_documents(part.read_bytes()) if part.exists() else ():
+    for part in parts:
+        for document in find_documents(part):
             try:
                 wait = msgspec.json.decode(document.content, type=Wait) if document else None
             except ValueError:

@@ -13,7 +13,8 @@ import msgspec
 
 from waiter.console import stderr
 from waiter.errors import WaiterError
-from waiter.sidecar.storage.store import Change, Store, StoredEvent
+from waiter.sidecar.storage.event_log import StoredEvent
+from waiter.sidecar.storage.store import Change, Store
 
 RETRY_INTERVAL = 1.0
 Result = TypeVar("Result")
