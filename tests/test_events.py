@@ -241,3 +241,21 @@ def test_log_false_keeps_events_out_of_the_log(cloud: SimulatedCloud, events: li
     with capture_logs() as logs:
         wait_for_task(cloud.add(finishes(5)), **cloud.options, on_event=events.append, log=False)
     assert (logs, len(events)) == ([], 5)
+
+
+def test_change_within_a_state_is_no_event(cloud: SimulatedCloud, events: list[Event]) -> None:
+    """Only a new state or detailed state is a transition."""
+    task_id = cloud.add(Script(phases=(Phase("RUNNING", 10), Phase("RUNNING", 10), Phase("FINISHED"))))
+    wait_for_task(task_id, **cloud.options, on_event=events.append)
+    states = [event.fields["new"] for event in events if event.name == "task.state_changed"]
+    assert states == ["RUNNING", "FINISHED"]
+
+
+def test_events_are_not_collected_without_a_listener(cloud: SimulatedCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait whose events reach neither a log nor ``on_event`` computes nothing for them."""
+    reported: list[object] = []
+    monkeypatch.setattr(reporter.Reporter, "report", lambda *args: reported.append(args))
+    wait_for_task(cloud.add(finishes(5)), **cloud.options, log=False)
+    assert reported == []
+    wait_for_task(cloud.add(finishes(5)), **cloud.options)
+    assert len(reported) == 5

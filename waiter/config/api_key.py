@@ -35,7 +35,7 @@ class SecretBytes(bytes):
 
 
 class ApiKey:
-    """The API token; only ``header`` returns it.
+    """The API token; only ``header``, the value of the Authorization header, returns it.
 
     ``source`` is where the token came from, a file or a function, and is asked again when the API rejects the token.
     ``accepted`` is whether the API has accepted a token of this key.
@@ -52,11 +52,6 @@ class ApiKey:
     def __reduce__(self) -> NoReturn:
         message = "an API key cannot be pickled"
         raise TypeError(message)
-
-    @property
-    def header(self) -> Secret:
-        """The value of the Authorization header."""
-        return Secret(f"apikey {self._token}")
 
     @property
     def can_change(self) -> bool:
@@ -99,6 +94,7 @@ class ApiKey:
 
     def _set(self, token: str) -> None:
         self._token = token
+        self.header = Secret(f"apikey {token}")
         pattern = "".join(map(_echo_pattern, token))
         self._echo_in_bytes = re.compile(pattern.encode())
         if len(token) < MIN_HIDDEN_LENGTH:

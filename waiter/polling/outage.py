@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from math import inf
 
+import msgspec
+
 from waiter.errors import ApiError, AuthenticationError, PermissionDeniedError, TaskNotFoundError
 
 REFUSED_ERRORS = (AuthenticationError, PermissionDeniedError)
 
 
-class Outage:
+class Outage(msgspec.Struct, gc=False):
     """The polls that have failed since the last good one. Times are monotonic seconds; inf is never.
 
     ``since`` is when the first of them was due, ``missing_since`` when the first 404 was sent for, ``refused_since`` when the
     first 401 or 403 was.
     """
 
-    __slots__ = ("failures", "missing_since", "refused_since", "since")
-
-    def __init__(self) -> None:
-        self.failures = 0
-        self.since = self.missing_since = self.refused_since = inf
+    failures: int = 0
+    since: float = inf
+    missing_since: float = inf
+    refused_since: float = inf
 
     def record(self, error: ApiError, *, due_at: float, sent_at: float) -> None:
         """Record a failed poll."""

@@ -43,17 +43,19 @@ class WaitState(PollState):
         self.task: Task | None = None
         self._age: float | None = None
         self._history_cache = history_cache
-        self._reporter = Reporter(settings.on_event, task_id, log=settings.log)
+        self._reporter = Reporter(task_id, settings.on_event, settings.log)
         self._schedule: Any = settings.wait
         self._history: History | None = None
         self._confirm_end = False
 
     def __enter__(self) -> Self:
-        self._report("wait.started")
+        if self._reporter.has_listener:
+            self._report("wait.started")
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
+        if self._reporter.has_listener:
+            self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
         if error is not None:
             errors.note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task is still running")
 
@@ -96,7 +98,8 @@ class WaitState(PollState):
         if task != before:
             # An equal task is not replaced: one more object for each poll makes the garbage collector halt ten thousand waits.
             self.task, self._changed_at, self._has_ended = task, now, task.ended
-            self._reporter.report_snapshot(before, self._known(), elapsed=round(now - self._started_at, 3))
+            if self._reporter.has_listener:
+                self._reporter.report_snapshot(before, task, self._known(), elapsed=round(now - self._started_at, 3))
         # tenacity holds what it is given until the next poll.
         return TaskSnapshot(cast("Task", self.task), snapshot.age)
 
