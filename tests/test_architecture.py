@@ -62,6 +62,7 @@ TESTED_ELSEWHERE = {
     "http/resolver": "http/test_blocking_pool.py",
     "http/route": "http/test_blocking_pool.py",
     "integrations/otel": "integrations/opentelemetry/test_otel.py",
+    "integrations/otel_command": "integrations/opentelemetry/test_otel_command.py",
     "integrations/temporal": "integrations/temporal/test_temporal.py",
     "polling/limits": "polling/test_wait_state.py",
     "polling/outage": "polling/test_outages.py",

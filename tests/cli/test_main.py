@@ -32,9 +32,10 @@ def test_process_does_not_wait_for_threads_after_a_signal(monkeypatch: pytest.Mo
 
 
 def test_unneeded_modules_are_not_imported(environ: dict[str, str]) -> None:
-    """A wait for one finished task needs no event loop, no log, no query and no drawing."""
+    """A wait for one finished task needs no event loop, no log, no query, no drawing and no telemetry."""
     code = "import sys; from waiter.cli import main; main(sys.argv[1:]); print(sorted(NEEDLESS & set(sys.modules)))"
     needless = {"asyncio", "structlog", "jmespath", "shtab", "difflib", "secrets", "waiter.cli.progress.live", "waiter.testing"}
+    needless |= {"importlib.metadata", "opentelemetry", "waiter.integrations"}
     argv = [sys.executable, "-c", code.replace("NEEDLESS", repr(needless)), "wait", GOOD, "-o", "ids"]
     ran = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
     assert ran.stdout == "vm-1\ndisk-1\ndisk-2\n[]\n"

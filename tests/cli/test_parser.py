@@ -30,7 +30,7 @@ def test_every_option_has_an_environment_variable() -> None:
     assert named == {
         "WAITER_TIMEOUT", "WAITER_MAX_OUTAGE", "WAITER_STALL_TIMEOUT", "WAITER_INTERVAL", "WAITER_PRICE", "WAITER_NO_LEARN",
         "WAITER_MAX_RPS", "WAITER_OUTPUT", "WAITER_QUERY", "WAITER_STRICT",
-        "WAITER_RETURN_WHEN", "WAITER_ACK", "WAITER_PROGRESS", "WAITER_QUIET",
+        "WAITER_RETURN_WHEN", "WAITER_ACK", "WAITER_PROGRESS", "WAITER_QUIET", "WAITER_OTEL",
         "WAITER_LOG_FORMAT", "WAITER_LOG_LEVEL", "WAITER_API_KEY_FILE", "WAITER_BASE_URL", "WAITER_ALLOW_HTTP",
     }  # fmt: skip
     page = "".join(load_command("wait").make_parser().format_help().split())

@@ -144,6 +144,16 @@ def _add_log(group: OptionGroup) -> None:
     )
 
 
+def add_telemetry(parser: Parser) -> None:
+    """Add whether waits are recorded."""
+    group = OptionGroup(parser.add_argument_group("telemetry"))
+    group.add(
+        "--otel",
+        action="store_true",
+        help="export each wait as a span, and metrics, by OpenTelemetry, as the OTEL_* variables say",
+    )
+
+
 def add_simulation(parser: Parser) -> None:
     """Add the options of the simulation."""
     group = OptionGroup(parser.add_argument_group("simulation"))

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -43,6 +43,8 @@ _WAIT_BOUNDARIES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 72
 # https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpclientrequestduration
 _REQUEST_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 _originals: list[tuple[type, str, Any]] = []
+# What removes a recording ends it: its own thread, or the one that ends the process.
+_under_way: set[_Recording] = set()
 
 
 class _Method(NamedTuple):
@@ -89,6 +91,12 @@ def uninstrument() -> None:
         setattr(owner, name, original)
 
 
+def end_waits(error: BaseException) -> None:
+    """End the spans of all waits that are under way with this error, for a process that is about to end."""
+    for recording in list(_under_way):
+        recording.end(error)
+
+
 def _replace(owner: type, name: str, wrapper: Callable[[Any], Any]) -> None:
     original = getattr(owner, name)
     _originals.append((owner, name, original))
@@ -119,7 +127,7 @@ def _new_wait(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Telemetry:
-    """The instruments, and the spans of the waits that are under way."""
+    """The instruments, the settings, and the trace that the environment names."""
 
     def __init__(
         self,
@@ -145,7 +153,6 @@ class _Telemetry:
         self.backdate = backdate
         names = ("TRACEPARENT", "TRACESTATE", "BAGGAGE")
         self.parent = propagate.extract({name.lower(): os.environ[name] for name in names if name in os.environ})
-        self.open_spans: set[Span] = set()
 
     def wait(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap ``Waiter.wait``."""
@@ -222,10 +229,15 @@ class _Telemetry:
             context.Context() if method.is_shared else None,
             trace.SpanKind.CLIENT,
             {"url.full": url, "url.template": method.template},
-            [trace.Link(span.get_span_context()) for span in self.open_spans] if method.is_shared else None,
+            _links() if method.is_shared else None,
             record_exception=False,
             set_status_on_exception=False,
         )
+
+
+def _links() -> list[trace.Link]:
+    """Return links to the spans of all waits that are under way."""
+    return [trace.Link(recording.span.get_span_context()) for recording in list(_under_way) if recording.span]
 
 
 class _Recording:
@@ -236,17 +248,21 @@ class _Recording:
         self._start = time.perf_counter()
         self._early: list[tuple[str, Mapping[str, Any], int]] = []
         self._attributes: dict[str, str] = {}
-        self._span: Span | None = None
+        self._token: Token[context.Context] | None = None
+        self.span: Span | None = None
 
     def __enter__(self) -> Self:
         self._telemetry.active.add(1)
         _begun.set(self)
+        _under_way.add(self)
         if not self._telemetry.backdate:
-            self._span = self._open(time.time_ns())
+            self._make_current(time.time_ns())
         return self
 
     def add(self, event: Event) -> None:
-        """Record an event."""
+        """Record an event, unless the span has ended."""
+        if self not in _under_way:
+            return
         task = event.task
         known = {
             "gcore.task.id": event.task_id,
@@ -257,18 +273,21 @@ class _Recording:
         if event.name in _SPAN_EVENTS:
             fields = {name: value for name, value in event.fields.items() if value is not None}
             self._early.append((event.name, fields, time.time_ns()))
-        if self._span is None and task and task.created_on:
-            self._span = self._open(int(task.created_on.timestamp() * 1e9))
-        if self._span:
-            self._flush(self._span)
+        if self.span is None and task and task.created_on:
+            self._make_current(int(task.created_on.timestamp() * 1e9))
+        if self.span:
+            self._flush(self.span)
 
-    def _open(self, start: int) -> Span:
+    def _make_current(self, start: int) -> None:
+        self.span = self._start_span(start)
+        self._token = context.attach(trace.set_span_in_context(self.span, self._parent()))
+
+    def _start_span(self, start: int) -> Span:
+        return self._telemetry.tracer.start_span("waiter.wait", self._parent(), start_time=start)
+
+    def _parent(self) -> context.Context:
         is_inside = trace.get_current_span().get_span_context().is_valid
-        parent = context.get_current() if is_inside else self._telemetry.parent
-        span = self._telemetry.tracer.start_span("waiter.wait", parent, start_time=start)
-        self._token = context.attach(trace.set_span_in_context(span, parent))
-        self._telemetry.open_spans.add(span)
-        return span
+        return context.get_current() if is_inside else self._telemetry.parent
 
     def _flush(self, span: Span) -> None:
         for name, fields, at in self._early:
@@ -277,7 +296,17 @@ class _Recording:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         _begun.set(None)
-        span = self._span or self._open(time.time_ns())
+        self.end(error)
+        if self._token:
+            context.detach(self._token)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the span with the error, if there is one, and record the duration; only the first call does anything."""
+        try:
+            _under_way.remove(self)
+        except KeyError:
+            return
+        span = self.span or self._start_span(time.time_ns())
         self._flush(span)
         span.set_attributes(self._attributes)
         labels = {name: value for name, value in self._attributes.items() if name != "gcore.task.id"}
@@ -285,8 +314,6 @@ class _Recording:
             labels["error.type"] = type(error).__name__
             span.set_attribute("error.type", type(error).__name__)
             span.set_status(trace.StatusCode.ERROR, str(error))
-        context.detach(self._token)
-        self._telemetry.open_spans.discard(span)
         self._telemetry.active.add(-1)
         self._telemetry.duration.record(time.perf_counter() - self._start, labels)
         span.end()

@@ -21,6 +21,7 @@ from waiter.cli.progress.lines import MAX_NAMED, closing_summary
 from waiter.cli.progress.model import ProgressModel, TaskRow
 from waiter.cli.registry import COMMANDS
 from waiter.cli.task_input import read_task_ids
+from waiter.cli.telemetry import load_telemetry
 from waiter.cli.wait_thread import Inbox, is_sufficient, report_until_done, start_wait_thread
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
@@ -62,6 +63,7 @@ def make_parser() -> Parser:
     options.add_schedule(parser)
     options.add_result(parser, FORMATS)
     options.add_progress(parser)
+    options.add_telemetry(parser)
     options.add_connection(parser)
     return parser
 
@@ -72,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     ids = _collect(errors, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
     writer = _collect(errors, lambda: ResultWriter(args, to_terminal=is_terminal(sys.stdout)))
     _collect(errors, lambda: require_command(args.command, args.environ))
+    telemetry = _collect(errors, lambda: load_telemetry(args))
     inbox: Inbox = SimpleQueue()
     waiter = _collect(errors, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] else None
     if len(errors) == 1:
@@ -82,13 +85,15 @@ def run(args: argparse.Namespace) -> int:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
     model = ProgressModel(ids, time.monotonic())
-    code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if waiter else (int(ExitCode.FINISHED), [])
-    results = model.results()
-    try:
-        code = int(writer.write(results, code=code))
-    finally:
-        for line in last_lines:
-            write_stderr(line)
+    # The command replaces this process only after telemetry was exported.
+    with telemetry():
+        code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if waiter else (int(ExitCode.FINISHED), [])
+        results = model.results()
+        try:
+            code = int(writer.write(results, code=code))
+        finally:
+            for line in last_lines:
+                write_stderr(line)
     if code == ExitCode.FINISHED and args.command:
         return exec_command(args.command, command_environment(args.environ, results))
     return code
