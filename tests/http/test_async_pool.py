@@ -78,7 +78,7 @@ def send_requests(server: ScriptedServer, times: int = 1, pause: float = 0.0) ->
 
 
 async def get(pool: AsyncPool, pause: float = 0.0) -> tuple[int, bytes]:
-    status, _, body = await pool.request("GET", "/path", {"Accept": "a/b"})
+    status, _, body = await pool.request("GET", "/path", {"Accept": "a/b"}, 30)
     await asyncio.sleep(pause)
     return status, body
 
@@ -96,7 +96,7 @@ def test_post_request_says_that_it_has_no_body() -> None:
 
     async def main() -> None:
         async with server.pool() as pool:
-            await pool.request("POST", "/path", {"Accept": "a/b"})
+            await pool.request("POST", "/path", {"Accept": "a/b"}, 30)
 
     asyncio.run(main())
     assert server.requests == [b"POST /base/path HTTP/1.1\r\nHost: gcore.example\r\nAccept: a/b\r\nContent-Length: 0\r\n\r\n"]
@@ -151,7 +151,7 @@ def test_trailers_are_no_headers() -> None:
 
     async def main() -> list[str]:
         async with ScriptedServer([chunked]).pool() as pool:
-            _, headers, _ = await pool.request("GET", "/path", {})
+            _, headers, _ = await pool.request("GET", "/path", {}, 30)
             return [name for name, _ in headers]
 
     assert asyncio.run(main()) == ["Transfer-Encoding"]
@@ -296,7 +296,7 @@ def test_cancelled_request_closes_its_connection() -> None:
     async def main() -> int:
         async with ScriptedServer([b"HTTP/1.1 200 OK\r\n", *[b"X: y\r\n"] * 30]).pool() as pool:
             with pytest.raises(TimeoutError):
-                async with pool.within(0.05):
+                async with asyncio.timeout(0.05):
                     await get(pool)
             return len(pool._idle)
 

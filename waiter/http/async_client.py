@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Awaitable, Callable
 from functools import cached_property
@@ -15,23 +14,13 @@ from waiter.api.requests import acknowledge_path, active_path, history_path, tas
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
-from waiter.http.exchange import (
-    KEEPALIVE_EXPIRY,
-    NETWORK_ERRORS,
-    REFUSED_STATUSES,
-    BaseClient,
-    Body,
-    Received,
-    check_open,
-    hide_cause,
-    map_network_error,
-    without_coding,
-)
-from waiter.http.route import find_route, make_ssl_context
+from waiter.http.async_pool import AsyncPool, runs_under_asyncio
+from waiter.http.exchange import NETWORK_ERRORS, REFUSED_STATUSES, BaseClient, hide_cause, map_network_error
+from waiter.http.httpx_transport import AsyncHttpxTransport
+from waiter.http.route import find_route
 from waiter.task import Task, TaskSnapshot
 
 if TYPE_CHECKING:
-    from waiter.http.async_pool import AsyncPool
     from waiter.http.client import Client
 
 OnExchange = Callable[[float, int | None], object]
@@ -46,16 +35,18 @@ class AsyncClient(BaseClient):
     def __init__(self, settings: Settings, on_exchange: OnExchange | None = None) -> None:
         """Raises ConfigurationError."""
         super().__init__(settings)
-        self._on_exchange = on_exchange
-        # httpx serves the user's clients and trio.
-        self._pool = _make_pool(settings) if settings.client is None else None
         if not isinstance(settings.client, httpx.AsyncClient | None):
             message = "client must be an httpx.AsyncClient here; an httpx.Client is for Waiter and wait_for_task"
             raise ConfigurationError(message)
+        self._on_exchange = on_exchange
+        self._route = find_route(settings) if settings.client is None else None
 
     @cached_property
-    def _http(self) -> httpx.AsyncClient:
-        return self.settings.client or _make_http_client(self.settings)
+    def _transport(self) -> AsyncPool | AsyncHttpxTransport:
+        """The way of all requests, which depends on whether the first of them is sent under asyncio."""
+        if self._route is not None and runs_under_asyncio():
+            return AsyncPool(self._route)
+        return AsyncHttpxTransport(self.settings)
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - like Client
         """Like Client.get_task, awaited."""
@@ -85,10 +76,8 @@ class AsyncClient(BaseClient):
 
     async def close(self) -> None:
         """Like Client.close, awaited."""
-        if self._pool is not None and self._pool.is_usable:
-            await self._pool.close()
-        if self.settings.client is None and "_http" in vars(self):
-            await self._http.aclose()
+        if "_transport" in vars(self):
+            await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -98,51 +87,21 @@ class AsyncClient(BaseClient):
 
     async def _fetch(self, path: str, timeout: float, method: str = "GET") -> Response:  # noqa: ASYNC109 - like Client
         """Like Client._fetch, awaited."""
-        status, began = None, time.perf_counter()
+        key, url = self.settings.api_key, f"{self.settings.base_url}{path}"
+        began, deadline, sent, status = time.perf_counter(), time.monotonic() + timeout, key.header, None
         try:
-            if self._pool is not None and self._pool.is_usable:
-                async with self._pool.within(timeout):
-                    response = await self._exchange(method, path, timeout)
-            else:
-                import anyio  # noqa: PLC0415 - it imports asyncio, which a blocking wait does not need
-
-                with anyio.fail_after(timeout):
-                    response = await self._exchange(method, path, timeout)
+            received = await self._transport.request(method, path, {**self._headers, "Authorization": sent}, timeout)
+            if received[0] in REFUSED_STATUSES and (header := key.refresh()) != sent:
+                headers = {**self._headers, "Authorization": header}
+                received = await self._transport.request(method, path, headers, deadline - time.monotonic())
+            response = self._response(*received, url)
             status = response.status
         except NETWORK_ERRORS as error:
-            key = self.settings.api_key
-            raise map_network_error(error, f"{self.settings.base_url}{path}", key) from hide_cause(error, key)
+            raise map_network_error(error, url, key) from hide_cause(error, key)
         finally:
             if self._on_exchange is not None:
                 self._on_exchange(time.perf_counter() - began, status)
         return response
-
-    async def _exchange(self, method: str, path: str, timeout: float) -> Response:  # noqa: ASYNC109 - like Client
-        key = self.settings.api_key
-        status, headers, body = await self._send(method, path, sent := key.header, timeout)
-        if status in REFUSED_STATUSES and (header := key.refresh()) != sent:
-            status, headers, body = await self._send(method, path, header, timeout)
-        return self._response(status, headers, body, f"{self.settings.base_url}{path}")
-
-    async def _send(self, method: str, path: str, authorization: str, timeout: float) -> Received:  # noqa: ASYNC109 - like Client
-        headers = {**self._headers, "Authorization": authorization}
-        if self._pool is not None and self._pool.is_usable:
-            return await self._pool.request(method, path, headers)
-        check_open(self._http)
-        url, extensions = f"{self.settings.base_url}{path}", {"deadline": time.monotonic() + timeout}
-        request = self._http.build_request(method, url, headers=headers, timeout=timeout, extensions=extensions)
-        body = Body(self.settings, timeout)
-        response = await self._http.send(request, stream=True, auth=None, follow_redirects=False)
-        received = response.headers.multi_items()
-        if response.is_stream_consumed:
-            body.add(response.content)
-            return response.status_code, without_coding(received), bytes(body)
-        try:
-            async for chunk in response.aiter_raw():
-                body.add(chunk)
-        finally:
-            await response.aclose()
-        return response.status_code, received, bytes(body)
 
 
 class ThreadedClient:
@@ -174,16 +133,3 @@ class ThreadedClient:
 
     async def close(self) -> None:
         """Do nothing: the blocking client belongs to the caller."""
-
-
-def _make_http_client(settings: Settings) -> httpx.AsyncClient:
-    limits = httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY)
-    verify = make_ssl_context(settings) or ssl.create_default_context(capath="/")
-    transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=settings.proxy)
-    return httpx.AsyncClient(transport=transport, trust_env=False)
-
-
-def _make_pool(settings: Settings) -> AsyncPool:
-    from waiter.http.async_pool import AsyncPool  # noqa: PLC0415 - it imports asyncio, which a blocking wait does not need
-
-    return AsyncPool(find_route(settings))

@@ -11,7 +11,6 @@ import socket
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from waiter.config.api_key import SecretBytes
@@ -49,25 +48,16 @@ class AsyncPool:
         # One buffer for all connections, read as soon as asyncio has filled it; one for each read would take a tenth of a poll.
         self._buffer = bytearray(RECEIVE_BUFFER_SIZE)
 
-    @cached_property
-    def is_usable(self) -> bool:
-        """Whether the caller runs under asyncio; that does not change during the life of a client."""
-        return runs_under_asyncio()
-
-    @staticmethod
-    def within(seconds: float) -> asyncio.Timeout:
-        """Return a context that ends with TimeoutError after this time."""
-        return asyncio.timeout(seconds)
-
-    async def request(self, method: str, path: str, headers: Mapping[str, str]) -> Received:
-        """Send a request without a body and return the response. Raises OSError."""
-        request = self._route.request(method, path, headers)
-        connection = self._take() or await self._connect()
-        try:
-            reader = await connection.send(request, ResponseReader())
-        except StaleConnectionError:
-            connection = await self._connect()
-            reader = await connection.send(request, ResponseReader())
+    async def request(self, method: str, path: str, headers: Mapping[str, str], timeout: float) -> Received:  # noqa: ASYNC109 - like BlockingPool
+        """Send a request without a body and return the response. Raises OSError; TimeoutError when it takes longer."""
+        async with asyncio.timeout(timeout):
+            connection = self._take() or await self._connect()
+            request = self._route.request(method, path, headers)
+            try:
+                reader = await connection.send(request, ResponseReader())
+            except StaleConnectionError:
+                connection = await self._connect()
+                reader = await connection.send(request, ResponseReader())
         if reader.can_keep_alive and not self._is_closed:
             connection.record_idle()
             self._keep(connection)

@@ -29,8 +29,9 @@ class BlockingPool:
         self._idle: deque[_Connection] = deque()
         self._is_closed = False
 
-    def request(self, method: str, path: str, headers: Mapping[str, str], deadline: float) -> Received:
-        """Send a request without a body and return the response. Raises OSError; TimeoutError at the deadline."""
+    def request(self, method: str, path: str, headers: Mapping[str, str], timeout: float) -> Received:
+        """Send a request without a body and return the response. Raises OSError; TimeoutError when it takes longer."""
+        deadline = time.monotonic() + timeout
         request = self._route.request(method, path, headers)
         if (connection := self._take()) is not None:
             try:

@@ -13,17 +13,8 @@ from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
 from waiter.http.blocking_pool import BlockingPool
-from waiter.http.exchange import (
-    NETWORK_ERRORS,
-    REFUSED_STATUSES,
-    BaseClient,
-    Body,
-    Received,
-    check_open,
-    hide_cause,
-    map_network_error,
-    without_coding,
-)
+from waiter.http.exchange import NETWORK_ERRORS, REFUSED_STATUSES, BaseClient, hide_cause, map_network_error
+from waiter.http.httpx_transport import HttpxTransport
 from waiter.http.route import find_route
 from waiter.task import Task, TaskSnapshot
 
@@ -34,10 +25,10 @@ class Client(BaseClient):
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigurationError."""
         super().__init__(settings)
-        self._pool = BlockingPool(find_route(settings)) if settings.client is None else None
         if not isinstance(settings.client, httpx.Client | None):
             message = "client must be an httpx.Client here; an httpx.AsyncClient is for AsyncWaiter and waiter.aio"
             raise ConfigurationError(message)
+        self._transport = BlockingPool(find_route(settings)) if settings.client is None else HttpxTransport(settings)
 
     def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:
         """Poll a task once; ``timeout`` bounds the whole request. Raises ApiError."""
@@ -67,8 +58,7 @@ class Client(BaseClient):
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""
-        if self._pool is not None:
-            self._pool.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -79,32 +69,12 @@ class Client(BaseClient):
     def _fetch(self, path: str, timeout: float, method: str = "GET") -> Response:
         """Send a request, and once more when the key was rejected and has changed since; both have one deadline."""
         key, url = self.settings.api_key, f"{self.settings.base_url}{path}"
-        deadline = time.monotonic() + timeout
+        deadline, sent = time.monotonic() + timeout, key.header
         try:
-            status, headers, body = self._send(method, path, sent := key.header, timeout, deadline)
-            if status in REFUSED_STATUSES and (header := key.refresh()) != sent:
-                status, headers, body = self._send(method, path, header, timeout, deadline)
-            return self._response(status, headers, body, url)
+            received = self._transport.request(method, path, {**self._headers, "Authorization": sent}, timeout)
+            if received[0] in REFUSED_STATUSES and (header := key.refresh()) != sent:
+                headers = {**self._headers, "Authorization": header}
+                received = self._transport.request(method, path, headers, deadline - time.monotonic())
+            return self._response(*received, url)
         except NETWORK_ERRORS as error:
             raise map_network_error(error, url, key) from hide_cause(error, key)
-
-    def _send(self, method: str, path: str, authorization: str, timeout: float, deadline: float) -> Received:
-        headers = {**self._headers, "Authorization": authorization}
-        if self._pool is not None:
-            return self._pool.request(method, path, headers, deadline)
-        http: httpx.Client = self.settings.client
-        check_open(http)
-        url, extensions = f"{self.settings.base_url}{path}", {"deadline": deadline}
-        request = http.build_request(method, url, headers=headers, timeout=timeout, extensions=extensions)
-        body = Body(self.settings, timeout)
-        response = http.send(request, stream=True, auth=None, follow_redirects=False)
-        received = response.headers.multi_items()
-        if response.is_stream_consumed:  # by an event hook of the user's client, or by a mock, which decode the body
-            body.add(response.content)
-            return response.status_code, without_coding(received), bytes(body)
-        try:
-            for chunk in response.iter_raw():
-                body.add(chunk)
-        finally:
-            response.close()
-        return response.status_code, received, bytes(body)

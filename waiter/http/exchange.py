@@ -1,4 +1,4 @@
-"""What the blocking and the awaited client share: headers, limits of a body, and responses and faults as waiter's values."""
+"""What the blocking and the awaited client share: headers, and what they receive as waiter's values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 from waiter._version import __version__
 from waiter.api.responses import Response, read_date
 from waiter.api.server_clock import ServerClock
-from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError, WaiterError
+from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError
 from waiter.http.response_reader import MAX_BODY, body_too_large
 from waiter.task import Task, TaskSnapshot, decode_task
 
@@ -68,41 +68,6 @@ class BaseClient:
 
     def _snapshots(self, tasks: list[Task], now: float) -> list[TaskSnapshot]:
         return [TaskSnapshot(task, self._server_clock.age(task.created_on, now=now)) for task in tasks]
-
-
-class Body:
-    """The body of a response over the user's client, limited in size, and in time between its chunks."""
-
-    def __init__(self, settings: Settings, timeout: float) -> None:
-        self._clock = settings.clock
-        self._until = self._clock() + timeout
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def add(self, chunk: bytes) -> None:
-        """Append a chunk. Raises InvalidResponseError when the body is too large, ReadTimeout when it takes too long."""
-        self._chunks.append(chunk)
-        self._size += len(chunk)
-        if self._size > MAX_BODY:
-            raise body_too_large()
-        if self._clock() > self._until:
-            message = "the whole response took too long"
-            raise httpx.ReadTimeout(message)
-
-    def __bytes__(self) -> bytes:
-        return b"".join(self._chunks)
-
-
-def check_open(http: httpx.Client | httpx.AsyncClient) -> None:
-    """Raise WaiterError when the client is closed."""
-    if http.is_closed:
-        message = "the httpx client is closed"
-        raise WaiterError(message)
-
-
-def without_coding(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers of a response whose body httpx has decoded."""
-    return [(name, value) for name, value in headers if name.lower() != "content-encoding"]
 
 
 def decode_body(body: bytes, coding: str) -> bytes:

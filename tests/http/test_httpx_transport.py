@@ -147,3 +147,12 @@ def test_acknowledgement_over_a_blocking_client() -> None:
     options: Any = {name: value for name, value in cloud.options.items() if name in {"api_key", "base_url", "client"}}
     client = ThreadedClient(Client(resolve(options)), run_inline)
     assert asyncio.run(client.acknowledge(task_id, timeout=5)).acknowledged_at is not None
+
+
+@both
+def test_request_without_time_is_not_sent(get: Callable[..., None]) -> None:
+    """A rejected key may be fetched again until no time is left for a second request."""
+    transport = httpx.MockTransport(lambda _: pytest.fail("sent"))
+    client = httpx.Client(transport=transport) if get is poll else httpx.AsyncClient(transport=transport)
+    with pytest.raises(ApiUnavailableError, match="no response: "):
+        get("http://127.0.0.1", client=client, timeout=0)
