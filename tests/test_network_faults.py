@@ -29,7 +29,7 @@ import trustme
 from network_lab import SERVER, Behaviour, inside, lossy_link, namespace, request_head, serve
 
 from waiter import ApiUnavailableError, Task, Waiter, WaiterError, aio
-from waiter.polling import wait_state
+from waiter.polling import poll_state
 
 TASK_ID = "26986bc0-748a-4448-b836-0a2aa465eb06"
 BODY = json.dumps({"id": TASK_ID, "state": "FINISHED", "created_resources": {"instances": ["i-1"]}}).encode()
@@ -165,9 +165,9 @@ def _unclosed_sockets_are_found_here() -> Iterator[None]:
 
 @pytest.fixture
 def _short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait_state, "REQUEST_TIMEOUT", REQUEST_TIMEOUT)
-    monkeypatch.setattr(wait_state, "MAX_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
-    monkeypatch.setattr(wait_state, "FINAL_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
+    monkeypatch.setattr(poll_state, "REQUEST_TIMEOUT", REQUEST_TIMEOUT)
+    monkeypatch.setattr(poll_state, "MAX_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
+    monkeypatch.setattr(poll_state, "FINAL_REQUEST_TIMEOUT", REQUEST_TIMEOUT)
 
 
 def peak() -> float:
