@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import socket
 import time
@@ -131,12 +132,14 @@ def test_idle_connection_stays_open_until_its_deadline(tmp_path: Path) -> None:
 @pytest.mark.parametrize("log", ["none", "json"])
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\r\n\r\n", POST + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n"])
 def test_malformed_requests_are_reported_once(tmp_path: Path, log: str, sent: bytes) -> None:
-    """The response is 400; a client cannot fill the log."""
+    """The response is 400 as JSON; a client cannot fill the log."""
     with process(tmp_path, "--log-format", log) as sidecar:
         for _ in range(3):
             with connect(sidecar.control) as connection:
                 connection.sendall(sent)
-                assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
+                head, body = connection.makefile("rb").read().split(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")
+                assert json.loads(body) == {"error": "Invalid HTTP request received."}
         sidecar.process.terminate()
         code, output = sidecar.end()
         lines = output.splitlines()

@@ -83,7 +83,7 @@ def test_error_determines_the_status(sidecar: Sidecar, error: Exception, status:
             await sidecar.settle()
             sidecar.waiter.fail("a", error)
             await sidecar.settle()
-            assert wait_json(sidecar) == NEW_WAIT | {"status": status, "error": str(error)}
+            assert wait_json(sidecar) == NEW_WAIT | {"status": status, "error": str(error), "ended_at": AT}
         end = {"task_id": "a", "at": AT, "status": status, "error": str(error)}
         assert stream_events(sidecar)[1:] == [("wait.ended", end)]
 
@@ -102,6 +102,7 @@ def test_fault_in_waiter_ends_one_wait(sidecar: Sidecar, capsys: pytest.CaptureF
             assert wait_json(sidecar) == NEW_WAIT | {
                 "status": "unavailable",
                 "error": "a fault in waiter: ZeroDivisionError('oh')",
+                "ended_at": AT,
             }
 
     run(test())

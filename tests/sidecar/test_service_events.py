@@ -35,6 +35,7 @@ def test_transitions_are_reported_once(sidecar: Sidecar) -> None:
                     {"at": AT, "state": "RUNNING", "detailed_state": "NETWORK"},
                     {"at": later, "state": "FINISHED", "detailed_state": None},
                 ],
+                "ended_at": later,
             }
             assert sidecar.measured == [("a", 1.5)]
             assert sidecar.store.waits() == list(sidecar.service.waits.values())

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
+from api_description import check_response
 from tenacity import wait_fixed
 
 from waiter.config.options import Options
@@ -46,6 +47,10 @@ NEW_WAIT: dict[str, Any] = {
     "created_resources": {},
     "transitions": [],
     "error": None,
+    "accepted_at": AT,
+    "ended_at": None,
+    "timeout": None,
+    "max_outage": None,
 }
 TASK_JSON: dict[str, Any] = {
     "id": "a",
@@ -144,8 +149,11 @@ class Sidecar:
         self.service.on_event(Event(name, {"task_id": task_id, **fields}, task=task, **seen))
 
     def client(self, token: Token | None = None, **options: Any) -> httpx.AsyncClient:
+        """Return a client that checks every response against the description of the API."""
         app: Any = ControlApi(self.service, self.write_queue, self.stream, max_open_requests=256).app(token)
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE, **options)
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url=BASE, event_hooks={"response": [check_response]}, **options
+        )
 
     def names(self) -> list[str]:
         return [event.name for event in self.events]

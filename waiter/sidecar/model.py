@@ -135,6 +135,11 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
             return moment.seconds - self.accepted_uptime.seconds
         return max(0.0, now - self.accepted_at)
 
+    def changed_at(self) -> float:
+        """Return when the wait was accepted, saw its last transition, or ended, whichever was last."""
+        last = datetime.fromisoformat(self.transitions[-1].at).timestamp() if self.transitions else 0.0
+        return max(self.ended_at or self.accepted_at, last)
+
     def age(self, now: float) -> float | None:
         """Return the age of the task in seconds; after its end the time it took, by the API's own timestamps."""
         task = self.task or {}
@@ -158,6 +163,10 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
             "created_resources": self.created_resources,
             "transitions": self.transitions,
             "error": self.error,
+            "accepted_at": format_timestamp(self.accepted_at),
+            "ended_at": self.ended_at and format_timestamp(self.ended_at),
+            "timeout": self.timeout,
+            "max_outage": self.max_outage,
         }
 
 

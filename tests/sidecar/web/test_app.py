@@ -250,6 +250,18 @@ def test_event_has_name_and_data(sidecar: Sidecar) -> None:
     run(test())
 
 
+def test_head_of_the_stream_ends(sidecar: Sidecar) -> None:
+    """It takes no slot."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.head("/v1/events")
+            assert (response.status_code, sidecar.stream.is_closed) == (200, False)
+            assert response.headers["content-type"].startswith("text/event-stream")
+
+    run(test())
+
+
 def test_open_requests_are_limited(sidecar: Sidecar) -> None:
     """Above the maximum of streams and of long polls the response is 503; each releases its slot."""
 

@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from waiter.errors import ConfigurationError
+from waiter.sidecar.web.description import PATH as DESCRIPTION
 from waiter.sidecar.web.page import FILES
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class AccessControl:
         is_navigation = path == "/" and headers.get("sec-fetch-mode") == "navigate"
         if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"} and not is_navigation:
             raise RequestRefusedError(HTTPStatus.FORBIDDEN, "requests from other sites are refused")
-        # The page contains no data, so it is served without a token, and asks for one.
-        if self._token is not None and not has_token and path not in FILES:
+        # The page and the description contain no data, so they are served without a token; the page asks for one.
+        if self._token is not None and not has_token and path not in {*FILES, DESCRIPTION}:
             reason = "a token is required: Authorization: Bearer <token>"
             raise RequestRefusedError(HTTPStatus.UNAUTHORIZED, reason, WWW_Authenticate="Bearer")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import ExitStack
 from http import HTTPStatus
 from math import inf
@@ -19,8 +19,7 @@ from starlette.routing import Route
 from waiter.config.task_ids import task_ids
 from waiter.console.formatting import parse_duration
 from waiter.errors import ConfigurationError
-from waiter.outcome import WaitStatus
-from waiter.sidecar.model import RequestLimits, Wait
+from waiter.sidecar.model import RequestLimits
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.sidecar.web.access_control import (
@@ -32,7 +31,9 @@ from waiter.sidecar.web.access_control import (
     answer_refusal,
     read_body,
 )
+from waiter.sidecar.web.description import description_route
 from waiter.sidecar.web.page import page_routes
+from waiter.sidecar.web.queries import all_ended, check_parameters, read_long_poll, read_wait_query
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-MAX_LONG_POLL = 300.0
 # A stream that is older than this is ended when another client needs its slot: whether its client still reads is not known. A
 # client that does reconnects with its last event and misses nothing.
 MIN_STREAM_TIME = 30.0
+_EVENTS = "text/event-stream"
 # Event numbers are 64-bit integers in SQLite.
 _EVENT_ID = re.compile(r"[0-9]{0,18}")
 # The members of a request with ``tasks``; a response of the API may have a count.
@@ -64,45 +65,43 @@ class ControlApi:
         self.long_polls = Slots(max_open_requests)
         self.subscribers = Slots(max_open_requests, revocable_after=MIN_STREAM_TIME)
 
-    def app(self, token: Token | None) -> ASGIApp:
-        """Return the application of the control listener."""
-        routes = [
+    def routes(self) -> list[Route]:
+        """Return all routes of the control listener."""
+        return [
             Route("/v1/waits", self.accept, methods=["POST"]),
             Route("/v1/waits", self.list, methods=["GET"]),
             Route("/v1/waits/{wait_id}", self.get, methods=["GET"]),
             Route("/v1/waits/{wait_id}", self.delete, methods=["DELETE"]),
             Route("/v1/events", self.events, methods=["GET"]),
+            description_route(),
             *page_routes(),
         ]
+
+    def app(self, token: Token | None) -> ASGIApp:
+        """Return the application of the control listener."""
         handlers = {RequestRefusedError: answer_refusal, HTTPException: answer_http_error}
-        app = Starlette(routes=routes, exception_handlers=handlers)
+        app = Starlette(routes=self.routes(), exception_handlers=handlers)
         app.router.redirect_slashes = False
         return AccessControl(app, token)
 
     async def accept(self, request: Request) -> Response:
         """POST /v1/waits: an ID, a list of IDs, or a response of the API, with limits; 202 once they are on disk."""
+        check_parameters(request.query_params)
         ids, limits = _read_request(await read_body(request))
         waits = await _as_http_errors(self._service.accept(ids, limits))
         return self._respond({"waits": self._service.as_json(waits)}, HTTPStatus.ACCEPTED)
 
     async def list(self, request: Request) -> Response:
-        """GET /v1/waits?id=...&status=...&wait=30s: all waits or a selection; with wait, once they have ended."""
-        ids, status = dict.fromkeys(request.query_params.getlist("id")), request.query_params.get("status")
-        if status is not None and status not in set(WaitStatus):
-            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"status is one of {', '.join(WaitStatus)}")
-
-        def selected() -> Iterable[Wait]:
-            unknown = [wait_id for wait_id in ids if wait_id not in self._service.waits]
-            if unknown:
-                raise RequestRefusedError(HTTPStatus.NOT_FOUND, f"no such wait: {', '.join(unknown)}", unknown=unknown)
-            return [self._service.waits[wait_id] for wait_id in ids] if ids else self._service.waits.values()
-
-        await self._long_poll(request, lambda: all(wait.has_ended for wait in selected()))
-        waits = [wait for wait in selected() if status in {None, wait.status}]
-        return self._respond({"waits": self._service.as_json(waits)})
+        """GET /v1/waits: all waits or a selection, in pages if a limit is given; with wait, once they have ended."""
+        query = read_wait_query(request.query_params)
+        query.candidates(self._service.waits)  # an unknown ID is refused before the long poll, and after it when it was deleted
+        await self._long_poll(request, all_ended(query, self._service.waits))
+        waits, next_cursor = query.page(self._service.waits)
+        return self._respond({"waits": self._service.as_json(waits), "next": next_cursor})
 
     async def get(self, request: Request) -> Response:
         """GET /v1/waits/{id}?wait=30s: one wait; with wait, once it has ended or the time is over."""
+        check_parameters(request.query_params, "wait")
         wait_id = request.path_params["wait_id"]
         await self._long_poll(request, lambda: (wait := self._service.waits.get(wait_id)) is None or wait.has_ended)
         if wait_id not in self._service.waits:
@@ -111,6 +110,7 @@ class ControlApi:
 
     async def delete(self, request: Request) -> Response:
         """DELETE /v1/waits/{id}: delete a wait; its task is not affected."""
+        check_parameters(request.query_params)
         try:
             await _as_http_errors(self._service.delete(request.path_params["wait_id"]))
         except KeyError:
@@ -119,10 +119,13 @@ class ControlApi:
 
     async def events(self, request: Request) -> Response:
         """GET /v1/events: server-sent events, only new ones or those after ``Last-Event-ID``."""
+        check_parameters(request.query_params)
         header = request.headers.get("last-event-id", "").strip()
         if not _EVENT_ID.fullmatch(header):
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"Last-Event-ID is not the number of an event: {header!r}")
         last = int(header) if header else None
+        if request.method == "HEAD":
+            return Response(media_type=_EVENTS)
         with ExitStack() as stack:
             slot = stack.enter_context(self.subscribers.take())
             self._stream.wake_all()  # ends the stream whose slot was revoked
@@ -130,15 +133,10 @@ class ControlApi:
             return _EventResponse(stack.pop_all(), frames)
 
     async def _long_poll(self, request: Request, is_over: Callable[[], bool]) -> None:
-        duration = request.query_params.get("wait")
-        if duration is None:
-            return
-        try:
-            seconds = min(parse_duration(duration), MAX_LONG_POLL)
-        except ValueError as error:
-            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"wait is {error}") from None
-        with self.long_polls.take():
-            await _until_disconnected(request, self._stream.wait_until(is_over, seconds))
+        seconds = read_long_poll(request.query_params)
+        if seconds is not None:
+            with self.long_polls.take():
+                await _until_disconnected(request, self._stream.wait_until(is_over, seconds))
 
     def _respond(self, content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:  # noqa: ANN401 - JSON
         # A client that subscribes after this event misses nothing that is not in the response.
@@ -150,7 +148,7 @@ class _EventResponse(StreamingResponse):
     """A stream that releases its slot however it ends, even when it never started."""
 
     def __init__(self, slot: ExitStack, frames: AsyncIterator[bytes]) -> None:
-        super().__init__(frames, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        super().__init__(frames, media_type=_EVENTS, headers={"X-Accel-Buffering": "no"})
         self._slot = slot
 
     async def __call__(self, *asgi: Any) -> None:  # noqa: ANN401 - the three of ASGI
