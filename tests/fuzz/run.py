@@ -9,16 +9,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import random
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib import import_module
 from math import inf
 from pathlib import Path
 from runpy import run_path
+from types import FrameType
+from typing import Any
 
 CORPUS = Path(__file__).parent / "corpus"
+MAX_LENGTH = 4096
 # Bytes that have a meaning somewhere.
 WORDS = [
     b'"', b"{", b"}", b"[", b"]", b":", b",", b"null", b"1e999", b"NaN", b"-0", b"\\ud800", b"\xff\xfe", b"\xef\xbb\xbf", b"\0",
@@ -83,12 +88,62 @@ def keep(target: str, data: bytes) -> None:
     (CORPUS / target / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
 
-def follow_coverage(target: str, call: Callable[[bytes], None], seconds: float) -> None:
-    """Call a target from atheris, which ends the process."""
+def follow_coverage(target: str, found: Path, seconds: float) -> None:
+    """Call a target from atheris, which ends the process, and write the inputs that reach new code to the folder ``found``."""
     atheris = import_module("atheris")
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], str(CORPUS / target), f"-max_total_time={seconds:.0f}", "-print_final_stats=1"], call)
+    with atheris.instrument_imports(include=["waiter"]):
+        call = load_targets()[target]
+    limits = [f"-max_total_time={seconds:.0f}", "-timeout=10", "-rss_limit_mb=1024", f"-max_len={MAX_LENGTH}"]
+    atheris.Setup([sys.argv[0], str(found), str(CORPUS / target), *limits, f"-artifact_prefix={CORPUS / target}/"], call)
     atheris.Fuzz()
+
+
+def run_atheris(target: str, call: Callable[[bytes], None], seconds: float) -> int:
+    """Run atheris in a process of its own, add what it found to the corpus, and return the number of executions.
+
+    Raises CalledProcessError if an input fails; atheris has added it to the corpus.
+    """
+    with tempfile.TemporaryDirectory() as found:
+        command = [sys.executable, __file__, "--seconds", str(seconds), "--found", found, target]
+        done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True, errors="replace")
+        if done.returncode:
+            print(done.stderr[-MAX_LENGTH:], file=sys.stderr)
+            done.check_returncode()
+        grow(target, call, Path(found))
+    return int(re.findall(r"Done (\d+) runs", done.stderr)[-1])
+
+
+def grow(target: str, call: Callable[[bytes], None], found: Path) -> None:
+    """Add those inputs to the corpus, shortest first, that execute a sequence of two lines of waiter that is new to it."""
+    known: set[object] = set()
+    for data in corpus_of(target):
+        known |= steps_of(call, data)
+    for data in sorted((file.read_bytes() for file in found.iterdir()), key=len):
+        if steps := steps_of(call, data) - known:
+            known |= steps
+            keep(target, data)
+
+
+def steps_of(call: Callable[[bytes], None], data: bytes) -> set[object]:
+    """Return the pairs of consecutive lines of waiter that a call executes."""
+    steps: set[object] = set()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if event == "call":
+            last[frame] = 0
+            return trace if frame.f_globals.get("__name__", "").startswith("waiter.") else None
+        steps.add((frame.f_code, last[frame], frame.f_lineno))
+        last[frame] = frame.f_lineno
+        return trace
+
+    last: dict[FrameType, int] = {}
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call(data)
+    finally:
+        sys.settrace(before)
+    return steps
 
 
 def main() -> int:
@@ -97,17 +152,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="for each target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=["random", "atheris"], default="random")
+    parser.add_argument("--found", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.found:
+        follow_coverage(arguments.targets[0], arguments.found, arguments.seconds)
     targets = load_targets()
-    names = arguments.targets or list(targets)
-    if arguments.engine == "atheris":
-        if len(names) == 1:
-            follow_coverage(names[0], targets[names[0]], arguments.seconds)
-        again = [sys.executable, __file__, "--engine", "atheris", "--seconds", str(arguments.seconds)]
-        return max(subprocess.run([*again, name], check=False).returncode for name in names)
     total = 0
-    for name in names:
-        executions = fuzz(name, targets[name], seconds=arguments.seconds, seed=arguments.seed)
+    for name in arguments.targets or targets:
+        if arguments.engine == "atheris":
+            executions = run_atheris(name, targets[name], arguments.seconds)
+        else:
+            executions = fuzz(name, targets[name], seconds=arguments.seconds, seed=arguments.seed)
         print(f"{name}: {executions} executions", flush=True)
         total += executions
     print(f"{total} executions")

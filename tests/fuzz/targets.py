@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import atexit
 import io
+import json
 import math
+import random
+import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import h11
 import httpx
@@ -22,6 +29,14 @@ from waiter.console.formatting import parse_duration
 from waiter.errors import ApiError, ConfigurationError, InvalidResponseError
 from waiter.http.exchange import decode_body
 from waiter.http.response_reader import ResponseReader
+from waiter.sidecar.event_stream import EventStream
+from waiter.sidecar.model import Wait
+from waiter.sidecar.service import Service
+from waiter.sidecar.storage.event_log import NewEvent
+from waiter.sidecar.storage.salvage import EVENT, WAIT, find_documents
+from waiter.sidecar.storage.store import FILE_NAME, Change, Store
+from waiter.sidecar.web.app import ControlApi
+from waiter.task import Task
 
 T = TypeVar("T")
 TASK_ID = "t-1"
@@ -99,7 +114,14 @@ def standard_input(data: bytes) -> None:
     assert len(set(found)) == len(found)
 
 
-_KEY_FILE = Path(tempfile.mkdtemp(), "key")
+def _temporary_folder() -> Path:
+    """Return a folder that is removed at the end of the process, in memory where that is possible."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+_KEY_FILE = _temporary_folder() / "key"
 
 
 def key_file(data: bytes) -> None:
@@ -164,14 +186,168 @@ def _read_by_h11(data: bytes) -> Reading:
         return None
 
 
+def _cut(data: bytes, chance: random.Random) -> list[bytes]:
+    """Return the bytes in pieces of random lengths: single bytes, and longer ones."""
+    pieces = []
+    while data:
+        length = chance.choice((1, 1, 2, 3, 7, 16, 61, 250, 4096))
+        pieces.append(data[:length])
+        data = data[length:]
+    return pieces
+
+
 def connection(data: bytes) -> None:
-    """A response is read alike in one piece and in many, and as h11 reads it when both accept it."""
-    step, text = (data[0] % 17 + 1, data[1:32_769]) if data else (1, b"")
+    """A response is read alike in one piece and in random ones, and as h11 reads it when both accept it.
+
+    The first byte of the input chooses the places at which the rest is cut.
+    """
+    chance, text = random.Random(data[:1]), data[1:32_769]
     whole = _read_by_waiter([text])
-    pieces = _read_by_waiter([text[place : place + step] for place in range(0, len(text), step)])
-    assert whole == pieces
+    assert whole == _read_by_waiter(_cut(text, chance))
     other = _read_by_h11(text)
     assert whole is None or other is None or whole == other
+
+
+def documents(data: bytes) -> None:
+    """Damaged bytes of a database give documents whose checksums are right, or None for damaged ones."""
+    for found in [*find_documents(data, WAIT), *find_documents(data, EVENT)]:
+        assert found is None or found.content in data
+
+
+class _DirectWrites:
+    """The interface of WriteQueue without its thread, which could not end with the interpreter."""
+
+    def __init__(self, store: Store, stream: EventStream) -> None:
+        self._store = store
+        self._stream = stream
+
+    async def write(self, change: Change, on_written: Callable[[], object]) -> None:
+        events = self._store.apply([change])
+        on_written()
+        self._stream.publish(events[0])
+
+    async def query(self, read: Callable[[Store], T]) -> T:
+        return read(self._store)
+
+
+class _Never:
+    """A waiter whose waits do not end."""
+
+    async def wait(self, task_id: str, /, **_: object) -> Task:
+        await asyncio.Event().wait()
+        raise AssertionError(task_id)
+
+
+@cache
+def _sidecar() -> tuple[asyncio.AbstractEventLoop, Service, Any]:
+    """Return the service with one wait, and its control API."""
+    loop, store = asyncio.new_event_loop(), Store(_temporary_folder(), first_event=0)
+    stream = EventStream(0)
+    queue: Any = _DirectWrites(store, stream)
+
+    async def start() -> Service:
+        service = Service(queue, {}, startup_ids=["t-1"], max_waits=20)
+        await service.start(_Never(), str, math.inf)
+        return service
+
+    service = loop.run_until_complete(start())
+
+    def close() -> None:
+        loop.run_until_complete(service.stop())
+        loop.close()
+        store.close()
+
+    atexit.register(close)
+    return loop, service, ControlApi(service, queue, stream, max_open_requests=9).app(None)
+
+
+def _parse_request(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the scope of ASGI and the body of a request in the form of HTTP/1.1, however malformed it is."""
+    head, _, content = data.partition(b"\n\n")
+    first, *lines = head.split(b"\n")
+    method, _, target = first.partition(b" ")
+    path, _, query = target.partition(b"?")
+    named = [line.partition(b":") for line in lines]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method.decode("latin-1") or "GET",
+        "scheme": "http",
+        "path": path.decode(errors="replace") or "/",
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": [
+            (b"host", b"127.0.0.1:8080"),
+            (b"content-type", b"application/json"),
+            *((name.strip().lower(), value.strip()) for name, _, value in named),
+        ],
+    }
+    return scope, content
+
+
+def sidecar_request(data: bytes) -> None:
+    """A request to the sidecar is answered, an error in JSON, and only waits with valid IDs are accepted."""
+    loop, service, app = _sidecar()
+    scope, content = _parse_request(data)
+    received = [{"type": "http.request", "body": content, "more_body": False}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return received.pop() if received else {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def serve() -> None:
+        await app(scope, receive, send)
+        for wait_id in service.waits.keys() - {"t-1"}:
+            assert is_task_id(wait_id)
+            await service.delete(wait_id)
+
+    loop.run_until_complete(serve())
+    status = sent[0]["status"]
+    assert status < 500
+    if status >= 400:
+        text = b"".join(message.get("body", b"") for message in sent)
+        assert scope["method"] == "HEAD" or json.loads(text)["error"]
+
+
+_WAITS = {name: Wait(id=name, accepted_at=1.0e9, error="e" * length) for name, length in (("a", 1), ("b", 900), ("c", 20_000))}
+
+
+@cache
+def _database() -> tuple[Path, bytes]:
+    """Return a folder for a state directory, and the bytes of a sound database with three waits."""
+    folder = _temporary_folder()
+    store = Store(folder, first_event=0)
+    store.apply([Change(waits=list(_WAITS.values()), events=[NewEvent("wait.accepted", b"{}")] * 3)])
+    store.close()
+    return folder, (folder / FILE_NAME).read_bytes()
+
+
+def database(data: bytes) -> None:
+    """A damaged database is opened, read and written; of its waits some may be lost, but none is changed.
+
+    Each four bytes of the input change one byte of the file; an input that begins with an odd byte is the whole file.
+    """
+    folder, sound = _database()
+    content = bytearray(data) if data[:1] and data[0] % 2 else bytearray(sound)
+    if content[:20] == sound[:20]:
+        for place in range(1, len(data) - 3, 4):
+            content[int.from_bytes(data[place : place + 3], "big") % len(content)] ^= data[place + 3]
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / FILE_NAME).write_bytes(content)
+    with suppress(ConfigurationError):
+        store = Store(folder, first_event=0)
+        try:
+            assert all(wait == _WAITS[wait.id] for wait in store.waits())
+            store.apply([Change(waits=[Wait(id="new", accepted_at=2.0e9)])])
+            assert store.waits()[-1].id == "new"
+        finally:
+            store.close()
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -184,4 +360,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "key_file": key_file,
     "body": body,
     "connection": connection,
+    "documents": documents,
+    "sidecar_request": sidecar_request,
+    "database": database,
 }

@@ -355,6 +355,26 @@ def test_newer_database_is_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock", "waits.sqlite3"]
 
 
+@pytest.mark.parametrize("damage", ["text that is not UTF-8", "a write version of the future"])
+def test_damage_that_sqlite_does_not_report_as_such_is_salvaged(tmp_path: Path, damage: str) -> None:
+    """sqlite3 cannot decode a message that quotes damaged text, and opens a file of a newer format only for reading."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([Change(waits=[WAIT])])
+    store.close()
+    file = tmp_path / "waits.sqlite3"
+    content = bytearray(file.read_bytes())
+    if damage == "text that is not UTF-8":
+        content[content.index(b"tabledocuments") + 5] = content[content.index(b"CREATE TABLE documents")] = 0x8C
+    else:
+        content[18] = 3
+    file.write_bytes(content)
+    again = Store(tmp_path)
+    again.apply([Change(waits=[Wait(id="new", accepted_at=NOW + 1)])])
+    found = [wait.id for wait in again.waits()]
+    again.close()
+    assert (found, again.damage is not None, again.lost) == (["a", "new"], True, 0)
+
+
 def test_locked_database_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program has it open."""
     Store(tmp_path, first_event=0).close()

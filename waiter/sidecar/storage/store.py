@@ -48,6 +48,8 @@ MIGRATIONS = (
 TABLES = {"documents", "sealed_events"}
 # A document within one page is contiguous in the file, and can be salvaged from it.
 PAGE_SIZE = 16384
+# https://www.sqlite.org/fileformat.html, 1.3.3: the place of the write version in the header, and the version of WAL.
+_WRITE_VERSION, _WAL_VERSION = 18, 2
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,9 +87,10 @@ class Store:
             database = _open_database(self._path, self._first_event)
             self._waits, damaged = _read_waits(database)
             self.lost, self.lost_events = len(damaged), repair_events(database)
-        except sqlite3.DatabaseError as error:
-            # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file.
-            if type(error) is not sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file. Its message may
+            # quote damaged text, which sqlite3 fails to decode.
+            if type(error) not in {sqlite3.DatabaseError, UnicodeDecodeError}:
                 message = f"cannot use {self._path}: {error}"
                 raise ConfigurationError(message) from error
             return self._salvage(error)
@@ -99,7 +102,7 @@ class Store:
         self._number_waits()
         return database
 
-    def _salvage(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+    def _salvage(self, error: Exception) -> sqlite3.Connection:
         """Move the damaged database aside, and write what is readable in it to a new one."""
         aside = _move_aside(self._path)
         parts = [part.read_bytes() for part in (aside, Path(f"{aside}-wal")) if part.exists()]
@@ -223,6 +226,7 @@ def _lock(directory: Path) -> int:
 def _open_database(path: Path, first_event: int) -> sqlite3.Connection:
     # Opened in one thread and used in another, never in two at the same time.
     _make_private(path)
+    _check_writable(path)
     database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         _set_up(database, path, first_event)
@@ -242,6 +246,18 @@ def _make_private(path: Path) -> None:
     with suppress(PermissionError):  # a file of another user on a volume
         os.fchmod(file, 0o600)
     os.close(file)
+
+
+def _check_writable(path: Path) -> None:
+    """Raise DatabaseError for a header by which SQLite would open the file only for reading: every later write would fail.
+
+    The file must not be open in SQLite: closing it here would release SQLite's locks.
+    """
+    with path.open("rb") as file:
+        header = file.read(_WRITE_VERSION + 1)
+    if len(header) > _WRITE_VERSION and header[_WRITE_VERSION] > _WAL_VERSION:
+        message = "the header demands a newer SQLite"
+        raise sqlite3.DatabaseError(message)
 
 
 def _set_up(database: sqlite3.Connection, path: Path, first_event: int) -> None:
