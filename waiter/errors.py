@@ -59,7 +59,8 @@ class TaskError(WaiterError):
         self.task = task
         created = task.created_resources.as_dict()
         leftovers = f"; it created {_listed(created)}" if created else ""
-        super().__init__(f"{task.task_type or 'task'} failed: {self.error} ({task.id}){leftovers}")
+        target = f" {task.target}" if task.target else ""
+        super().__init__(f"{task.task_type or 'task'}{target} failed: {self.error} ({task.id}){leftovers}")
 
     @property
     def error(self) -> str:
@@ -92,7 +93,7 @@ class TaskTimeoutError(WaiterError, TimeoutError):
         # The message of an ApiError names the task too.
         failed = f"; the last poll failed: {str(last_error).removesuffix(f' ({task_id})')}" if last_error else ""
         super().__init__(
-            f"not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
+            f"{_subject(last_task)}not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
             "the task is still running: wait for the same ID again to resume"
         )
 
@@ -106,7 +107,15 @@ class TaskStalledError(WaiterError):
     def __init__(self, last_task: Task, *, waited: float) -> None:
         self.last_task = last_task
         self.waited = waited
-        super().__init__(f"no change for {waited:.0f} s: {described(last_task)} ({last_task.id}); the task is still running")
+        super().__init__(
+            f"{_subject(last_task)}no change for {waited:.0f} s: {described(last_task)} ({last_task.id}); "
+            "the task is still running"
+        )
+
+
+def _subject(task: Task | None) -> str:
+    """Return the type of a task and what it acts on, as the beginning of a message; empty if the latter is unknown."""
+    return f"{task.task_type or 'task'} {task.target}: " if task is not None and task.target else ""
 
 
 def described(task: Task) -> str:
