@@ -353,3 +353,18 @@ def test_other_paths_and_methods_are_refused(sidecar: Sidecar, method: str, path
             assert (response.status_code, response.json()) == (code, {"error": HTTPStatus(code).phrase})
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/waits", {"GET", "HEAD", "POST"}), ("/v1/waits/a", {"GET", "HEAD", "DELETE"}), ("/", {"GET", "HEAD"})],
+)
+def test_405_names_all_methods(sidecar: Sidecar, path: str, allowed: set[str]) -> None:
+    """In the header Allow."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            response = await client.request("PATCH", path)
+            assert (response.status_code, set(response.headers["allow"].split(", "))) == (405, allowed)
+
+    run(test())

@@ -68,11 +68,9 @@ class ControlApi:
     def routes(self) -> list[Route]:
         """Return all routes of the control listener."""
         return [
-            Route("/v1/waits", self.accept, methods=["POST"]),
-            Route("/v1/waits", self.list, methods=["GET"]),
-            Route("/v1/waits/{wait_id}", self.get, methods=["GET"]),
-            Route("/v1/waits/{wait_id}", self.delete, methods=["DELETE"]),
-            Route("/v1/events", self.events, methods=["GET"]),
+            _route("/v1/waits", GET=self.list, POST=self.accept),
+            _route("/v1/waits/{wait_id}", GET=self.get, DELETE=self.delete),
+            _route("/v1/events", GET=self.events),
             description_route(),
             *page_routes(),
         ]
@@ -142,6 +140,15 @@ class ControlApi:
         # A client that subscribes after this event misses nothing that is not in the response.
         headers = {"Last-Event-ID": str(self._stream.newest)}
         return Response(msgspec.json.encode(content), status, headers, media_type="application/json")
+
+
+def _route(path: str, **by_method: Callable[[Request], Awaitable[Response]]) -> Route:
+    """Return one route for all methods of a path, so that a 405 names them all."""
+
+    async def serve(request: Request) -> Response:
+        return await by_method["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, serve, methods=list(by_method))
 
 
 class _EventResponse(StreamingResponse):
