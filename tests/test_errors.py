@@ -12,6 +12,7 @@ from waiter import (
     ApiUnavailableError,
     ConfigurationError,
     CreatedResources,
+    ResourceError,
     Task,
     TaskError,
     TasksError,
@@ -20,6 +21,7 @@ from waiter import (
     TaskTimeoutError,
     WaiterError,
 )
+from waiter.errors import NotReady
 
 RUNNING = Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm", detailed_state="NETWORK")
 FAILED = Task(
@@ -31,10 +33,9 @@ FAILED = Task(
 )
 WITHOUT_REASON = Task(id="t-3", state=TaskState.ERROR)
 DONE = Task(id="t-4", state=TaskState.FINISHED, created_resources=CreatedResources(instances=("i-1",)))
-WEB = {"name": "web-1"}
-BROKEN_WEB = Task(id="t-5", state=TaskState.ERROR, task_type="create_vm", error="No valid host", data=WEB)
-NEW_WEB = Task(id="t-6", state=TaskState.NEW, task_type="create_vm", data=WEB)
 UNAVAILABLE = ApiUnavailableError("the API returned 503", status=503, request_id="r-1", url="https://api/t", retry_after=2.0)
+
+NOT_READY = [NotReady("images", "m-1", "saving"), NotReady("volumes", "v-1", None)]
 
 ERRORS: dict[str, WaiterError] = {
     "no API key; a bad URL": ConfigurationError("no API key", "a bad URL"),
@@ -48,13 +49,21 @@ ERRORS: dict[str, WaiterError] = {
     "the task is still running: wait for the same ID again to resume": TaskTimeoutError(
         "t-1", waited=0, last_task=None, last_error=UNAVAILABLE
     ),
-    "no change for 300 s: RUNNING/NETWORK (t-1); the task is still running": TaskStalledError(RUNNING, waited=300),
-    "create_vm web-1 failed: No valid host (t-5)": TaskError(BROKEN_WEB),
-    "create_vm web-1: not ended after 60 s: last seen NEW (t-6); "
-    "the task is still running: wait for the same ID again to resume": TaskTimeoutError(
-        "t-6", waited=60.2, last_task=NEW_WEB, last_error=None
+    "images m-1 failed: killed; the task is FINISHED (t-4)": ResourceError(
+        "killed", task=DONE, kind="images", resource_id="m-1", resource={"status": "killed"}
     ),
-    "create_vm web-1: no change for 300 s: NEW (t-6); the task is still running": TaskStalledError(NEW_WEB, waited=300),
+    "/cloud/v1/x failed: ERROR": ResourceError("ERROR", task=None, kind=None, resource_id="/cloud/v1/x", resource=None),
+    "not ready after 60 s: images m-1 is saving, volumes v-1 is not seen yet; the last poll failed: the API returned 503; "
+    "the task is FINISHED (t-4): wait for the same ID again to resume": TaskTimeoutError(
+        "t-4", waited=60, last_task=DONE, last_error=UNAVAILABLE, not_ready=NOT_READY
+    ),
+    "not reached after 60 s: /cloud/v1/x is BUILD": TaskTimeoutError(
+        "/cloud/v1/x", waited=60, last_task=None, last_error=None, not_ready=[NotReady(None, "/cloud/v1/x", "BUILD")]
+    ),
+    "no change for 300 s: images m-1 is saving, volumes v-1 is not seen yet; the task is FINISHED (t-4)": TaskStalledError(
+        DONE, waited=300, not_ready=NOT_READY
+    ),
+    "no change for 300 s: RUNNING/NETWORK (t-1); the task is still running": TaskStalledError(RUNNING, waited=300),
     "the API returned 503": UNAVAILABLE,
     f"1 of 2 tasks failed: {TaskError(FAILED)} (1 sub-exception)": TasksError.of(
         succeeded={"t-4": DONE}, failed={"t-2": TaskError(FAILED)}
@@ -92,7 +101,7 @@ def test_errors_survive_pickling(error: WaiterError) -> None:
 def test_all_errors_have_one_base() -> None:
     """``except WaiterError`` is enough, and every error of the tree is exported."""
     exported = [getattr(waiter, name) for name in waiter.__all__ if name.endswith("Error")]
-    assert len(exported) == 12
+    assert len(exported) == 13
     assert all(issubclass(error, WaiterError) for error in exported)
 
 

@@ -19,6 +19,7 @@ from waiter import (
     ConfigurationError,
     InvalidResponseError,
     PermissionDeniedError,
+    ResourceError,
     Task,
     TaskError,
     TaskNotFoundError,
@@ -72,6 +73,7 @@ def test_table_of_errors_is_complete() -> None:
 TASK = Task(id="t-1", state=TaskState.ERROR)
 ENDS: dict[str, WaiterError] = {
     "TaskError": TaskError(TASK),
+    "ResourceError": ResourceError("killed", task=TASK, kind="images", resource_id="m-1", resource={}),
     "ConfigurationError": ConfigurationError("no API key"),
     "AuthenticationError": AuthenticationError("401"),
     "PermissionDeniedError": PermissionDeniedError("403"),

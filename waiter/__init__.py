@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         InvalidResponseError,
         PermissionDeniedError,
+        ResourceError,
         TaskError,
         TaskNotFoundError,
         TasksError,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from waiter.schedule.history import History
     from waiter.schedule.schedule import Schedule, TimeLeft
     from waiter.task import CreatedResources, Task, TaskState
-    from waiter.wait import Waiter, acknowledge, list_tasks, wait_for_task, wait_for_tasks
+    from waiter.wait import Waiter, acknowledge, wait_for_task, wait_for_tasks
 
 __all__ = [
     "ApiError",
@@ -44,6 +45,7 @@ __all__ = [
     "Options",
     "Outcome",
     "PermissionDeniedError",
+    "ResourceError",
     "ReturnWhen",
     "Schedule",
     "Task",
@@ -59,7 +61,6 @@ __all__ = [
     "__version__",
     "acknowledge",
     "aio",
-    "list_tasks",
     "wait_for_task",
     "wait_for_tasks",
 ]

@@ -8,21 +8,17 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from tenacity import AsyncRetrying, DoSleep, Retrying
 
-from waiter.api.listings import TaskListing
-from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.batch.completion import outcomes_as_completed
 from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
 from waiter.config.options import Limits, Options
 from waiter.config.settings import hide_key
-from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
 from waiter.http.async_client import AsyncClient
 from waiter.http.async_pool import runs_under_asyncio
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED
-from waiter.polling.limits import MAX_REQUEST_TIMEOUT
 from waiter.polling.tenacity_hooks import HOOKS
 from waiter.ratelimit.limited_client import RateLimitedClient, TaskClient
 from waiter.session import Session
@@ -31,10 +27,11 @@ from waiter.task import CreatedResources
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from waiter.polling.resource_state import ResourceSnapshot, ResourceState
     from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
-__all__ = ["AsyncWaiter", "acknowledge", "list_tasks", "wait_for_task", "wait_for_tasks"]
+__all__ = ["AsyncWaiter", "acknowledge", "wait_for_task", "wait_for_tasks"]
 
 
 class _Pause(DoSleep):
@@ -97,10 +94,14 @@ class AsyncWaiter:
         with self._session.new_wait(task_id, limits) as state:
             subscription = self._listing_poller.subscribe(state) if runs_under_asyncio() else None
             try:
-                return state.result(await self._retrying(self._poll, state, subscription))
+                task = state.result(await self._retrying(self._poll, state, subscription))
             finally:
                 if subscription is not None:
                     self._listing_poller.unsubscribe(subscription)
+            if state.awaits_resources and (resources := state.resource_state()) is not None:
+                await self._retrying(self._poll_resource, resources, None)
+                resources.check_result()
+            return task
 
     def _sleep(self, pause: _Pause) -> Awaitable[None]:
         return self._client.sleep(pause) if pause.subscription is None else pause.subscription.sleep(pause)
@@ -125,6 +126,12 @@ class AsyncWaiter:
         async with self._client.slot(state.queue_limits) as delay:
             state.record_delay(delay)
             return await self._client.get_task(state.task_id, timeout=state.request_timeout)
+
+    async def _poll_resource(self, state: ResourceState, _: None) -> ResourceSnapshot:
+        """Poll a created resource when the budget allows it. Raises ApiError."""
+        async with self._client.slot(state.queue_limits) as delay:
+            state.record_delay(delay)
+            return state.record_snapshot(await self._client.get_resource(state.target, timeout=state.request_timeout))
 
     async def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
@@ -159,30 +166,6 @@ class AsyncWaiter:
         """Like Waiter.acknowledge, awaited."""
         state = self._session.new_wait(task_id)
         return await self._client.acknowledge(state.task_id, timeout=state.request_timeout)
-
-    async def list_tasks(
-        self,
-        *,
-        state: str | Iterable[str] = ACTIVE_STATES,
-        project_id: int | Iterable[int] | None = None,
-        region_id: int | Iterable[int] | None = None,
-        task_type: str | None = None,
-        limit: int = DEFAULT_LIMIT,
-    ) -> list[Task]:
-        """Like Waiter.list_tasks, awaited."""
-        chosen = resolve_filter(state, project_id, region_id, task_type)
-        return [snapshot.task for snapshot in await self.list_snapshots(chosen, limit)]
-
-    async def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:
-        """Like Waiter.list_snapshots, awaited."""
-        self._session.check_open()
-        listing = TaskListing(limit)
-        while not listing.is_complete:
-            page = await self._client.list_tasks(
-                chosen, limit=listing.page_size, offset=listing.offset, timeout=MAX_REQUEST_TIMEOUT
-            )
-            listing.add(page)
-        return [snapshot for snapshot in listing.snapshots if chosen.selects(snapshot.task)]
 
     async def close(self) -> None:
         """Like Waiter.close, awaited."""
@@ -226,20 +209,3 @@ async def acknowledge(task_id: TaskRef, **options: Unpack[Options]) -> Task:
     """Like waiter.acknowledge, awaited."""
     async with AsyncWaiter(**options) as waiter:
         return await waiter.acknowledge(task_id)
-
-
-async def list_tasks(
-    *,
-    state: str | Iterable[str] = ACTIVE_STATES,
-    project_id: int | Iterable[int] | None = None,
-    region_id: int | Iterable[int] | None = None,
-    task_type: str | None = None,
-    limit: int = DEFAULT_LIMIT,
-    **options: Unpack[Options],
-) -> list[Task]:
-    """Like waiter.list_tasks, awaited."""
-    hide_key(options)
-    async with AsyncWaiter(**options) as waiter:
-        return await waiter.list_tasks(
-            state=state, project_id=project_id, region_id=region_id, task_type=task_type, limit=limit
-        )

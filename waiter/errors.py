@@ -5,7 +5,8 @@
     WaiterError
     ├─ ConfigurationError          no key, a bad URL, a bad ID: names all problems together; also a ValueError
     ├─ TaskError                   the task ended in ERROR
-    ├─ TaskTimeoutError            the task had not ended at the deadline; also a TimeoutError
+    ├─ ResourceError               a created resource failed after its task FINISHED
+    ├─ TaskTimeoutError            the task had not ended, or its resources were not ready, at the deadline; also a TimeoutError
     ├─ TaskStalledError            the task showed no change for stall_timeout
     ├─ TasksError                  some of several tasks failed; also an ExceptionGroup
     └─ ApiError                    a response that ends the wait
@@ -22,7 +23,7 @@ processes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from waiter.task import CreatedResources, Task
 
@@ -59,8 +60,7 @@ class TaskError(WaiterError):
         self.task = task
         created = task.created_resources.as_dict()
         leftovers = f"; it created {_listed(created)}" if created else ""
-        target = f" {task.target}" if task.target else ""
-        super().__init__(f"{task.task_type or 'task'}{target} failed: {self.error} ({task.id}){leftovers}")
+        super().__init__(f"{task.task_type or 'task'} failed: {self.error} ({task.id}){leftovers}")
 
     @property
     def error(self) -> str:
@@ -77,45 +77,107 @@ def _listed(kinds: Mapping[str, Sequence[object]]) -> str:
     return ", ".join(f"{kind} {', '.join(map(str, ids))}" for kind, ids in kinds.items())
 
 
+class ResourceError(WaiterError):
+    """A resource failed: one that a FINISHED task created, or the one of ``waiter until``.
+
+    ``.task`` is the finished task, None for ``waiter until``; ``.kind`` the kind in ``created_resources``, such as ``images``;
+    ``.resource_id`` its ID, the path for ``waiter until``; ``.resource`` the resource as its endpoint showed it, None when it
+    was not found.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        *,
+        task: Task | None,
+        kind: str | None,
+        resource_id: str | int,
+        resource: Mapping[str, Any] | None,
+    ) -> None:
+        self.task = task
+        self.kind = kind
+        self.resource_id = resource_id
+        self.resource = resource
+        finished = f"; the task is FINISHED ({task.id})" if task else ""
+        super().__init__(f"{f'{kind} ' if kind else ''}{resource_id} failed: {why}{finished}")
+
+
+class NotReady(NamedTuple):
+    """A resource that is not ready: its kind and ID, and its status as last seen, None if it has shown none.
+
+    For ``waiter until``, ``kind`` is None and ``resource_id`` the path.
+    """
+
+    kind: str | None
+    resource_id: str | int
+    status: str | None
+
+    def __str__(self) -> str:
+        named = f"{self.kind} {self.resource_id}" if self.kind else str(self.resource_id)
+        return f"{named} is {self.status or 'not seen yet'}"
+
+
 class TaskTimeoutError(WaiterError, TimeoutError):
     """The task had not ended at the deadline. The task is still running, and waiting for the same ID again resumes the wait.
+
+    With ``ready=True`` the task may be FINISHED, and ``.not_ready`` says which of its resources are not ready.
 
     ``.task_id``; ``.last_task``, the task as the last successful poll saw it, or None; ``.waited``, seconds; ``.last_error``,
     the error of the last poll, or None when that poll succeeded.
     """
 
-    def __init__(self, task_id: str, *, waited: float, last_task: Task | None, last_error: ApiError | None) -> None:
+    def __init__(
+        self,
+        task_id: str,
+        *,
+        waited: float,
+        last_task: Task | None,
+        last_error: ApiError | None,
+        not_ready: Sequence[NotReady] = (),
+    ) -> None:
         self.task_id = task_id
         self.waited = waited
         self.last_task = last_task
         self.last_error = last_error
+        self.not_ready = tuple(not_ready)
         seen = f"last seen {described(last_task)}" if last_task else "never seen"
         # The message of an ApiError names the task too.
         failed = f"; the last poll failed: {str(last_error).removesuffix(f' ({task_id})')}" if last_error else ""
-        super().__init__(
-            f"{_subject(last_task)}not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
-            "the task is still running: wait for the same ID again to resume"
-        )
+        if not not_ready:
+            super().__init__(
+                f"not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
+                "the task is still running: wait for the same ID again to resume"
+            )
+        elif last_task:
+            super().__init__(
+                f"not ready after {waited:.0f} s: {_first_of(not_ready)}{failed}; "
+                f"the task is FINISHED ({task_id}): wait for the same ID again to resume"
+            )
+        else:
+            super().__init__(f"not reached after {waited:.0f} s: {_first_of(not_ready)}{failed}")
 
 
 class TaskStalledError(WaiterError):
     """The task is still running, but did not change for ``stall_timeout``.
 
+    With ``ready=True`` it may be FINISHED while its resources, ``.not_ready``, did not change.
+
     ``.last_task``; ``.waited``, seconds without a change.
     """
 
-    def __init__(self, last_task: Task, *, waited: float) -> None:
+    def __init__(self, last_task: Task, *, waited: float, not_ready: Sequence[NotReady] = ()) -> None:
         self.last_task = last_task
         self.waited = waited
-        super().__init__(
-            f"{_subject(last_task)}no change for {waited:.0f} s: {described(last_task)} ({last_task.id}); "
-            "the task is still running"
-        )
+        self.not_ready = tuple(not_ready)
+        state = f"{described(last_task)} ({last_task.id}); the task is still running"
+        if not_ready:
+            state = f"{_first_of(not_ready)}; the task is FINISHED ({last_task.id})"
+        super().__init__(f"no change for {waited:.0f} s: {state}")
 
 
-def _subject(task: Task | None) -> str:
-    """Return the type of a task and what it acts on, as the beginning of a message; empty if the latter is unknown."""
-    return f"{task.task_type or 'task'} {task.target}: " if task is not None and task.target else ""
+def _first_of(not_ready: Sequence[NotReady]) -> str:
+    more = [f"and {len(not_ready) - _MAX_REASONS} more"] if len(not_ready) > _MAX_REASONS else []
+    return ", ".join([*map(str, not_ready[:_MAX_REASONS]), *more])
 
 
 def described(task: Task) -> str:
@@ -184,8 +246,8 @@ class TasksError(WaiterError, ExceptionGroup[WaiterError]):
     @property
     def created_resources(self) -> CreatedResources:
         """What all of the tasks created, including the failed ones."""
-        failed = [error.created_resources for error in self.failed.values() if isinstance(error, TaskError)]
-        return CreatedResources.merge([*(task.created_resources for task in self.succeeded.values()), *failed])
+        failed = [error.task for error in self.failed.values() if isinstance(error, TaskError | ResourceError)]
+        return CreatedResources.merge(task.created_resources for task in [*self.succeeded.values(), *filter(None, failed)])
 
 
 class ApiError(WaiterError):

@@ -16,6 +16,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "history.learned": "debug",
     "history.unavailable": "debug",
     "poll.failed": "warning",
+    "resource.failed": "error",
     "task.failed": "error",
     "task.stalled": "warning",
     "task.state_unknown": "warning",

@@ -32,6 +32,7 @@ class WaitStatus(StrEnum):
 
 STATUSES: tuple[tuple[type[WaiterError], WaitStatus], ...] = (
     (errors.TaskError, WaitStatus.FAILED),
+    (errors.ResourceError, WaitStatus.FAILED),
     (errors.TaskTimeoutError, WaitStatus.TIMED_OUT),
     (errors.TaskStalledError, WaitStatus.STALLED),
     (errors.TaskNotFoundError, WaitStatus.NOT_FOUND),

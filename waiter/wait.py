@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from tenacity import Retrying
 
-from waiter.api.listings import TaskListing
-from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.config.options import Limits, Options
 from waiter.config.settings import hide_key
-from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.http.client import Client
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED
-from waiter.polling.limits import MAX_REQUEST_TIMEOUT, REQUEST_TIMEOUT
+from waiter.polling.limits import REQUEST_TIMEOUT
 from waiter.polling.tenacity_hooks import HOOKS
+from waiter.polling.wait_state import WaitState
 from waiter.session import Session
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
-    from waiter.polling.wait_state import WaitState
+    from waiter.polling.resource_state import ResourceState
     from waiter.task import Task, TaskSnapshot
 
 
@@ -47,15 +45,24 @@ class Waiter:
     def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Wait until the task is FINISHED and return it, with its ``created_resources``.
 
-        The ``limits`` apply to this wait alone: ``timeout``, ``max_outage`` and ``stall_timeout``.
+        The ``limits`` apply to this wait alone: ``timeout``, ``max_outage``, ``stall_timeout`` and ``ready``.
 
-        Raises TaskError when it ended in ERROR, TaskTimeoutError, TaskStalledError, or the ApiError that ended the wait.
+        Raises TaskError when it ended in ERROR, ResourceError when a resource that it created failed, TaskTimeoutError,
+        TaskStalledError, or the ApiError that ended the wait.
         """
         with self._session.new_wait(task_id, limits) as state:
-            return state.result(Retrying(**HOOKS, sleep=self._sleep)(self._poll, state))
+            retrying = Retrying(**HOOKS, sleep=self._sleep)
+            task = state.result(retrying(self._poll, state, self._client.get_task))
+            if state.awaits_resources and (resources := state.resource_state()) is not None:
+                retrying(self._poll, resources, self._client.get_resource)
+                resources.check_result()
+            return task
 
-    def _poll(self, state: WaitState) -> TaskSnapshot:
-        """Poll once when the budget allows it, and fetch the history of the task's type if this wait should."""
+    def _poll(self, state: WaitState | ResourceState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
+        """Poll once when the budget allows it, and fetch the history of the task's type if this wait should.
+
+        ``fetch`` is the method of the client for what is polled.
+        """
         budget = self._session.budget
         with budget.reserve(state.queue_limits) as reservation:
             while (pause := reservation.pause()) > 0:
@@ -63,12 +70,12 @@ class Waiter:
             delay = reservation.record_sent()
         state.record_delay(delay)
         try:
-            response = self._client.get_task(state.task_id, timeout=state.request_timeout)
+            response = fetch(state.target, timeout=state.request_timeout)
         except ApiError as error:
             budget.report_throttling(error)
             raise
         snapshot = state.record_snapshot(response)
-        if (task_type := state.claim_history()) is not None:
+        if isinstance(state, WaitState) and (task_type := state.claim_history()) is not None:
             budget.reserve_immediately()
             try:
                 state.record_history(self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout))
@@ -134,40 +141,6 @@ class Waiter:
         """Acknowledge a task, whatever its state, and return it. Sends one request. Raises ApiError."""
         state = self._session.new_wait(task_id)
         return self._client.acknowledge(state.task_id, timeout=state.request_timeout)
-
-    def list_tasks(
-        self,
-        *,
-        state: str | Iterable[str] = ACTIVE_STATES,
-        project_id: int | Iterable[int] | None = None,
-        region_id: int | Iterable[int] | None = None,
-        task_type: str | None = None,
-        limit: int = DEFAULT_LIMIT,
-    ) -> list[Task]:
-        """Return the tasks of the account, newest first; by default those that have not ended.
-
-        ``state``, ``project_id`` and ``region_id`` are one value or several; ``()`` selects all. None selects the project of
-        ``GCORE_CLOUD_PROJECT_ID`` and the region of ``GCORE_CLOUD_REGION_ID``, where these are set. ``limit`` is the largest
-        number of tasks. Sends one request for 500 tasks. Raises ApiError and ConfigurationError.
-        """
-        chosen = resolve_filter(state, project_id, region_id, task_type)
-        return [snapshot.task for snapshot in self.list_snapshots(chosen, limit)]
-
-    def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:
-        """Return the newest tasks that a filter selects, with their ages. Raises ApiError."""
-        self._session.check_open()
-        listing = TaskListing(limit)
-        while not listing.is_complete:
-            self._session.budget.reserve_immediately()
-            try:
-                page = self._client.list_tasks(
-                    chosen, limit=listing.page_size, offset=listing.offset, timeout=MAX_REQUEST_TIMEOUT
-                )
-            except ApiError as error:
-                self._session.budget.report_throttling(error, listing=True)
-                raise
-            listing.add(page)
-        return [snapshot for snapshot in listing.snapshots if chosen.selects(snapshot.task)]
 
     def close(self) -> None:
         """Close the connections, unless the client is your own. Later calls raise WaiterError."""
@@ -239,22 +212,3 @@ def acknowledge(task_id: TaskRef, **options: Unpack[Options]) -> Task:
     """
     with Waiter(**options) as waiter:
         return waiter.acknowledge(task_id)
-
-
-def list_tasks(
-    *,
-    state: str | Iterable[str] = ACTIVE_STATES,
-    project_id: int | Iterable[int] | None = None,
-    region_id: int | Iterable[int] | None = None,
-    task_type: str | None = None,
-    limit: int = DEFAULT_LIMIT,
-    **options: Unpack[Options],
-) -> list[Task]:
-    """Return the tasks of the account, newest first; by default those that have not ended.
-
-    The filters are those of :meth:`Waiter.list_tasks`, the other arguments those of :class:`waiter.Options`. Raises ApiError
-    and ConfigurationError.
-    """
-    hide_key(options)
-    with Waiter(**options) as waiter:
-        return waiter.list_tasks(state=state, project_id=project_id, region_id=region_id, task_type=task_type, limit=limit)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from waiter.api.resources import BARE_METAL, RESOURCE_KINDS, kind_of
+from waiter.api.resources import BARE_METAL, RESOURCE_KINDS, kind_of, reason_of, status_text, targets_of
+from waiter.task import CreatedResources, Task, TaskState
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,44 @@ def test_bare_metal_has_its_own_endpoint() -> None:
     assert kind_of("instances", "create_vm") is kind_of("instances", None) is RESOURCE_KINDS["instances"]
     assert kind_of("volumes", "create_bm") is RESOURCE_KINDS["volumes"]
     assert kind_of("registry_users", "create_vm") is None
+
+
+def test_what_a_task_created_is_polled_at_its_place() -> None:
+    """Each resource with a known endpoint has a target, and the IDs of the others are returned by kind."""
+    created = CreatedResources(instances=("a/b",), images=(".",), registry_users=("u",))
+    task = Task(id="t", state=TaskState.FINISHED, task_type="create_bm", project_id=7, region_id=8, created_resources=created)
+    targets, unknown = targets_of(task)
+    assert [(one.path, one.label, one.kind, one.resource_id) for one in targets] == [
+        ("/cloud/v1/bminstances/7/8/a%2Fb", "instances a/b", "instances", "a/b")
+    ]
+    assert unknown == {"images": ["."], "registry_users": ["u"]}
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        ({"status_reason": "no\nspace"}, "no space"),
+        ({"fault": {"message": "No valid host"}}, "No valid host"),
+        ({"fault": None, "error": "boom"}, "boom"),
+        ({"fault": {}, "message": 7}, None),
+        ({"error": " "}, None),
+        (None, None),
+    ],
+)
+def test_reason_is_what_the_resource_says(resource: dict[str, Any] | None, reason: str | None) -> None:
+    """It is one line of text from the first field that has some."""
+    assert reason_of(resource) == reason
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("a\x1b[1mb", "a [1mb"), (None, None), ("", ""), (7, "7"), (True, "true"), (["x"], '["x"]')]
+)
+def test_status_is_shown_as_one_line(value: object, text: str | None) -> None:
+    """Text is shown as it is without control characters, everything else as JSON."""
+    assert status_text(value) == text
+
+
+def test_kind_without_a_status_is_ready_once_it_exists() -> None:
+    """It has no status to show, and its absence is never awaited."""
+    kind = RESOURCE_KINDS["networks"]
+    assert (kind.status({"status": "ERROR"}), kind.assess({}), kind.awaits_absence) == (None, "ready", False)

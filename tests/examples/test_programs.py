@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from waiter.testing import SimulatedCloud, cloud_from_script, fails, finishes
+from waiter.testing import SimulatedCloud, cloud_from_script, ended, fails, finishes, resources_fail, resources_ready
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 pytest_plugins = ["pytester"]
@@ -46,6 +46,17 @@ def test_many_prints_each_outcome(cloud: SimulatedCloud, environ: dict[str, str]
     ran = run(str(EXAMPLES / "many" / "many.py"), environ=environ, stdin="\n".join([*good, bad]))
     assert (ran.returncode, sorted(line.split()[0] for line in ran.stdout.splitlines())) == (1, sorted(good))
     assert "No valid host" in ran.stderr
+
+
+def test_ready_prints_images_that_can_be_used(cloud: SimulatedCloud, environ: dict[str, str]) -> None:
+    """It shows each change, and says which image failed."""
+    program = str(EXAMPLES / "ready" / "ready.py")
+    good = run(
+        program, cloud.add(resources_ready(0.5, finishes(0.0, {"images": ["m-1"]}, starts_when_seen=True))), environ=environ
+    )
+    bad = run(program, cloud.add(resources_fail(0.0, ended({"images": ["m-2"]}))), environ=environ)
+    assert (good.returncode, good.stdout, good.stderr) == (0, "m-1\n", "images m-1 is saving\nimages m-1 is active\n")
+    assert (bad.returncode, bad.stdout, "images m-2 failed: deactivated" in bad.stderr) == (1, "", True)
 
 
 @pytest.fixture

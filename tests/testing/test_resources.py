@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from waiter.api.resources import BARE_METAL, RESOURCE_KINDS, ResourceKind
-from waiter.testing import SimulatedCloud, finishes, never_ends, resources_fail, resources_ready
+from waiter.testing import (
+    SimulatedCloud,
+    finishes,
+    never_ends,
+    resources_appear,
+    resources_fail,
+    resources_ready,
+    resources_vanish,
+    status,
+)
 
 KINDS = [*RESOURCE_KINDS.items(), ("instances", BARE_METAL)]
 
@@ -83,3 +92,23 @@ def test_resource_may_only_be_read(cloud: SimulatedCloud, send: Any) -> None:
     assert send(cloud, "/cloud/v1/volumes/1/1/v", "DELETE").status == 405
     cloud.on_request("DELETE", "/cloud/v1/volumes/*/*/v", never_ends())
     assert send(cloud, "/cloud/v1/volumes/1/1/v", "DELETE").status == 200
+
+
+def test_resources_may_appear_late_and_vanish(make_cloud: Callable[..., SimulatedCloud], send: Any) -> None:
+    """Their endpoints answer 404 before and after; that is expected."""
+    cloud = make_cloud()
+    cloud.add(resources_vanish(20, resources_appear(5, finishes(10, {"volumes": ["v"]}))), watched=False)
+    shown = []
+    for _ in range(7):
+        shown.append(send(cloud, "/cloud/v1/volumes/1/1/v").status)
+        cloud.sleep(5)
+    assert shown == [404, 404, 404, 200, 200, 200, 404]
+    assert cloud.problems() == []
+
+
+def test_fault_may_be_restricted_to_resources(cloud: SimulatedCloud, send: Any) -> None:
+    """Tasks and other paths do not get it."""
+    task_id = cloud.add(finishes(0, {"volumes": ["v"]}), watched=False)
+    cloud.fault(status(503), on="resource")
+    assert send(cloud, f"/cloud/v1/tasks/{task_id}").status == 200
+    assert send(cloud, "/cloud/v1/volumes/1/1/v").status == 503

@@ -8,13 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import quote as percent_encode
 
 import msgspec
 
-Readiness = Literal["pending", "ready", "failed"]
+from waiter.api.responses import Response, error_of, invalid_response, one_line, quote
+from waiter.task import MAX_DECODED, decode_leniently
 
+if TYPE_CHECKING:
+    from waiter.task import Task
+
+Readiness = Literal["pending", "ready", "failed"]
+# What an endpoint shows of a resource; None once it answers 404 to a wait for that.
+Resource = Mapping[str, Any] | None
+
+# Fields in which other APIs of the same design give a reason; Gcore documents none.
+_REASONS = ("status_reason", "fault", "error", "message")
 _ERRORS = ("error", "error_*", "*_error")
+
+
+class Check(Protocol):
+    """The condition of a wait for a resource."""
+
+    @property
+    def awaits_absence(self) -> bool:
+        """Whether the wait is for a 404."""
+
+    def status(self, resource: Resource) -> str | None:
+        """Return the status of a resource as text; None if it has none."""
+
+    def assess(self, resource: Resource) -> Readiness:
+        """Return whether a resource is ready, failed or neither."""
 
 
 class ResourceKind(msgspec.Struct, frozen=True):
@@ -32,9 +58,18 @@ class ResourceKind(msgspec.Struct, frozen=True):
     pending: tuple[str, ...] = ()
     nonzero: tuple[str, ...] = ()
 
-    def assess(self, resource: Mapping[str, Any]) -> Readiness:
+    @property
+    def awaits_absence(self) -> bool:
+        """Whether the wait is for a 404: it never is."""
+        return False
+
+    def status(self, resource: Resource) -> str | None:
+        """Return the status of a resource as one line of text; None if its kind or itself has none."""
+        return None if self.field is None or resource is None else status_text(resource.get(self.field))
+
+    def assess(self, resource: Resource) -> Readiness:
         """Return whether a resource, as its endpoint shows it, is ready, failed or neither."""
-        if self.field is None:
+        if self.field is None or resource is None:
             return "ready"
         status = resource.get(self.field)
         if status in self.ready and all(resource.get(name) for name in self.nonzero):
@@ -87,3 +122,80 @@ def kind_of(name: str, task_type: str | None) -> ResourceKind | None:
     if name == "instances" and (task_type or "").startswith("create_bm"):
         return BARE_METAL
     return RESOURCE_KINDS.get(name)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One resource to poll: its ``path`` and the condition to check.
+
+    ``kind`` and ``resource_id`` are those of `created_resources`; the ``label`` names it in messages.
+    """
+
+    path: str
+    check: Check
+    label: str
+    kind: str | None = None
+    resource_id: str | int | None = None
+
+
+def targets_of(task: Task) -> tuple[list[Target], dict[str, list[str | int]]]:
+    """Return what a FINISHED task created: the resources to poll, and the IDs of those without a known endpoint, by kind."""
+    targets: list[Target] = []
+    unknown: dict[str, list[str | int]] = {}
+    for name, ids in task.created_resources.as_dict().items():
+        kind = None if task.project_id is None or task.region_id is None else kind_of(name, task.task_type)
+        for one in ids:
+            if kind is None or one in {"", ".", ".."}:
+                unknown.setdefault(name, []).append(one)
+                continue
+            place = {"project_id": task.project_id, "region_id": task.region_id, "id": percent_encode(str(one), safe="")}
+            targets.append(Target(kind.path.format_map(place), kind, one_line(f"{name} {one}"), name, one))
+    return targets, unknown
+
+
+def read_resource(response: Response, target: Target) -> Resource:
+    """Return the resource that was asked for, None for a 404 that is awaited. Raises ApiError for any other response."""
+    if response.status == HTTPStatus.NOT_FOUND and target.check.awaits_absence:
+        return None
+    if response.status != HTTPStatus.OK:
+        raise error_of(response, target.label, what="resource")
+    if len(response.body) > MAX_DECODED:
+        # Decoded JSON may need more than twenty times the memory of its text.
+        raise invalid_response(response, f"more than {MAX_DECODED} bytes", target.label)
+    try:
+        resource = _decode(response.body)
+    except (ValueError, RecursionError) as error:
+        raise invalid_response(response, f"{error}: {quote(response.body)}", target.label) from None
+    if not isinstance(resource, dict):
+        raise invalid_response(response, f"not an object: {quote(response.body)}", target.label)
+    if target.resource_id is not None and not _is_same(resource, str(target.resource_id)):
+        raise invalid_response(response, f"it describes {one_line(str(resource['id']))}", target.label)
+    return resource
+
+
+def _decode(body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return msgspec.json.decode(body)
+    except ValueError as error:
+        return decode_leniently(body, error)
+
+
+def _is_same(resource: Mapping[str, Any], resource_id: str) -> bool:
+    """Return whether a resource may be the one of this ID, which some kinds show as their name or in another field."""
+    return not isinstance(resource.get("id"), str) or resource_id in resource.values()
+
+
+def reason_of(resource: Resource) -> str | None:
+    """Return the reason for its status that a resource gives, as one line; None if it gives none."""
+    for name in _REASONS:
+        value = (resource or {}).get(name)
+        text = value.get("message") if isinstance(value, dict) else value
+        if isinstance(text, str) and (line := one_line(text)):
+            return line
+    return None
+
+
+def status_text(value: object) -> str | None:
+    """Return a value of a resource as one line of text; None for null."""
+    if value is None or isinstance(value, str):
+        return value and one_line(value)
+    return one_line(msgspec.json.encode(value).decode())

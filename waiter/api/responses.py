@@ -43,19 +43,19 @@ def read_task(response: Response, task_id: str) -> Task:
     except (ValueError, RecursionError) as error:
         raise invalid_response(response, f"{error}: {quote(response.body)}", task_id) from None
     if task.id != task_id and task.id.lower() != task_id.lower():
-        raise invalid_response(response, f"it describes task {_one_line(task.id)}", task_id)
+        raise invalid_response(response, f"it describes task {one_line(task.id)}", task_id)
     return task
 
 
-def error_of(response: Response, subject: str) -> errors.ApiError:
-    """Return the error that a response with a status other than 200 means; ``subject`` names what was asked for."""
+def error_of(response: Response, subject: str, *, what: str = "task") -> errors.ApiError:
+    """Return the error that a response with a status other than 200 means; ``subject`` names ``what`` was asked for."""
     if 200 <= response.status < 400:  # noqa: PLR2004 - the classes of RFC 9110, section 15
         return invalid_response(response, _unexpected_status(response), subject)
     problem = _decode_problem(response.body)
-    kind, what = _meaning(response.status)
-    why = _one_line(" ".join(filter(None, [problem.exception_class, problem.message]))) or quote(response.body)
+    kind, meaning = _meaning(response.status, what)
+    why = one_line(" ".join(filter(None, [problem.exception_class, problem.message]))) or quote(response.body)
     return kind(
-        f"{what}: {response.mask(why)} ({subject})",
+        f"{meaning}: {response.mask(why)} ({subject})",
         status=response.status,
         request_id=problem.request_id or response.headers.get("x-request-id"),
         url=response.url,
@@ -63,14 +63,14 @@ def error_of(response: Response, subject: str) -> errors.ApiError:
     )
 
 
-def _meaning(status: int) -> tuple[type[errors.ApiError], str]:
+def _meaning(status: int, what: str) -> tuple[type[errors.ApiError], str]:
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return errors.AuthenticationError, "the API key was rejected (401)"
         case HTTPStatus.FORBIDDEN:
             return errors.PermissionDeniedError, "permission denied (403)"
         case HTTPStatus.NOT_FOUND:
-            return errors.TaskNotFoundError, "no such task for this account (404)"
+            return errors.TaskNotFoundError, f"no such {what} for this account (404)"
         case _ if status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return errors.ApiUnavailableError, f"the API returned {status}"
         case _:
@@ -92,7 +92,7 @@ def _unexpected_status(response: Response) -> str:
     target = response.headers.get("location")
     if target is None:
         return f"HTTP {response.status}"
-    return f"it redirects to {_one_line(target)}, but the API key is sent to the configured host only"
+    return f"it redirects to {one_line(target)}, but the API key is sent to the configured host only"
 
 
 class _Problem(msgspec.Struct):
@@ -110,11 +110,11 @@ def _decode_problem(body: bytes) -> _Problem:
 
 def quote(body: bytes) -> str:
     """Return the beginning of a body as a quoted line of text."""
-    text = _one_line(body[: 4 * _MAX_QUOTE].decode(errors="replace"))
+    text = one_line(body[: 4 * _MAX_QUOTE].decode(errors="replace"))
     return f"{text!r}" if text else "an empty body"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text from outside as one line of limited length without control characters, for logs and terminals."""
     printable = "".join(char if char.isprintable() else " " for char in text[: 4 * _MAX_QUOTE])
     line = " ".join(printable.split())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.console import stderr
 from waiter.console.signals import raise_received
-from waiter.errors import TaskError, WaiterError
+from waiter.errors import ResourceError, TaskError, WaiterError
 from waiter.events import Event
 from waiter.outcome import Outcome
 
@@ -56,7 +56,7 @@ def start_wait_thread(
 
 def _acknowledge(waiter: Waiter, outcome: Outcome, inbox: Inbox) -> None:
     """Acknowledge the task if it has ended; a failure is a warning and changes nothing else."""
-    if outcome.task is None and not isinstance(outcome.error, TaskError):
+    if outcome.task is None and not isinstance(outcome.error, TaskError | ResourceError):
         return
     try:
         waiter.acknowledge(outcome.task_id)

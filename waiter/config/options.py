@@ -20,12 +20,14 @@ class Limits(TypedDict, total=False):
     - ``timeout``: the longest time to wait.
     - ``max_outage``: how long polls may fail in a row.
     - ``stall_timeout``: how long the task may show no change at all.
+    - ``ready``: whether to wait until the created resources are ready, too.
     - ``on_event``: called with each :class:`waiter.Event` of this wait.
     """
 
     timeout: float | timedelta | None
     max_outage: float | timedelta | None
     stall_timeout: float | timedelta | None
+    ready: bool
     on_event: Callable[[Event], object] | None
 
 
@@ -39,6 +41,7 @@ class Options(TypedDict, total=False):
     - ``timeout``: the longest time to wait; None is no limit. Defaults to ``GCORE_POLLING_TIMEOUT_SECONDS``, then 7200.
     - ``max_outage``: how long polls may fail in a row; 300.
     - ``stall_timeout``: how long a task may show no change at all; None, the default, is no limit.
+    - ``ready``: whether to wait, after a task is FINISHED, until what it created is ready by its own endpoints; False.
     - ``price``: the seconds of delay that one request is worth; 0.05 (higher: fewer requests, ends noticed later).
     - ``min_interval``: the shortest time between two polls of the schedule; 0.2.
     - ``wait``: a tenacity wait strategy instead of the schedule.
@@ -57,6 +60,7 @@ class Options(TypedDict, total=False):
     timeout: float | timedelta | None
     max_outage: float | timedelta
     stall_timeout: float | timedelta | None
+    ready: bool
     price: float
     min_interval: float | timedelta
     wait: wait_base | None

@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float
     max_outage: float
     stall_timeout: float
+    ready: bool
     wait: Any
     max_rps: float
     learn: bool
@@ -74,6 +75,7 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
         "timeout": _timeout(options, environ, problems),
         "max_outage": _seconds("max_outage", options.get("max_outage", DEFAULT_MAX_OUTAGE), problems),
         "stall_timeout": _seconds("stall_timeout", options.get("stall_timeout"), problems),
+        "ready": _switch("ready", options, problems, default=False),
         "wait": _callable("wait", options, problems) or _schedule(options, problems),
         "max_rps": _max_rps(options, problems),
         "learn": _switch("learn", options, problems, default=True) and options.get("wait") is None,
@@ -109,7 +111,9 @@ def limited(settings: Settings, limits: Limits) -> Settings:
     _refuse_unknown(limits, Limits)
     problems: list[str] = []
     given: dict[str, Any] = dict(limits)
-    changed = {name: _seconds(name, given[name], problems) for name in given.keys() - {"on_event"}}
+    changed: dict[str, Any] = {name: _seconds(name, given[name], problems) for name in given.keys() - {"on_event", "ready"}}
+    if "ready" in given:
+        changed["ready"] = _switch("ready", given, problems, default=False)
     if "on_event" in given:
         changed["on_event"] = _callable("on_event", given, problems)
     if problems:
@@ -130,7 +134,7 @@ def _callable(name: str, options: Mapping[str, Any], problems: list[str]) -> Any
     return given
 
 
-def _switch(name: str, options: Options, problems: list[str], *, default: bool) -> bool:
+def _switch(name: str, options: Mapping[str, Any], problems: list[str], *, default: bool) -> bool:
     given = options.get(name, default)
     if not isinstance(given, bool):
         # The text "false" would be true.

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
         return member
 
     FINISHED = 0, "every task FINISHED"
-    FAILED = 1, "a task ended in ERROR"
+    FAILED = 1, "a task ended in ERROR, or a resource failed (--ready)"
     USAGE = 2, "wrong usage or configuration"
     REFUSED = 3, "refused: key or permission (401, 403)"
     NOT_FOUND = 4, "no such task (404)"

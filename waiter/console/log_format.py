@@ -10,13 +10,14 @@ from typing import Any, Final, TextIO, cast
 
 from waiter.console.formatting import printable
 from waiter.console.streams import is_terminal
-from waiter.errors import TaskError, TaskStalledError, TaskTimeoutError, WaiterError
+from waiter.errors import ResourceError, TaskError, TaskStalledError, TaskTimeoutError, WaiterError
 
 FORMATS: Final = ("none", "console", "json")
 LEVELS: Final = ("debug", "info", "warning", "error")
 # The levels of the events that carry everything these errors say.
 _EVENT_LEVELS: Final[dict[type[WaiterError], str]] = {
     TaskError: "error",
+    ResourceError: "error",
     TaskTimeoutError: "warning",
     TaskStalledError: "warning",
 }

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
-from waiter.api.listings import ActivePage, TaskPage, read_active, read_history, read_page
-from waiter.api.requests import TaskFilter, acknowledge_path, active_path, history_path, listing_path, task_path
+from waiter.api.listings import ActivePage, read_active, read_history
+from waiter.api.requests import acknowledge_path, active_path, history_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -21,6 +21,7 @@ from waiter.http.route import find_route
 from waiter.task import Task, TaskSnapshot
 
 if TYPE_CHECKING:
+    from waiter.api.resources import Resource, Target
     from waiter.http.client import Client
 
 OnExchange = Callable[[float, int | None], object]
@@ -56,6 +57,12 @@ class AsyncClient(BaseClient):
         now = self._observe(response, sent_at)
         return TaskSnapshot(task, self._server_clock.age(task.created_on, now=now))
 
+    async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - like Client
+        """Like Client.get_resource, awaited."""
+        from waiter.api.resources import read_resource  # noqa: PLC0415 - only needed with ready
+
+        return read_resource(await self._fetch(target.path, timeout), target)
+
     async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - like Client
         """Like Client.acknowledge, awaited."""
         return read_task(await self._fetch(acknowledge_path(task_id), timeout, method="POST"), task_id)
@@ -73,13 +80,6 @@ class AsyncClient(BaseClient):
         page = read_active(response)
         self._observe(response, sent_at)
         return page
-
-    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - like Client
-        """Like Client.list_tasks, awaited."""
-        sent_at = self.settings.clock()
-        response = await self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout)
-        tasks, total = read_page(response)
-        return TaskPage(self._snapshots(tasks, self._observe(response, sent_at)), total)
 
     async def close(self) -> None:
         """Like Client.close, awaited."""
@@ -122,6 +122,10 @@ class ThreadedClient:
         """Like Client.get_task, awaited."""
         return cast("TaskSnapshot", await self._run(self._client.get_task, task_id, timeout=timeout))
 
+    async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - like Client
+        """Like Client.get_resource, awaited."""
+        return cast("Resource", await self._run(self._client.get_resource, target, timeout=timeout))
+
     async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - like Client
         """Like Client.acknowledge, awaited."""
         return cast("Task", await self._run(self._client.acknowledge, task_id, timeout=timeout))
@@ -133,11 +137,6 @@ class ThreadedClient:
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Like Client.list_active, awaited."""
         return cast("ActivePage", await self._run(self._client.list_active, limit=limit, offset=offset, timeout=timeout))
-
-    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - like Client
-        """Like Client.list_tasks, awaited."""
-        page = await self._run(self._client.list_tasks, chosen, limit=limit, offset=offset, timeout=timeout)
-        return cast("TaskPage", page)
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Like Client.snapshot."""

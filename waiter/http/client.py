@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from waiter.api.listings import ActivePage, TaskPage, read_active, read_history, read_page
-from waiter.api.requests import TaskFilter, acknowledge_path, active_path, history_path, listing_path, task_path
+from waiter.api.listings import ActivePage, read_active, read_history
+from waiter.api.requests import acknowledge_path, active_path, history_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -17,6 +17,9 @@ from waiter.http.exchange import NETWORK_ERRORS, REFUSED_STATUSES, BaseClient, h
 from waiter.http.httpx_transport import HttpxTransport
 from waiter.http.route import find_route
 from waiter.task import Task, TaskSnapshot
+
+if TYPE_CHECKING:
+    from waiter.api.resources import Resource, Target
 
 
 class Client(BaseClient):
@@ -38,6 +41,12 @@ class Client(BaseClient):
         now = self._observe(response, sent_at)
         return TaskSnapshot(task, self._server_clock.age(task.created_on, now=now))
 
+    def get_resource(self, target: Target, *, timeout: float) -> Resource:
+        """Poll a resource once; None is a 404 that is awaited. Raises ApiError."""
+        from waiter.api.resources import read_resource  # noqa: PLC0415 - only needed with ready
+
+        return read_resource(self._fetch(target.path, timeout), target)
+
     def acknowledge(self, task_id: str, *, timeout: float) -> Task:
         """Acknowledge a task and return it. Raises ApiError."""
         return read_task(self._fetch(acknowledge_path(task_id), timeout, method="POST"), task_id)
@@ -55,13 +64,6 @@ class Client(BaseClient):
         page = read_active(response)
         self._observe(response, sent_at)
         return page
-
-    def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:
-        """List one page of the tasks that a filter selects, newest first. Raises ApiError."""
-        sent_at = self.settings.clock()
-        response = self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout)
-        tasks, total = read_page(response)
-        return TaskPage(self._snapshots(tasks, self._observe(response, sent_at)), total)
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from math import inf
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, Self, cast
 
 from waiter import errors
+from waiter.outcome import outcome_of
 from waiter.polling.limits import AUTH_GRACE, MAX_REQUEST_TIMEOUT, REQUEST_TIMEOUT, Limit, LimitKind, WaitLimits
 from waiter.polling.outage import REFUSED_ERRORS, Outage
 from waiter.ratelimit.reservation import Delay, RateLimitTimeoutError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from waiter.config.settings import Settings
+    from waiter.polling.reporter import Reporter
 
 _SURVIVED = (errors.ApiUnavailableError, errors.InvalidResponseError, errors.TaskNotFoundError)
 
@@ -30,16 +32,19 @@ class PollState(ABC):
 
     Subclasses record what a poll shows in ``_has_ended``, ``_changed_at`` and ``_seen_at``, and know the interval, the events
     and the errors.
+
+    As a context manager it reports the begin and the end of the wait, and adds a note to an interruption, such as Ctrl-C.
     """
 
     # Saves 2 MB for ten thousand waits.
     __slots__ = (
         "_blocked_until", "_changed_at", "_deadline", "_error", "_has_ended", "_now", "_outage", "_polled_at",
-        "_polling_due_at", "_seen_at", "_settings", "_started_at",
+        "_polling_due_at", "_reporter", "_seen_at", "_settings", "_started_at",
     )  # fmt: skip
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reporter: Reporter) -> None:
         self._settings = settings
+        self._reporter = reporter
         self._now = settings.clock
         now = self._now()
         self._started_at = self._changed_at = self._polled_at = self._polling_due_at = self._seen_at = now
@@ -48,6 +53,17 @@ class PollState(ABC):
         self._has_ended = False
         self._outage = Outage()
         self._blocked_until = -inf
+
+    def __enter__(self) -> Self:
+        if self._reporter.has_listener:
+            self._report("wait.started")
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._reporter.has_listener:
+            self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
+        if error is not None:
+            errors.note_interruption(error, f"the wait for {self._subject()} was interrupted; {self._note()}")
 
     # What a poll needs.
 
@@ -74,6 +90,11 @@ class PollState(ABC):
         self._polling_due_at = self._polled_at - delay.blocked
         if self._outage.failures:
             self._outage.exclude(delay.queued)
+
+    def _end_outage(self, now: float) -> None:
+        """Record that a poll succeeded after some that failed."""
+        self._report("poll.recovered", outage=round(now - self._outage.since, 3))
+        self._outage, self._blocked_until = Outage(), -inf
 
     # What tenacity asks, in the order in which it asks.
 
@@ -180,6 +201,10 @@ class PollState(ABC):
     @abstractmethod
     def _not_found_error(self, error: errors.TaskNotFoundError) -> errors.WaiterError:
         """Return the error for a 404 that lasts."""
+
+    @abstractmethod
+    def _subject(self) -> str:
+        """Return what is awaited, for messages."""
 
     @abstractmethod
     def _note(self) -> str:

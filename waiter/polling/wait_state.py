@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from waiter import errors
-from waiter.outcome import outcome_of
 from waiter.polling.history_cache import read_history
 from waiter.polling.limits import MIN_HISTORY_TIMEOUT
-from waiter.polling.outage import Outage
 from waiter.polling.poll_state import PollState
 from waiter.polling.reporter import Known, Reporter
 from waiter.ratelimit.reservation import QueueLimits
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from waiter.config.settings import Settings
     from waiter.polling.history_cache import HistoryCache
+    from waiter.polling.resource_state import ResourceState
     from waiter.schedule.history import History
     from waiter.task import Task
 
@@ -31,33 +30,23 @@ if TYPE_CHECKING:
 class WaitState(PollState):
     """The state of one wait. All times are monotonic seconds; ``task`` is the task as last seen, None before a response.
 
-    As a context manager it reports the begin and the end of the wait, and adds a note to an interruption, such as Ctrl-C: the
-    task is still running.
+    ``target`` is what to poll, the ``task_id``; ``awaits_resources`` is whether the wait is also for what the task creates.
     """
 
-    __slots__ = ("_age", "_confirm_end", "_history", "_history_cache", "_reporter", "_schedule", "task", "task_id")
+    __slots__ = (
+        "_age", "_confirm_end", "_history", "_history_cache", "_schedule", "awaits_resources", "target", "task", "task_id",
+    )  # fmt: skip
 
     def __init__(self, task_id: str, settings: Settings, history_cache: HistoryCache) -> None:
-        super().__init__(settings)
-        self.task_id = task_id
+        super().__init__(settings, Reporter(task_id, settings.on_event, settings.log))
+        self.task_id = self.target = task_id
+        self.awaits_resources = settings.ready
         self.task: Task | None = None
         self._age: float | None = None
         self._history_cache = history_cache
-        self._reporter = Reporter(task_id, settings.on_event, settings.log)
         self._schedule: Any = settings.wait
         self._history: History | None = None
         self._confirm_end = False
-
-    def __enter__(self) -> Self:
-        if self._reporter.has_listener:
-            self._report("wait.started")
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self._reporter.has_listener:
-            self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
-        if error is not None:
-            errors.note_interruption(error, f"the wait for task {self.task_id} was interrupted; the task is still running")
 
     # What a poll needs.
 
@@ -92,8 +81,7 @@ class WaitState(PollState):
         """Record a response, report what it changes, and return it with the task as it is kept here."""
         before, task, now = self.task, snapshot.task, self._now()
         if self._outage.failures:
-            self._report("poll.recovered", outage=round(now - self._outage.since, 3))
-            self._outage, self._blocked_until = Outage(), -inf
+            self._end_outage(now)
         self._age, self._seen_at = snapshot.age, now
         if task != before:
             # An equal task is not replaced: one more object for each poll makes the garbage collector halt ten thousand waits.
@@ -133,6 +121,26 @@ class WaitState(PollState):
             raise errors.TaskError(snapshot.task)
         return snapshot.task
 
+    def resource_state(self) -> ResourceState | None:
+        """Return the state of the wait for what the finished task created, or None if none of it can be polled.
+
+        It is a part of this wait, with the same deadline. Resources without a known endpoint count as ready.
+        """
+        from waiter.api.resources import targets_of  # noqa: PLC0415 - only needed with ready
+        from waiter.polling.resource_state import ResourceState  # noqa: PLC0415 - as above
+
+        task = cast("Task", self.task)
+        targets, unknown = targets_of(task)
+        for kind, ids in unknown.items():
+            self._report("resource.unchecked", kind=kind, resource_ids=ids)
+        if not targets:
+            return None
+        age = 0.0
+        if self._age is not None and task.created_on and task.finished_on:
+            age = max(0.0, self._age - (task.finished_on - task.created_on).total_seconds())
+        state = ResourceState(targets, self._settings, self._reporter, task=task, age=age)
+        return state.within(started_at=self._started_at, deadline=self._deadline)
+
     # Helpers.
 
     def _interval(self, call: RetryCallState, now: float) -> float:
@@ -157,8 +165,11 @@ class WaitState(PollState):
     def _not_found_error(self, error: errors.TaskNotFoundError) -> errors.WaiterError:
         return error
 
+    def _subject(self) -> str:
+        return f"task {self.task_id}"
+
     def _note(self) -> str:
-        return "the task is still running"
+        return "the task is FINISHED" if self._has_ended else "the task is still running"
 
     def _use_history(self) -> None:
         history = self._history_cache.get(self.task, learned=self._settings.learn)

@@ -17,8 +17,8 @@ from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutErr
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
-    from waiter.api.listings import ActivePage, TaskPage
-    from waiter.api.requests import TaskFilter
+    from waiter.api.listings import ActivePage
+    from waiter.api.resources import Resource, Target
     from waiter.config.settings import Settings
     from waiter.task import Task, TaskSnapshot
 
@@ -32,6 +32,9 @@ class TaskClient(Protocol):
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
         """Return a task as it is now."""
 
+    async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - see above
+        """Return a resource as it is now."""
+
     async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - see above
         """Acknowledge a task and return it."""
 
@@ -40,9 +43,6 @@ class TaskClient(Protocol):
 
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - see above
         """Return a page of the tasks that have not ended."""
-
-    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - see above
-        """Return a page of the tasks that a filter selects."""
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Decode a task from the body of a listing. Raises ValueError."""
@@ -86,6 +86,14 @@ class RateLimitedClient:
             self._budget.report_throttling(error)
             raise
 
+    async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - see above
+        """Poll a resource, in a slot. Raises ApiError."""
+        try:
+            return await self._client.get_resource(target, timeout=timeout)
+        except ApiError as error:
+            self._budget.report_throttling(error)
+            raise
+
     async def get_task_immediately(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - see above
         """Poll a task once, in a slot but without queueing for the budget. Raises ApiError."""
         async with self._immediate_slot(task_id, timeout):
@@ -121,15 +129,6 @@ class RateLimitedClient:
         self._budget.reserve_immediately()
         try:
             return await self._client.list_history(task_type, limit=limit, timeout=timeout)
-        except ApiError as error:
-            self._budget.report_throttling(error, listing=True)
-            raise
-
-    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - see above
-        """Return a page of the tasks that a filter selects, without queueing."""
-        self._budget.reserve_immediately()
-        try:
-            return await self._client.list_tasks(chosen, limit=limit, offset=offset, timeout=timeout)
         except ApiError as error:
             self._budget.report_throttling(error, listing=True)
             raise

@@ -6,10 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from waiter.errors import ApiUnavailableError, AuthenticationError, PermissionDeniedError, TaskNotFoundError
 from waiter.http.async_client import AsyncClient
 from waiter.task import TaskSnapshot
+
+if TYPE_CHECKING:
+    from waiter.api.resources import Resource, Target
 
 
 class SidecarClient(AsyncClient):
@@ -24,6 +28,11 @@ class SidecarClient(AsyncClient):
         """Like AsyncClient.get_task, with a refusal as an outage."""
         with self._refusal_as_outage():
             return await super().get_task(task_id, timeout=timeout)
+
+    async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - like AsyncClient
+        """Like AsyncClient.get_resource, with a refusal as an outage."""
+        with self._refusal_as_outage():
+            return await super().get_resource(target, timeout=timeout)
 
     def is_refused(self) -> bool:
         """Return whether the API refused the key at the last poll."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 from waiter.testing import listing
-from waiter.testing.resources import get_resource
+from waiter.testing.resources import get_resource, is_resource
 from waiter.testing.response import RequestRejectedError, SimulatedResponse, encode_json, error_body
 from waiter.testing.script import KINDS
 from waiter.testing.task import SimulatedTask, TaskStore, make_id
@@ -99,7 +99,7 @@ class Endpoints:
             return None, "listing"
         parent, _, name = path.removesuffix(_ACKNOWLEDGE).rpartition("/")
         if parent != _TASKS or not name or path == _ACKNOWLEDGE_ALL:
-            return None, None
+            return None, "resource" if is_resource(path) else None
         return unquote(name), None if path.endswith(_ACKNOWLEDGE) else "task"
 
     def respond(self, method: str, target: str, headers: Mapping[str, str], now: float) -> SimulatedResponse:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from waiter.testing.response import SimulatedResponse, encode_json, error_body
 
-Target = Literal["task", "listing"]
+Target = Literal["task", "listing", "resource"]
 
 _PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 _OTHER_ID = "00000000-0000-4000-8000-000000000000"

@@ -18,16 +18,21 @@ _ENDPOINTS = [
 ]
 
 
+def is_resource(path: str) -> bool:
+    """Return whether a path is that of a resource, whether it exists or not."""
+    return any(pattern.fullmatch(path) for _, _, pattern in _ENDPOINTS)
+
+
 def get_resource(path: str, tasks: TaskStore, now: float) -> dict[str, Any] | None:
     """Return the resource at a path, or None if no task creates it.
 
-    Raises RequestRejectedError (404) until the task has ended.
+    Raises RequestRejectedError (404) before the resource appears and after it vanishes.
     """
     for kind, definition, pattern in _ENDPOINTS:
         place = pattern.fullmatch(path)
         task = tasks.creator_of(kind, unquote(place["id"])) if place else None
         if place and task and _is_there(task, kind, definition, place.groupdict()):
-            if not task.has_ended(now):
+            if not task.shows_resources(now):
                 raise RequestRejectedError(404, "NotFound", f"{path} was not found")
             return _show(task, definition, unquote(place["id"]), task.readiness(now))
     return None

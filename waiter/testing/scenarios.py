@@ -82,6 +82,16 @@ def resources_ready(after: float, then: Script) -> Script:
     return replace(then, resources_ready_after=after)
 
 
+def resources_appear(after: float, then: Script) -> Script:
+    """Return the task `then`, whose created resources are unknown (404) for `after` seconds after its end."""
+    return replace(then, resources_hidden_for=after)
+
+
+def resources_vanish(after: float, then: Script) -> Script:
+    """Return the task `then`, whose created resources are unknown (404) from `after` seconds after its end on."""
+    return replace(then, resources_gone_after=after)
+
+
 def resources_fail(after: float, then: Script) -> Script:
     """Return the task `then`, whose created resources have failed `after` seconds after its end."""
     return replace(then, resources_ready_after=after, resources_fail=True)

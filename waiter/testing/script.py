@@ -77,7 +77,9 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     replaces or adds fields of the response; the value `msgspec.UNSET` removes a field.
 
     The created resources respond at their own endpoints once the task has ended. They are ready
-    `resources_ready_after` seconds later; with `resources_fail`, they have failed by then.
+    `resources_ready_after` seconds later; with `resources_fail`, they have failed by then. They are
+    unknown (404) for `resources_hidden_for` seconds after the end, and again from
+    `resources_gone_after` seconds on.
 
     Raises ValueError without a phase, or if a phase before the last one has no end.
     """
@@ -102,6 +104,12 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float, Meta(description="seconds after its end at which the created resources are ready at their own endpoints")
     ] = 0.0
     resources_fail: Annotated[bool, Meta(description="the created resources fail instead")] = False
+    resources_hidden_for: Annotated[
+        float, Meta(description="seconds after its end for which the created resources are still unknown (404)")
+    ] = 0.0
+    resources_gone_after: Annotated[
+        float, Meta(description="seconds after its end from which on the created resources are unknown (404)")
+    ] = math.inf
 
     def __post_init__(self) -> None:
         if not self.phases:

@@ -107,7 +107,7 @@ def cloud_from_script(script: Mapping[str, Any], **options: Any) -> SimulatedClo
     mappings of `path`, `method` (POST by default), and of the `tasks` to start, the `json` and the
     `status` of the response as `on_request` takes them; `faults`, a list of mappings of the name of
     a `fault`, its `options`, and `times`, or an outage from `start` for `seconds`, each optionally
-    for one `task` (its ID) or `on` one endpoint (task or listing). `$schema` is ignored.
+    for one `task` (its ID) or `on` one endpoint (task, listing or resource). `$schema` is ignored.
 
     Raises ValueError that names the problems of all parts of the mapping, one a line.
     """

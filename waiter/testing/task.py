@@ -75,12 +75,19 @@ class SimulatedTask(msgspec.Struct, kw_only=True):
         self.acknowledged_at = at
         self.encoded = None
 
+    def shows_resources(self, now: float) -> bool:
+        """Return whether the created resources are known to the API."""
+        script = self.script
+        return self.has_ended(now) and script.resources_hidden_for <= self._since_end(now) < script.resources_gone_after
+
     def readiness(self, now: float) -> Readiness:
         """Return whether the created resources are ready at `now`, which is after the end of the task."""
-        since_end = round((now - self.created_at) * self.speed - self.script.duration, 6)
-        if since_end < self.script.resources_ready_after:
+        if self._since_end(now) < self.script.resources_ready_after:
             return "pending"
         return "failed" if self.script.resources_fail else "ready"
+
+    def _since_end(self, now: float) -> float:
+        return round((now - self.created_at) * self.speed - self.script.duration, 6)
 
     def encode(self, now: float, timestamp: Callable[[float], str]) -> msgspec.Raw:
         """Return the task as JSON at `now`; `timestamp` formats times."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from waiter.cli.progress.model import ProgressModel
 from waiter.console import signals
 from waiter.errors import ApiUnavailableError, TaskNotFoundError
 from waiter.outcome import Outcome
+from waiter.testing import SimulatedCloud, ended, resources_fail, resources_ready
 
 
 def test_all_problems_are_reported_together(run: Run) -> None:
@@ -284,4 +286,61 @@ def test_ctrl_c_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
         f"RUNNING   create_vm  {ENDLESS}",
         f"waiter: interrupted by SIGINT; this task is still running: create_vm {ENDLESS} (RUNNING/NETWORK)",
         f"waiter: to resume: waiter wait {ENDLESS}",
+    ]
+
+
+def test_ready_waits_for_created_resources(run: Run, cloud: SimulatedCloud) -> None:
+    """Each change of one is a line, and the result is printed once it is ready."""
+    task_id = cloud.add(resources_ready(0.3, ended({"images": ["m-1"]}, task_type="create_image")))
+    ran = run("wait", task_id, "--ready", "-o", "ids")
+    assert ran == (
+        0,
+        "m-1\n",
+        (
+            f"waiter: create_image {task_id} is FINISHED (took 19s)\n"
+            f"waiter: create_image {task_id}: images m-1 is saving\n"
+            f"waiter: create_image {task_id}: images m-1 is active\n"
+        ),
+    )
+
+
+def test_failed_resource_is_a_failure(run: Run, cloud: SimulatedCloud) -> None:
+    """The task keeps its shape in JSON, ``status`` and ``message`` say what failed, and nothing is handed on."""
+    task_id = cloud.add(resources_fail(0, ended({"images": ["m-1"]})))
+    ran = run("wait", task_id, "-q", "-o", "json", env={"WAITER_READY": "1"})
+    message = f"images m-1 failed: deactivated; the task is FINISHED ({task_id})"
+    assert (ran.code, ran.err) == (1, f"waiter: {message}\n")
+    task = json.loads(ran.out)["tasks"][0]
+    assert (task["state"], task["status"], task["message"], task["error"]) == ("FINISHED", "failed", message, None)
+    assert task["created_resources"] == {"images": ["m-1"]}
+    assert run("wait", task_id, "-q", "--ready", "-o", "ids").out == ""
+    logged = run("wait", task_id, "--ready", "-o", "ids", "--log-format", "console").err
+    assert ("resource.failed" in logged, message in logged) == (True, False)
+
+
+def test_time_out_before_a_resource_is_ready_can_be_resumed(run: Run, cloud: SimulatedCloud) -> None:
+    """The message says that the task is FINISHED, and the resources are not handed on."""
+    task_id = cloud.add(resources_ready(1000, ended({"volumes": ["v-1"]})))
+    ran = run("wait", task_id, "-q", "--ready", "--timeout", "0.3", "-o", "ids")
+    assert ran == (
+        124,
+        "",
+        (
+            f"waiter: not ready after 0 s: volumes v-1 is creating; the task is FINISHED ({task_id})\n"
+            f"waiter: to resume: waiter wait -q --ready --timeout 0.3 -o ids {task_id}\n"
+        ),
+    )
+
+
+def test_interruption_names_resources_that_are_not_ready() -> None:
+    """A wait that is interrupted after the end of the task can be resumed too."""
+    model = ProgressModel([GOOD], 0.0)
+    row = model.rows[GOOD]
+    task = make_task(GOOD, "FINISHED", took=19)
+    row.record_event(event_of(task, name="resource.state_changed", kind="images", resource_id="m-1", new="saving"), 1.0)
+    args = argparse.Namespace(argv=["--ready", GOOD], task_ids=[GOOD], command=None)
+    lines = wait_command.interruption_message(args, model, signals.Interrupted(signal.SIGINT))
+    assert lines == [
+        f"waiter: interrupted by SIGINT; this task is not ready: create_vm {GOOD} (FINISHED, images saving)\n",
+        f"waiter: to resume: waiter wait --ready {GOOD}\n",
     ]

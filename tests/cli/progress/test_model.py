@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from command_parts import GOOD, PAST, event_of, make_task
 from command_progress import Clock
 
-from waiter import History, Schedule
+from waiter import CreatedResources, History, ResourceError, Schedule, TaskTimeoutError
 from waiter.cli.progress import model
 from waiter.cli.progress.model import Problem, TaskRow
+from waiter.errors import NotReady
 from waiter.events import Event
+from waiter.outcome import Outcome
 
 
 def record(row: TaskRow, clock: Clock, events: Sequence[Event | float]) -> list[tuple[float | None, float]]:
@@ -104,3 +107,50 @@ def test_nothing_is_estimated_for_a_task_that_has_ended(clock: Clock) -> None:
     row = TaskRow(GOOD, clock())
     row.record_event(event_of(make_task(state="FINISHED", took=20), history=History(usual=(15.0, 30.0))), clock())
     assert row.times(clock()) == "took 20s"
+
+
+def resource_event(name: str, resource_id: str, **fields: Any) -> Event:
+    task = make_task(GOOD, "FINISHED", took=19, created_resources=CreatedResources(images=("m-1", "m-2")))
+    return event_of(task, name=f"resource.{name}", kind="images", resource_id=resource_id, **fields)
+
+
+def test_state_names_a_resource_that_is_not_ready(clock: Clock) -> None:
+    """The others are counted; a row is done once all are ready."""
+    row = TaskRow(GOOD, clock())
+    shown = []
+    for event in (
+        resource_event("state_changed", "m-1", new="saving"),
+        resource_event("state_changed", "m-2", new=None),
+        resource_event("ready", "m-1"),
+        resource_event("ready", "m-2"),
+        resource_event("ready", "m-2"),
+    ):
+        row.record_event(event, clock())
+        shown.append((row.state, row.is_getting_ready, row.has_finished))
+    assert shown == [
+        ("FINISHED, images saving", True, False),
+        ("FINISHED, images saving, 1 more", True, False),
+        ("FINISHED, images without status", True, False),
+        ("FINISHED", False, True),
+        ("FINISHED", False, True),
+    ]
+
+
+def test_row_of_a_failed_resource_has_failed(clock: Clock) -> None:
+    """The task is FINISHED, but the wait for it has failed."""
+    row = TaskRow(GOOD, clock())
+    event = resource_event("state_changed", "m-1", new="killed")
+    row.record_event(event, clock())
+    error = ResourceError("killed", task=event.task, kind="images", resource_id="m-1", resource={})
+    row.record_outcome(Outcome(GOOD, error=error), clock())
+    assert (row.has_failed, row.has_finished, row.is_getting_ready) == (True, False, False)
+    assert row.state == "FINISHED, images killed"
+
+
+def test_row_of_a_resource_that_timed_out_has_not_failed(clock: Clock) -> None:
+    """The wait can be resumed."""
+    row = TaskRow(GOOD, clock())
+    task = resource_event("state_changed", "m-1", new="saving").task
+    error = TaskTimeoutError(GOOD, waited=9, last_task=task, last_error=None, not_ready=[NotReady("images", "m-1", "saving")])
+    row.record_outcome(Outcome(GOOD, error=error), clock())
+    assert (row.has_failed, row.has_finished) == (False, False)

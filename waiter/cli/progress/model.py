@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from waiter.cli.output.result import TaskResult, task_duration
 from waiter.console.exit_codes import is_still_running
-from waiter.console.formatting import format_duration, printable, with_short_ids
-from waiter.errors import TaskError, described
+from waiter.console.formatting import format_duration, printable
+from waiter.errors import ResourceError, TaskError, described
 from waiter.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from waiter.events import Event
     from waiter.outcome import Outcome
-    from waiter.schedule.history import History
     from waiter.schedule.schedule import TimeLeft
-    from waiter.task import Task, TaskSnapshot
+    from waiter.task import Task
 
 
 # The history of a task type serves all tasks of the type, although only one wait fetches it.
@@ -47,6 +46,8 @@ class TaskRow:
         self.problem: Problem | None = None
         self.changed_at = now
         self._created_at: float | None = None
+        # The kind and the status of each created resource that is not ready, by kind and ID.
+        self._not_ready: dict[tuple[str, str | int], str] = {}
         self._schedules: Schedules = {} if schedules is None else schedules
 
     def record_event(self, event: Event, now: float) -> None:
@@ -54,75 +55,79 @@ class TaskRow:
         self.task = event.task or self.task
         if event.name == "task.state_changed":
             self.changed_at = now
+        if event.name.startswith("resource."):
+            self._record_resource(event)
         if event.name == "poll.failed":
             # Its age is that of the last answer. The row shows the ID already.
             left = event.fields.get("gives_up_in")
             text = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
             self.problem = Problem(text, event.fields.get("status"), None if left is None else now + left)
-        else:
-            self._record_age(event.age, now)
+        elif event.age is not None:
+            # The estimate of the server's clock improves with every answer; the age shown never decreases.
+            self._created_at = min(now - event.age, now if self._created_at is None else self._created_at)
         if event.name == "poll.recovered":
             self.problem = None
         if event.history and self.task:
-            self.record_history(event.history)
+            known = self._schedules.get(self.task.task_type)
+            if known is None or (event.history.count and not known.history.count):
+                self._schedules[self.task.task_type] = Schedule(history=event.history)
 
-    def record_snapshot(self, snapshot: TaskSnapshot, now: float) -> None:
-        """Record the task as a listing shows it."""
-        if self.task is None or described(self.task) != described(snapshot.task):
-            self.changed_at = now
-        self.task = snapshot.task
-        self._record_age(snapshot.age, now)
-
-    def _record_age(self, age: float | None, now: float) -> None:
-        if age is not None:
-            # The estimate of the server's clock improves with every answer; the age shown never decreases.
-            self._created_at = min(now - age, now if self._created_at is None else self._created_at)
-
-    def record_history(self, history: History) -> None:
-        """Record how long earlier tasks of the type of this task took."""
-        task_type = self.task.task_type if self.task else None
-        known = self._schedules.get(task_type)
-        if known is None or (history.count and not known.history.count):
-            self._schedules[task_type] = Schedule(history=history)
+    def _record_resource(self, event: Event) -> None:
+        if event.name == "resource.state_changed":
+            kind, status = event.fields["kind"], event.fields["new"]
+            self._not_ready[kind, event.fields["resource_id"]] = f"{kind} {status or 'without status'}"
+        elif event.name == "resource.ready":
+            self._not_ready.pop((event.fields["kind"], event.fields["resource_id"]), None)
 
     def record_outcome(self, outcome: Outcome, now: float) -> None:
         """Record how the wait for this task ended."""
         self.outcome = outcome
         self.changed_at = now
-        failed = outcome.error.task if isinstance(outcome.error, TaskError) else None
+        failed = outcome.error.task if isinstance(outcome.error, TaskError | ResourceError) else None
         self.task = outcome.task or failed or getattr(outcome.error, "last_task", None) or self.task
 
     @property
     def state(self) -> str:
-        """The state in full, such as ``RUNNING/NETWORK``."""
-        return printable(described(self.task)) if self.task else "not polled yet"
+        """The state in full, such as ``RUNNING/NETWORK``, or ``FINISHED, images saving`` while resources are awaited."""
+        if self.task is None:
+            return "not polled yet"
+        waiting_for = list(self._not_ready.values())
+        more = [f"{len(waiting_for) - 1} more"] if len(waiting_for) > 1 else []
+        return printable(", ".join([described(self.task), *waiting_for[:1], *more]))
+
+    @property
+    def created_count(self) -> int:
+        """How many resources the task has created."""
+        return sum(map(len, self.task.created_resources.as_dict().values())) if self.task else 0
+
+    @property
+    def is_getting_ready(self) -> bool:
+        """Whether the task is FINISHED and some of what it created is not ready."""
+        return bool(self._not_ready) and self.outcome is None
 
     @property
     def name(self) -> str:
-        """The type of the task, what it acts on and its ID, as far as they are known."""
-        known = [self.task.task_type, self.target] if self.task else []
-        return " ".join([*(printable(text) for text in known if text), self.task_id])
-
-    @property
-    def target(self) -> str:
-        """What the task acts on, with short IDs; empty if unknown."""
-        return printable(with_short_ids(self.task.target)) if self.task and self.task.target else ""
+        """The type of the task and its ID."""
+        return f"{printable(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
 
     @property
     def has_failed(self) -> bool:
         """Whether the task is in ERROR, or the wait for it ended with an error after which it is not known to run."""
-        if self.task is not None and self.task.ended:
-            return self.task.failed
+        if self.task is not None and self.task.failed:
+            return True
         return self.outcome is not None and self.outcome.error is not None and not is_still_running(self.outcome.error)
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether the task is FINISHED, and what it created is ready as far as that is awaited."""
+        if self.task is None or not self.task.ended or self.task.failed:
+            return False
+        return not self._not_ready and (self.outcome is None or self.outcome.error is None)
 
     def age(self, now: float) -> float | None:
         """Return the age of the task in seconds or, once it has ended, how long it took; None if unknown."""
         if self.task and self.task.ended:
             return task_duration(self.task)
-        return None if self._created_at is None else now - self._created_at
-
-    def since_created(self, now: float) -> float | None:
-        """Return how many seconds ago the task was created; None if unknown."""
         return None if self._created_at is None else now - self._created_at
 
     def time_left(self, now: float) -> TimeLeft | None:
@@ -154,19 +159,12 @@ class TaskRow:
 
 
 class ProgressModel:
-    """All awaited or listed tasks, in the order in which they were given."""
+    """All awaited tasks, in the order in which they were given."""
 
     def __init__(self, task_ids: Iterable[str], now: float) -> None:
         self.started_at = now
-        self._schedules: Schedules = {}
-        self.rows: dict[str, TaskRow] = {}
-        for task_id in task_ids:
-            self.add(task_id, now)
-
-    def add(self, task_id: str, now: float) -> TaskRow:
-        """Add a task, and return its row."""
-        row = self.rows[task_id] = TaskRow(task_id, now, self._schedules)
-        return row
+        schedules: Schedules = {}
+        self.rows = {task_id: TaskRow(task_id, now, schedules) for task_id in task_ids}
 
     @property
     def pending(self) -> list[TaskRow]:

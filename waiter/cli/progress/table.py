@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from waiter.cli.progress.model import ProgressModel, TaskRow
 
 BAR_WIDTH: Final = 12
-TARGET_WIDTH: Final = 36
 
 
 class Glyphs(NamedTuple):
@@ -43,12 +42,11 @@ def glyphs_for(encoding: str | None) -> Glyphs:
 
 # What a line shows after the state and the age, from wide to narrow terminals.
 _LAYOUTS: Final = (
-    ("kind", "target", "id", "bar", "estimate"),
-    ("kind", "target", "id", "bar", "left"),
-    ("kind", "target", "short_id", "bar", "estimate"),
-    ("kind", "target", "short_id", "bar", "left"),
-    ("kind", "target", "short_id", "left"),
-    ("target", "short_id", "left"),
+    ("kind", "id", "bar", "estimate"),
+    ("kind", "id", "bar", "left"),
+    ("kind", "short_id", "bar", "estimate"),
+    ("kind", "short_id", "bar", "left"),
+    ("kind", "short_id", "left"),
     ("short_id", "left"),
     ("short_id", "brief"),
 )
@@ -101,7 +99,6 @@ def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
         "state": row.state,
         "age": "" if age is None else format_duration(age),
         "kind": printable(row.task.task_type) if row.task and row.task.task_type else "",
-        "target": fit(row.target, TARGET_WIDTH, glyphs.more),
         "id": row.task_id,
         "short_id": row.task_id[:8],
         "bar": _bar(age, left.median, glyphs) if left and age is not None else "",
@@ -139,7 +136,7 @@ def _summary(rows: list[TaskRow], shown: int, glyphs: Glyphs) -> str:
 def _mark(row: TaskRow, frame: int, glyphs: Glyphs) -> str:
     if row.has_failed:
         return glyphs.failed
-    if row.task and row.task.ended:
+    if row.has_finished:
         return glyphs.done
     return glyphs.left if row.outcome else glyphs.spinner[frame % len(glyphs.spinner)]
 
