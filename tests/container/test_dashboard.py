@@ -26,6 +26,9 @@ def sample_labels() -> dict[str, set[str]]:
     """Return the sample names of a sidecar with all metrics, each with its labels."""
     metrics = Metrics(lambda: [Wait(id="1", accepted_at=0.0)])
     metrics.record_poll(0.1, 200)
+    metrics.record_webhook("delivered")
+    for name in ("waiter_webhooks_pending", "waiter_webhook_oldest_pending_seconds"):  # of the outbox
+        metrics.add_gauge(name, name, lambda: 0)
     task = {
         "id": "1",
         "state": "FINISHED",
@@ -55,7 +58,16 @@ def test_expressions_use_existing_metrics(expression: str) -> None:
 
 @pytest.mark.parametrize(
     "metric",
-    ["waiter_waits", "waiter_polls_total", "waiter_poll_seconds", "waiter_task_seconds", "waiter_detection_delay_seconds"],
+    [
+        "waiter_waits",
+        "waiter_polls_total",
+        "waiter_poll_seconds",
+        "waiter_task_seconds",
+        "waiter_detection_delay_seconds",
+        "waiter_webhook_attempts_total",
+        "waiter_webhooks_pending",
+        "waiter_webhook_oldest_pending_seconds",
+    ],
 )
 def test_every_metric_has_a_panel(metric: str) -> None:
     """Each metric is in at least one expression."""

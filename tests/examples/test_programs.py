@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import shutil
@@ -10,10 +11,13 @@ import subprocess
 import sys
 import time
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -98,6 +102,64 @@ def test_clients_of_the_sidecar_return_how_the_wait_ended(
     failed = run(program, cloud.add(fails(0.0, "No valid host")), environ=environ)
     assert (finished.returncode, finished.stderr, "vm-1" in finished.stdout) == (0, "", True)
     assert (failed.returncode, "No valid host" in failed.stdout + failed.stderr) == (1, True)
+
+
+WEBHOOK_KEY = b"0123456789abcdef01234567"
+WEBHOOK_SECRET = f"whsec_{b64encode(WEBHOOK_KEY).decode()}\n"
+
+
+@contextmanager
+def webhook_receiver(environ: dict[str, str]) -> Iterator[tuple[str, IO[str]]]:
+    """Run the receiver of the example, and yield its URL and its output."""
+    command = [sys.executable, str(EXAMPLES / "sidecar" / "receive_webhook.py"), "0"]
+    environ = environ | {"WEBHOOK_SECRET": WEBHOOK_SECRET}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), process.stdout
+        process.terminate()
+
+
+def test_receiver_of_the_example_accepts_signed_webhooks_once(environ: dict[str, str]) -> None:
+    """It prints each end once, and refuses what is old or signed with another secret."""
+    with webhook_receiver(environ) as (url, output):
+        now = time.time()
+        codes = [
+            post_webhook(url, "msg_1", now, WEBHOOK_KEY),
+            post_webhook(url, "msg_1", now, WEBHOOK_KEY),
+            post_webhook(url, "msg_2", now, b"another"),
+            post_webhook(url, "msg_3", now - 600, WEBHOOK_KEY),
+            post_webhook(url, "msg_4", now, b"another", WEBHOOK_KEY),
+        ]
+        lines = [output.readline() for _ in range(2)]
+    assert codes == [204, 204, 401, 401, 204]
+    assert lines == ['a finished {"instances": ["vm-1"]}\n'] * 2
+
+
+def test_sidecar_sends_webhooks_to_the_receiver_of_the_example(
+    cloud: SimulatedCloud, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Also when a failed task ends the sidecar."""
+    pytest.importorskip("uvicorn", reason="needs the extra sidecar")
+    (tmp_path / "secret").write_text(WEBHOOK_SECRET)
+    task_id = cloud.add(fails(0.0, "No valid host"))
+    options = ["--state-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
+    with webhook_receiver(environ) as (url, output):
+        options += ["--webhook", url, "--webhook-secret-file", str(tmp_path / "secret")]
+        ended = run(sys.executable, "-m", "waiter", "sidecar", task_id, *options, environ=environ)
+        assert (ended.returncode, output.readline()) == (1, f"{task_id} failed {{}}\n")
+
+
+def post_webhook(url: str, webhook_id: str, timestamp: float, *secrets: bytes) -> int:
+    """Send a webhook as the sidecar does, and return the status of the answer."""
+    body = json.dumps({"id": "a", "status": "finished", "created_resources": {"instances": ["vm-1"]}}).encode()
+    signed = f"{webhook_id}.{int(timestamp)}.".encode() + body
+    signatures = [f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}" for secret in secrets]
+    headers = {"webhook-id": webhook_id, "webhook-timestamp": str(int(timestamp)), "webhook-signature": " ".join(signatures)}
+    try:
+        with urlopen(Request(url, body, headers), timeout=10) as response:
+            return int(response.status)
+    except HTTPError as error:
+        return error.code
 
 
 def test_tests_of_the_example_pass(pytester: pytest.Pytester) -> None:

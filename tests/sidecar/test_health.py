@@ -9,7 +9,14 @@ import pytest
 
 from waiter.sidecar.health import Health
 
-WORKING: dict[str, Any] = {"refused_with": None, "is_failing": False, "damage": None, "lost": 0, "lost_events": 0}
+WORKING: dict[str, Any] = {
+    "refused_with": None,
+    "is_failing": False,
+    "damage": None,
+    "lost": 0,
+    "lost_events": 0,
+    "lost_deliveries": 0,
+}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +27,7 @@ WORKING: dict[str, Any] = {"refused_with": None, "is_failing": False, "damage": 
         ({"is_failing": True}, ["the state directory is not writable; changes are kept in memory"]),
         (
             {"damage": "/state/waits is damaged", "lost": 2},
-            ["the database was damaged: 2 waits and 0 events could not be read"],
+            ["the database was damaged: 2 waits, 0 events and 0 webhooks could not be read"],
         ),
     ],
     ids=["none", "key", "storage", "damage"],

@@ -13,13 +13,16 @@ from pathlib import Path
 import httpx
 import pytest
 from sidecar_parts import EAGER, PLAIN, events_in, run, running
+from webhook_parts import SECRET, answer, make_delivery, receiving, write_secrets
 
 from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
 from waiter.sidecar.model import Wait
+from waiter.sidecar.options import Webhook
 from waiter.sidecar.storage.store import Change, Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.access_control import Token
+from waiter.sidecar.webhook.secret_file import SecretFile
 from waiter.testing import SimulatedCloud, fails, finishes, never_ends
 
 
@@ -37,8 +40,8 @@ def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path:
 
     async def test() -> None:
         async with running(tmp_path) as (sidecar, serving), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
-            answer = await client.post("/v1/waits", json={"tasks": [good, bad]})
-            assert answer.status_code == 202
+            accepted = await client.post("/v1/waits", json={"tasks": [good, bad]})
+            assert accepted.status_code == 202
             waits = (await client.get("/v1/waits?wait=10s")).json()["waits"]
             assert {wait["id"]: wait["status"] for wait in waits} == {good: "finished", bad: "failed"}
             assert len(waits[0]["created_resources"]["instances"]) == 1
@@ -54,7 +57,15 @@ def test_waits_are_reported_by_every_interface(served: SimulatedCloud, tmp_path:
             assert 'waiter_polls_total{result="ok"}' in metrics
             assert "waiter_detection_delay_seconds_count 2.0" in metrics
             assert "waiter_max_waits 2000.0" in metrics
-            names = ("lost_waits", "lost_events", "storage_failing", "api_key_refused", "open_long_polls", "open_streams")
+            names = (
+                "lost_waits",
+                "lost_events",
+                "lost_webhooks",
+                "storage_failing",
+                "api_key_refused",
+                "open_long_polls",
+                "open_streams",
+            )
             assert all(f"waiter_{name} 0.0" in metrics for name in names)
             assert good not in metrics
         assert await serving == 0
@@ -104,8 +115,8 @@ def test_failed_task_of_the_command_line_ends_the_sidecar_if_asked(
                 assert await serving == 1
             else:
                 async with httpx.AsyncClient(**PLAIN) as client:
-                    answer = await client.get(f"{sidecar.control}/v1/waits?wait=5s")
-                assert answer.json()["waits"][0]["status"] == "failed"
+                    waits = await client.get(f"{sidecar.control}/v1/waits?wait=5s")
+                assert waits.json()["waits"][0]["status"] == "failed"
                 assert await code(f"{sidecar.probes}/readyz") == 503
         assert await serving == expected
 
@@ -184,7 +195,61 @@ def test_damaged_database_is_reported(tmp_path: Path, capsys: pytest.CaptureFixt
             assert await code(f"{sidecar.probes}/livez") == 200
 
     run(test())
-    assert "waits.sqlite3.damaged-1; 0 waits and 0 events were recovered" in capsys.readouterr().err
+    assert "waits.sqlite3.damaged-1; 0 waits, 0 events and 0 webhooks were recovered" in capsys.readouterr().err
+
+
+def test_ends_of_waits_are_sent_to_the_webhook(
+    served: SimulatedCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are pending stay stored while there is no webhook, and are sent by the next sidecar with one."""
+    task_id = served.add(finishes(0.0, {"instances": 1}))
+    (tmp_path / "state").mkdir()
+    store = Store(tmp_path / "state")
+    store.apply([Change(deliveries=[make_delivery(1)])])
+    store.close()
+
+    async def test() -> None:
+        async with running(tmp_path / "state") as (sidecar, _):
+            assert await code(f"{sidecar.probes}/livez") == 200
+        async with receiving() as receiver:
+            webhook = Webhook(httpx.URL(receiver.url), SecretFile(write_secrets(tmp_path / "secret")))
+            async with (
+                running(tmp_path / "state", webhook=webhook) as (sidecar, _),
+                httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client,
+            ):
+                await client.post("/v1/waits", json=task_id)
+                wait = (await client.get(f"/v1/waits/{task_id}?wait=10s")).json()
+                while "waiter_webhooks_pending 0.0" not in (metrics := (await client.get(f"{sidecar.probes}/metrics")).text):
+                    pass
+                assert 'waiter_webhook_attempts_total{result="delivered"} 2.0' in metrics
+                assert "waiter_webhook_oldest_pending_seconds 0.0" in metrics
+        stored, sent = receiver.requests
+        assert (stored.id, sent.json(), sent.is_signed_with(SECRET)) == ("msg_1", wait, True)
+
+    run(test())
+    output = capsys.readouterr().err
+    assert output == "waiter: 1 webhooks are pending: they stay stored until the sidecar is started with --webhook\n"
+
+
+def test_sidecar_that_a_failed_task_ends_sends_its_webhook_before(served: SimulatedCloud, tmp_path: Path) -> None:
+    """The next start may be far away."""
+    task_id = served.add(fails(0.0, "no host"))
+
+    async def slow(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.2)
+        writer.write(answer(200))
+
+    async def test() -> None:
+        async with receiving(slow) as receiver:
+            webhook = Webhook(httpx.URL(receiver.url), SecretFile(write_secrets(tmp_path / "secret")))
+            async with running(tmp_path / "state", task_id, webhook=webhook) as (_, serving):
+                assert await serving == 1
+        assert [request.json()["status"] for request in receiver.requests] == ["failed"]
+        store = Store(tmp_path / "state")
+        assert store.deliveries() == []
+        store.close()
+
+    run(test())
 
 
 @pytest.mark.usefixtures("served")

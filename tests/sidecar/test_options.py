@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import pytest
+from webhook_parts import write_secrets
 
 from waiter.cli.commands.sidecar import make_parser
 from waiter.errors import ConfigurationError
@@ -43,11 +44,39 @@ def test_options_are_read_from_the_environment(tmp_path: Path) -> None:
 
 def test_retention_is_configurable(capsys: pytest.CaptureFixture[str]) -> None:
     """The number of waits is positive."""
-    assert read_options(parsed())[-2:] == (2000, None)
-    assert read_options(parsed("--max-waits", "5", "--keep-ended", "1h"))[-2:] == (5, 3600.0)
+    options = read_options(parsed())
+    assert (options.max_waits, options.keep_ended) == (2000, None)
+    options = read_options(parsed("--max-waits", "5", "--keep-ended", "1h"))
+    assert (options.max_waits, options.keep_ended) == (5, 3600.0)
     with pytest.raises(SystemExit):
         parsed("--max-waits", "0")
     assert "argument --max-waits: not a positive number: '0'" in capsys.readouterr().err
+
+
+def test_webhook_needs_a_secret(tmp_path: Path) -> None:
+    """Both are read at the start."""
+    assert read_options(parsed()).webhook is None
+    file = str(write_secrets(tmp_path / "secret"))
+    webhook = read_options(parsed("--webhook", "https://example.org/hook", "--webhook-secret-file", file)).webhook
+    assert webhook is not None
+    assert (str(webhook.url), repr(webhook.secrets)) == ("https://example.org/hook", f"SecretFile({file!r})")
+
+
+@pytest.mark.parametrize(
+    ("url", "file", "problem"),
+    [
+        ("https://example.org", "", "--webhook needs --webhook-secret-file: receivers verify the signature"),
+        ("https://example.org", "/nowhere", "cannot read the webhook secrets from /nowhere: No such file or directory"),
+        ("ftp://hunter2", "secret", "the URL of a webhook must look like https://host/path"),
+    ],
+)
+def test_invalid_webhook_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, file: str, problem: str) -> None:
+    """The error does not quote the URL, whose path may be a secret."""
+    monkeypatch.chdir(tmp_path)
+    write_secrets(tmp_path / "secret")
+    with pytest.raises(ConfigurationError) as caught:
+        read_options(parsed("--webhook", url, *(["--webhook-secret-file", file] if file else [])))
+    assert caught.value.problems == (problem,)
 
 
 def test_every_problem_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

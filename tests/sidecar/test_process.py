@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -9,12 +10,16 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from sidecar_parts import PLAIN, Process, events_in, process
+from webhook_parts import write_secrets
 
 from waiter.sidecar.address import Address
 from waiter.testing import SimulatedCloud, fails, finishes, never_ends
@@ -121,22 +126,78 @@ class Subscriber(threading.Thread):
                 self.events += events_in("\n\n".join(blocks))
 
 
-def test_sigkill_loses_no_accepted_wait(served: SimulatedCloud, tmp_path: Path) -> None:
-    """Every wait that was answered with 202 ends exactly once, and the event numbers have no gap."""
+class WebhookReceiver(ThreadingHTTPServer):
+    """Accepts most webhooks, refuses some, and is slow for others; records the accepted ones as (webhook-id, body)."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(("127.0.0.1", 0), WebhookHandler)
+        self.rng = rng
+        self.refused = 0.2
+        self.accepted: list[tuple[str, bytes]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+
+
+class WebhookHandler(BaseHTTPRequestHandler):
+    server: WebhookReceiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if len(body) < int(self.headers["content-length"]):
+            return  # the sidecar was killed meanwhile
+        chance = self.server.rng.random()
+        if chance < 0.3:
+            time.sleep(chance)
+        status = 500 if chance > 1 - self.server.refused else 204
+        if status == 204:
+            self.server.accepted.append((self.headers["webhook-id"], body))
+        with suppress(OSError):  # a sidecar that was killed
+            self.send_response(status)
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def receiving(rng: random.Random) -> Iterator[WebhookReceiver]:
+    receiver = WebhookReceiver(rng)
+    thread = threading.Thread(target=receiver.serve_forever)
+    thread.start()
+    yield receiver
+    receiver.shutdown()
+    thread.join()
+    receiver.server_close()
+
+
+def test_sigkill_loses_no_accepted_wait_and_no_webhook(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Every wait that was answered with 202 ends exactly once and is sent, always with the same key and body.
+
+    The event numbers have no gap.
+    """
+    with receiving(random.Random(7)) as receiver:
+        secrets = write_secrets(tmp_path / "secret")
+        check_kills(served, tmp_path / "state", receiver, "--webhook", receiver.url, "--webhook-secret-file", str(secrets))
+
+
+def check_kills(served: SimulatedCloud, directory: Path, receiver: WebhookReceiver, *options: str) -> None:
     rng = random.Random(6)
     with Address("127.0.0.1:0").bind() as free:
         address = str(Address.of(free))
+    options = ("--listen", address, *options)
     poster, subscriber = Poster(f"http://{address}", served, rng), Subscriber(f"http://{address}")
     subscriber.start()
     try:
         for _ in range(KILLS):
-            start_and_kill(tmp_path, address, poster, rng)
-        with process(tmp_path, "--listen", address):
+            start_and_kill(directory, poster, rng, *options)
+        receiver.refused = 0.0  # the rest is sent without further back-off
+        with process(directory, *options) as sidecar:
             waits = httpx.get(f"http://{address}/v1/waits?wait=30s", timeout=40, **PLAIN).json()["waits"]
             newest = int(httpx.get(f"http://{address}/v1/waits", **PLAIN).headers["last-event-id"])
             deadline = time.monotonic() + 10
             while (not subscriber.events or subscriber.events[-1][0] < newest) and time.monotonic() < deadline:
                 time.sleep(0.01)
+            while "waiter_webhooks_pending 0.0" not in httpx.get(f"{sidecar.probes}/metrics", **PLAIN).text:
+                time.sleep(0.1)
     finally:
         subscriber.stopped.set()
         subscriber.join()
@@ -148,11 +209,17 @@ def test_sigkill_loses_no_accepted_wait(served: SimulatedCloud, tmp_path: Path) 
     assert ends == dict.fromkeys(found, 1)
     changes = Counter((data["task_id"], data["new"]) for _, name, data in subscriber.events if name == "task.state_changed")
     assert set(changes.values()) == {1}
+    sent = {json.loads(body)["id"]: key for key, body in receiver.accepted}
+    assert sent.keys() == found.keys()
+    assert {key: json.loads(body)["id"] for key, body in receiver.accepted} == {key: task_id for task_id, key in sent.items()}
+    assert {json.loads(body)["id"]: json.loads(body)["status"] for _, body in receiver.accepted} == found
+    # At most what was sent when the sidecar was killed is sent again.
+    assert len(set(receiver.accepted)) == len(sent)
 
 
-def start_and_kill(directory: Path, address: str, poster: Poster, rng: random.Random) -> None:
+def start_and_kill(directory: Path, poster: Poster, rng: random.Random, *options: str) -> None:
     """Start a sidecar, post waits, and kill it: usually under load, sometimes while it starts."""
-    sidecar = Process(directory, "--listen", address)
+    sidecar = Process(directory, *options)
     killer = threading.Timer(rng.uniform(0, 0.3), sidecar.process.kill)
     try:
         if rng.random() < 0.1:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
+import httpx
 import pytest
 from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
 
 from waiter import errors
 from waiter.outcome import WaitStatus
 from waiter.sidecar import service
-from waiter.sidecar.model import Wait, uptime
+from waiter.sidecar.model import Delivery, Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
+from waiter.sidecar.webhook.sender import DeliveryError
 
 
 def test_accepted_wait_is_stored_and_runs(sidecar: Sidecar) -> None:
@@ -237,5 +240,79 @@ def test_ended_waits_expire(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -
             assert list(sidecar.service.waits) == ["g", "c"]
             assert [wait.id for wait in sidecar.store.waits()] == ["g", "c"]
             assert sidecar.names()[-2:] == ["wait.deleted", "wait.deleted"]
+
+    run(test())
+
+
+class Sender:
+    """Accepts every webhook, unless the test makes it fail."""
+
+    def __init__(self) -> None:
+        self.sent: list[Delivery] = []
+        self.error: DeliveryError | None = None
+
+    async def send(self, delivery: Delivery, _: httpx.URL) -> None:
+        self.sent.append(delivery)
+        if self.error is not None:
+            raise self.error
+
+    async def close(self) -> None:
+        pass
+
+
+def test_end_of_a_wait_is_sent_as_the_api_shows_it(sidecar: Sidecar) -> None:
+    """Once for each end, with the JSON of the wait."""
+    sidecar.sender = sender = Sender()
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a", "b"])
+            await sidecar.settle()
+            assert sender.sent == []
+            sidecar.waiter.finish("a", created_resources={"instances": ["i"]})
+            sidecar.waiter.fail("b", errors.TaskNotFoundError("gone"))
+            await sidecar.settle()
+            first, second = sender.sent
+            assert (json.loads(first.body), json.loads(second.body)) == (wait_json(sidecar, "a"), wait_json(sidecar, "b"))
+            assert [json.loads(one.body)["status"] for one in sender.sent] == ["finished", "not_found"]
+            assert (first.wait_id, second.wait_id, sidecar.store.deliveries()) == ("a", "b", [])
+
+    run(test())
+
+
+def test_webhook_is_stored_with_the_end_and_survives_its_wait(sidecar: Sidecar) -> None:
+    """Until it is delivered, whatever happens to the wait."""
+    sidecar.sender = sender = Sender()
+    sender.error = DeliveryError("it answered 500")
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            await sidecar.service.delete("a")
+            assert (sidecar.store.deliveries(), sidecar.store.waits()) == (sender.sent, [])
+
+    run(test())
+
+
+def test_webhook_is_sent_while_the_disk_is_full(sidecar: Sidecar) -> None:
+    """With the key that it would have after a restart, because the end was not stored."""
+    sidecar.sender = sender = Sender()
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA query_only = ON"))
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            assert sidecar.service.waits["a"].status == "finished"
+        async with sidecar.open():
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+        first, second = sender.sent
+        assert first.id == second.id
 
     run(test())

@@ -31,6 +31,7 @@ from waiter.sidecar.storage.store import Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.access_control import Token
 from waiter.sidecar.web.app import ControlApi
+from waiter.sidecar.webhook.outbox import Outbox
 from waiter.task import Task
 
 NOW = 1_800_000_000.0
@@ -108,6 +109,8 @@ class Sidecar:
         self.key = "fingerprint"
         self.events: list[StoredEvent] = []
         self.measured: list[tuple[str, float | None]] = []
+        # The ends of waits are sent with this sender, if there is one.
+        self.sender: Any = None
 
     @asynccontextmanager
     async def open(self, startup_ids: Sequence[str] = (), **options: Any) -> AsyncIterator[Sidecar]:
@@ -115,14 +118,15 @@ class Sidecar:
         self.stream = EventStream(self.store.bounds()[1])
         self.waiter = ControlledWaiter()
         waits = {wait.id: wait for wait in self.store.waits()}
-        async with WriteQueue(self.store, self._publish) as self.write_queue:
+        async with WriteQueue(self.store, self._publish) as self.write_queue, self._open_outbox() as outbox:
             self.service = Service(
                 self.write_queue,
                 waits,
                 startup_ids=startup_ids,
                 on_task_end=lambda task, delay: self.measured.append((task.id, delay)),
                 now=lambda: self.now,
-                uptime=lambda: Uptime(self.boot_id, self.now - self.clock_step),
+                uptime=self._uptime,
+                outbox=outbox,
                 **options,
             )
             await self.service.start(self.waiter, lambda: self.key, self.timeout)
@@ -132,6 +136,19 @@ class Sidecar:
             finally:
                 self.stream.close()
                 await self.service.stop()
+
+    @asynccontextmanager
+    async def _open_outbox(self) -> AsyncIterator[Outbox | None]:
+        if self.sender is None:
+            yield None
+            return
+        url = httpx.URL("https://hooks.example")
+        outbox = Outbox(self.write_queue, self.sender, url, now=lambda: self.now, uptime=self._uptime)
+        yield outbox
+        await outbox.stop()
+
+    def _uptime(self) -> Uptime:
+        return Uptime(self.boot_id, self.now - self.clock_step)
 
     def _publish(self, events: Sequence[StoredEvent]) -> None:
         self.events += events

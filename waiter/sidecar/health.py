@@ -23,6 +23,6 @@ class Health:
         if self._write_queue.is_failing:
             found.append("the state directory is not writable; changes are kept in memory")
         if self._store.damage is not None:
-            lost = f"{self._store.lost} waits and {self._store.lost_events} events"
+            lost = f"{self._store.lost} waits, {self._store.lost_events} events and {self._store.lost_deliveries} webhooks"
             found.append(f"the database was damaged: {lost} could not be read")
         return found

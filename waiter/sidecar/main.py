@@ -6,8 +6,8 @@ import argparse
 import asyncio
 import resource
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 from waiter.aio import AsyncWaiter
 from waiter.config.options import Options
@@ -28,6 +28,11 @@ from waiter.sidecar.storage.store import Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.app import ControlApi
 from waiter.sidecar.web.probes import Probes
+from waiter.sidecar.webhook.outbox import Outbox
+from waiter.sidecar.webhook.sender import Sender
+
+# Seconds for the webhooks that are pending when a failed task ends the sidecar. Its next start may be far away.
+LAST_WEBHOOKS_TIMEOUT = 10.0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +52,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
         stream = EventStream(store.bounds()[1])
         waits = {wait.id: wait for wait in store.waits()}
         metrics = Metrics(waits.values)
-        async with WriteQueue(store, stream.publish) as write_queue:
+        async with WriteQueue(store, stream.publish) as write_queue, _sending(options, store, write_queue, metrics) as outbox:
             service = Service(
                 write_queue,
                 waits,
@@ -55,6 +60,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                 max_waits=options.max_waits,
                 keep_ended=options.keep_ended,
                 on_task_end=metrics.record_task_end,
+                outbox=outbox,
             )
             startup_tasks = StartupTasks(service, options.result_file)
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
@@ -74,10 +80,36 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                 announce("control on {}, probes on {}".format(*(listener.url for listener in listeners)))
                 try:
                     return await _run_until_stopped(
-                        listeners, write_queue, stream, startup_tasks, exits_on_error=options.exits_on_error
+                        listeners, write_queue, stream, startup_tasks, outbox, exits_on_error=options.exits_on_error
                     )
                 finally:
                     await service.stop()
+
+
+@asynccontextmanager
+async def _sending(
+    options: SidecarOptions, store: Store, write_queue: WriteQueue, metrics: Metrics
+) -> AsyncIterator[Outbox | None]:
+    """Send the pending webhooks, and yield the outbox for those to come; None without ``--webhook``."""
+    stored = store.deliveries()
+    if options.webhook is None:
+        if stored:
+            stderr.warn(f"{len(stored)} webhooks are pending: they stay stored until the sidecar is started with --webhook")
+        yield None
+        return
+    sender = Sender(options.webhook.secrets)
+    outbox = Outbox(write_queue, sender, options.webhook.url, record=metrics.record_webhook)
+    metrics.add_gauge("waiter_webhooks_pending", "Webhooks that no receiver has accepted yet", outbox.pending)
+    metrics.add_gauge(
+        "waiter_webhook_oldest_pending_seconds",
+        "Time since the end of the wait whose webhook is pending the longest",
+        outbox.oldest_age,
+    )
+    outbox.start(stored)
+    try:
+        yield outbox
+    finally:
+        await outbox.stop()
 
 
 def _add_gauges(  # noqa: PLR0913, PLR0917 - everything that is measured
@@ -87,24 +119,26 @@ def _add_gauges(  # noqa: PLR0913, PLR0917 - everything that is measured
     add("waiter_max_waits", "The maximum number of stored waits", lambda: options.max_waits)
     add("waiter_lost_waits", "Waits that could not be read at the start", lambda: store.lost)
     add("waiter_lost_events", "Events that could not be read at the start", lambda: store.lost_events)
+    add("waiter_lost_webhooks", "Pending webhooks that could not be read at the start", lambda: store.lost_deliveries)
     add("waiter_storage_failing", "Whether the state directory rejects writes", lambda: write_queue.is_failing)
     add("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
     add("waiter_open_long_polls", "Long polls that are open", api.long_polls.taken)
     add("waiter_open_streams", "Event streams that are open", api.subscribers.taken)
 
 
-async def _run_until_stopped(
+async def _run_until_stopped(  # noqa: PLR0913 - all that runs
     listeners: Sequence[Listener],
     write_queue: WriteQueue,
     stream: EventStream,
     startup_tasks: StartupTasks,
+    outbox: Outbox | None,
     *,
     exits_on_error: bool,
 ) -> int:
     stop = asyncio.Event()
     with _signals_set(stop):
         serving = [asyncio.create_task(listener.run_until(stop)) for listener in listeners]
-        watching = asyncio.create_task(_watch(startup_tasks, stream, stop, exits_on_error=exits_on_error))
+        watching = asyncio.create_task(_watch(startup_tasks, stream, outbox, stop, exits_on_error=exits_on_error))
         try:
             await asyncio.wait([watching, write_queue.writer_task, *serving], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -114,9 +148,13 @@ async def _run_until_stopped(
         return await watching
 
 
-async def _watch(startup_tasks: StartupTasks, stream: EventStream, stop: asyncio.Event, *, exits_on_error: bool) -> int:
+async def _watch(
+    startup_tasks: StartupTasks, stream: EventStream, outbox: Outbox | None, stop: asyncio.Event, *, exits_on_error: bool
+) -> int:
     code = await startup_tasks.wait_until_ended(stream)
     if code and exits_on_error:
+        if outbox is not None:
+            await stream.wait_until(lambda: not outbox.pending(), LAST_WEBHOOKS_TIMEOUT)
         return code
     await startup_tasks.wait_until_finished(stream)
     await stop.wait()

@@ -39,6 +39,9 @@ class Metrics:
         Info("waiter_build", "The version of waiter", registry=registry).info({"version": __version__})
         self._polls = Counter("waiter_polls", "Requests to the API, by result", ["result"], registry=registry)
         self._poll_seconds = Histogram("waiter_poll_seconds", "Response time of the API", registry=registry)
+        self._webhooks = Counter(
+            "waiter_webhook_attempts", "Attempts to deliver webhooks, by result", ["result"], registry=registry
+        )
         self._task_seconds = Histogram(
             "waiter_task_seconds",
             "Duration of tasks from creation to end, by the API's own timestamps",
@@ -61,6 +64,10 @@ class Metrics:
         """Record a request and its HTTP status, None when there was no response."""
         self._polls.labels(_RESULTS.get(status, "unusable")).inc()
         self._poll_seconds.observe(seconds)
+
+    def record_webhook(self, result: str) -> None:
+        """Record an attempt to deliver a webhook: ``delivered`` or ``failed``; ``given_up`` when there will be no other."""
+        self._webhooks.labels(result).inc()
 
     def record_task_end(self, task: Task, delay: float | None) -> None:
         """Record a task that has ended, and the seconds from its end to the poll that saw it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -131,9 +132,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
     def elapsed(self, now: float, moment: Uptime) -> float:
         """Return the seconds since the acceptance: within one boot independent of the clock, which may be set meanwhile."""
-        if self.accepted_uptime is not None and self.accepted_uptime.boot_id == moment.boot_id:
-            return moment.seconds - self.accepted_uptime.seconds
-        return max(0.0, now - self.accepted_at)
+        return _elapsed(self.accepted_at, self.accepted_uptime, now, moment)
 
     def changed_at(self) -> float:
         """Return when the wait was accepted, saw its last transition, or ended, whichever was last."""
@@ -168,6 +167,35 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
             "timeout": self.timeout,
             "max_outage": self.max_outage,
         }
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a wait, as it is sent to a webhook.
+
+    ``id`` is the idempotency key. It is derived from the wait and its acceptance, so that it is the same when the end could not
+    be stored and is found again by the next process. ``body`` is the JSON of the wait.
+    """
+
+    id: str
+    wait_id: str
+    body: str
+    ended_at: float
+    ended_uptime: Uptime
+
+    def age(self, now: float, moment: Uptime) -> float:
+        """Return the seconds since the end of the wait, within one boot independent of the clock."""
+        return _elapsed(self.ended_at, self.ended_uptime, now, moment)
+
+
+def delivery_id(wait: Wait) -> str:
+    """Return the idempotency key of the end of a wait: another one after each acceptance."""
+    return f"msg_{hashlib.sha256(f'{wait.accepted_at!r} {wait.id}'.encode()).hexdigest()[:32]}"
+
+
+def _elapsed(since: float, since_uptime: Uptime | None, now: float, moment: Uptime) -> float:
+    if since_uptime is not None and since_uptime.boot_id == moment.boot_id:
+        return moment.seconds - since_uptime.seconds
+    return max(0.0, now - since)
 
 
 def task_summary(task: Task) -> dict[str, Any]:

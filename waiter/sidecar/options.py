@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from waiter.config.options import Options
 from waiter.config.settings import resolve
@@ -14,6 +14,18 @@ from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
 from waiter.sidecar.service import MAX_WAITS
 from waiter.sidecar.web.access_control import Token
+from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.url import parse_url
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class Webhook(NamedTuple):
+    """Where the ends of waits are sent, and the secrets that sign them."""
+
+    url: httpx.URL
+    secrets: SecretFile
 
 
 class SidecarOptions(NamedTuple):
@@ -29,13 +41,19 @@ class SidecarOptions(NamedTuple):
     exits_on_error: bool = True
     max_waits: int = MAX_WAITS
     keep_ended: float | None = None
+    webhook: Webhook | None = None
 
 
 def read_options(args: argparse.Namespace) -> SidecarOptions:
     """Return the options from parsed arguments; raises ConfigurationError with every problem in them."""
     problems: list[str] = []
     wait = cast("Options", waiter_options(args))
-    for check in (lambda: resolve(wait), lambda: task_ids({"tasks": args.task_ids}), lambda: _token(args)):
+    for check in (
+        lambda: resolve(wait),
+        lambda: task_ids({"tasks": args.task_ids}),
+        lambda: _token(args),
+        lambda: _webhook(args),
+    ):
         try:
             check()
         except ConfigurationError as error:
@@ -55,8 +73,18 @@ def read_options(args: argparse.Namespace) -> SidecarOptions:
         args.on_error == "exit",
         args.max_waits,
         args.keep_ended,
+        _webhook(args),
     )
 
 
 def _token(args: argparse.Namespace) -> Token | None:
     return Token(Path(args.token_file)) if args.token_file else None
+
+
+def _webhook(args: argparse.Namespace) -> Webhook | None:
+    if args.webhook is None:
+        return None
+    if args.webhook_secret_file is None:
+        message = "--webhook needs --webhook-secret-file: receivers verify the signature"
+        raise ConfigurationError(message)
+    return Webhook(parse_url(args.webhook), SecretFile(Path(args.webhook_secret_file)))

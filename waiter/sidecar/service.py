@@ -16,7 +16,7 @@ from waiter.errors import WaiterError
 from waiter.outcome import WaitStatus
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
-from waiter.sidecar.model import NO_LIMITS, RequestLimits, Uptime, Wait, format_timestamp, status_of, truncate, uptime
+from waiter.sidecar.model import NO_LIMITS, Delivery, RequestLimits, Uptime, Wait, format_timestamp, status_of, truncate, uptime
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.store import Change
 from waiter.sidecar.storage.write_queue import StorageError
@@ -25,6 +25,7 @@ from waiter.task import Task
 if TYPE_CHECKING:
     from waiter.events import Event
     from waiter.sidecar.storage.write_queue import WriteQueue
+    from waiter.sidecar.webhook.outbox import Outbox
 
 MAX_WAITS = 2000
 # Seconds for which an ended wait is kept at least, so that its clients can still read the result.
@@ -66,7 +67,7 @@ class Service:
     needs the place, but not before ``MIN_RETENTION``.
 
     ``on_task_end`` is called with each task whose end was seen and the seconds from its end to the poll that saw it; None when
-    the task had ended before the first poll.
+    the task had ended before the first poll. The end of each wait is stored in the ``outbox``, if there is one.
     """
 
     def __init__(  # noqa: PLR0913 - all by name
@@ -78,6 +79,7 @@ class Service:
         max_waits: int = MAX_WAITS,
         keep_ended: float | None = None,
         on_task_end: Callable[[Task, float | None], object] = lambda _task, _delay: None,
+        outbox: Outbox | None = None,
         now: Callable[[], float] = time.time,
         uptime: Callable[[], Uptime] = uptime,
     ) -> None:
@@ -87,6 +89,7 @@ class Service:
         self._max_waits = max_waits
         self._keep_ended = keep_ended
         self._on_task_end = on_task_end
+        self._outbox = outbox
         self._now = now
         self._uptime = uptime
         self._runs: dict[str, _Run] = {}
@@ -259,12 +262,22 @@ class Service:
         key = self._key_fingerprint() if status is WaitStatus.REFUSED else None
         ended = self.waits[wait_id].with_end(status, self._now(), truncate(error), refused_key=key)
         last = self._new_event("wait.ended", wait_id, status=status, error=ended.error)
-        change = Change(waits=[ended], events=[*self._runs[wait_id].ending_events, last])
-        await self._write_queue.write_eventually(change, lambda: self._remove_run(ended))
+        deliveries = self._new_deliveries(ended)
+        change = Change(waits=[ended], deliveries=deliveries, events=[*self._runs[wait_id].ending_events, last])
+        await self._write_queue.write_eventually(change, lambda: self._remove_run(ended, deliveries))
 
-    def _remove_run(self, wait: Wait) -> None:
+    def _new_deliveries(self, ended: Wait) -> list[Delivery]:
+        if self._outbox is None:
+            return []
+        (content,) = self.as_json([ended])
+        return [self._outbox.new_delivery(ended, msgspec.json.encode(content))]
+
+    def _remove_run(self, wait: Wait, deliveries: Iterable[Delivery]) -> None:
         self.waits[wait.id] = wait
         self._runs.pop(wait.id, None)
+        for delivery in deliveries:
+            assert self._outbox is not None  # noqa: S101 - it has made the delivery
+            self._outbox.add(delivery)
 
     # Events of the waits.
 

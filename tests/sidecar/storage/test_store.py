@@ -12,12 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from sidecar_parts import NOW
+from webhook_parts import make_delivery
 
 from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Transition, Wait
 from waiter.sidecar.storage import store as store_module
-from waiter.sidecar.storage.event_log import NewEvent, reset_event
+from waiter.sidecar.storage.event_log import NewEvent, StoredEvent, reset_event, row_of
 from waiter.sidecar.storage.salvage import WAIT as WAIT_MAGIC
 from waiter.sidecar.storage.salvage import Document, seal
 from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, Store
@@ -147,6 +148,7 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     store = Store(tmp_path, first_event=0)
     ended = fifty_waits()[8].with_end(WaitStatus.FAILED, NOW)
     store.apply([Change(waits=fifty_waits()), Change(deleted=["7"]), Change(waits=[ended])])
+    store.apply([Change(deliveries=[make_delivery(1), make_delivery(2)]), Change(delivered=["msg_2"])])
     if damage == "no table":
         store._database.execute("DROP TABLE sealed_events")
     if damage == "another version":
@@ -163,14 +165,16 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     (tmp_path / "waits.sqlite3.damaged-1").touch()
     again = Store(tmp_path)
     (last_deleted, newest), waits = again.bounds(), {wait.id: wait for wait in again.waits()}
+    deliveries = again.deliveries()
     ((first,),) = again.apply([changes("x")])
     again.close()
     assert again.damage is not None
     assert again.damage.startswith(f"{file} is damaged (")
     assert again.damage.endswith(
-        f") and was renamed to waits.sqlite3.damaged-2; {len(waits)} waits and 0 events were recovered"
+        f") and was renamed to waits.sqlite3.damaged-2; {len(waits)} waits, 0 events and 1 webhooks were recovered"
     )
     assert "7" not in waits
+    assert deliveries == [make_delivery(1)]
     assert (10 < len(waits) < 49) if damage == "a torn page" else (len(waits), waits["8"]) == (49, ended)
     assert (last_deleted, first.id) == (newest, newest + 1)
     assert newest > 1_600_000_000_000
@@ -184,6 +188,8 @@ def test_flipped_bit_costs_at_most_one_row(tmp_path: Path) -> None:
     """Wherever it is in the file; what was lost is counted, and a reset stands for a lost event."""
     store = Store(tmp_path / "good", first_event=0)
     store.apply([Change(waits=[wait], events=[NewEvent("wait.accepted", b'{"task_id":"a"}')]) for wait in fifty_waits()])
+    deliveries = [make_delivery(number) for number in range(50)]
+    store.apply([Change(deliveries=deliveries)])
     store.close()
     content = (tmp_path / "good" / "waits.sqlite3").read_bytes()
     chance = random.Random(16)
@@ -194,16 +200,47 @@ def test_flipped_bit_costs_at_most_one_row(tmp_path: Path) -> None:
         flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
         (directory / "waits.sqlite3").write_bytes(flipped)
         again = Store(directory)
-        waits, events = again.waits(), again.events_after(0, 100)
+        waits, events, found = again.waits(), again.events_after(0, 100), again.deliveries()
         (((new,),)) = again.apply([changes("x")])
         again.close()
         expected = {wait.id: wait for wait in fifty_waits()}
         sound = [event for event in events if event == (event.id, "wait.accepted", b'{"task_id":"a"}') and event.id <= 50]
-        assert len(waits) + len(sound) >= 99
+        assert len(waits) + len(sound) + len(found) >= 149
+        assert found == [deliveries[int(one.id.removeprefix("msg_"))] for one in found]
         assert waits == [expected[wait.id] for wait in waits]
         assert {event.name for event in events if event not in sound} <= {"stream.reset"}
         assert new.id > events[-1].id
-        assert again.damage is not None or (len(waits), len(events)) == (50, 50)
+        assert again.damage is not None or (len(waits), len(events), len(found)) == (50, 50, 50)
+
+
+def test_delivery_is_written_with_the_end_of_its_wait(tmp_path: Path) -> None:
+    """Both or neither; it is kept until it is delivered, also when its wait is deleted."""
+    store = Store(tmp_path, first_event=0)
+    with pytest.raises(TypeError):
+        store.apply([Change(waits=[WAIT], deliveries=[make_delivery(1)], events=[NewEvent("x", object())])])  # type: ignore[arg-type]
+    assert (store.waits(), store.deliveries()) == ([], [])
+    store.apply([Change(waits=[WAIT], deliveries=[make_delivery(1)]), Change(deliveries=[make_delivery(2)], deleted=["a"])])
+    assert (store.waits(), store.deliveries()) == ([], [make_delivery(1), make_delivery(2)])
+    store.apply([Change(delivered=["msg_1"]), Change(delivered=["msg_1", "unknown"])])
+    store.close()
+    again = Store(tmp_path)
+    assert again.deliveries() == [make_delivery(2)]
+    again.close()
+
+
+def test_unreadable_delivery_is_removed_and_counted(tmp_path: Path) -> None:
+    """The others are kept."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([Change(deliveries=[make_delivery(1)])])
+    store._database.execute("INSERT INTO deliveries (document) VALUES ('x')")
+    store.close()
+    again = Store(tmp_path)
+    assert (again.deliveries(), again.lost_deliveries) == ([make_delivery(1)], 1)
+    assert again.damage == f"0 of 0 waits, 0 events and 1 webhooks in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
+    again.close()
+    third = Store(tmp_path)
+    third.close()
+    assert (third.damage, third.lost_deliveries) == (None, 0)
 
 
 def test_unreadable_wait_is_removed_and_counted(tmp_path: Path) -> None:
@@ -215,7 +252,7 @@ def test_unreadable_wait_is_removed_and_counted(tmp_path: Path) -> None:
     store.close()
     again = Store(tmp_path)
     assert (again.waits(), again.lost) == ([WAIT], 4)
-    assert again.damage == f"4 of 5 waits and 0 events in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
+    assert again.damage == f"4 of 5 waits, 0 events and 0 webhooks in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
     again.close()
     third = Store(tmp_path)
     third.close()
@@ -234,7 +271,7 @@ def test_damaged_event_becomes_a_reset(tmp_path: Path) -> None:
     again = Store(tmp_path)
     assert again.events_after(0, 9) == events
     assert (again.lost_events, again.lost) == (2, 0)
-    assert again.damage == f"0 of 0 waits and 2 events in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
+    assert again.damage == f"0 of 0 waits, 2 events and 0 webhooks in {tmp_path / 'waits.sqlite3'} cannot be read and are lost"
     again.close()
     third = Store(tmp_path)
     third.close()
@@ -269,7 +306,7 @@ def test_events_are_salvaged_from_a_damaged_database(tmp_path: Path) -> None:
     assert last == reset_event(last.id, 4)
     assert (last.id > 1_600_000_000_000, new.id) == (True, last.id + 1)
     assert again.damage is not None
-    assert again.damage.endswith("; 0 waits and 5 events were recovered")
+    assert again.damage.endswith("; 0 waits, 5 events and 0 webhooks were recovered")
 
 
 def test_newest_revision_is_salvaged(tmp_path: Path) -> None:
@@ -311,6 +348,23 @@ def test_older_database_is_migrated(tmp_path: Path, version: int) -> None:
     assert (waits, store.damage) == ([WAIT], None)
     assert events == ([(5, "x", b"{}"), (6, "y", b"{}")] if version > 1 else [(1, "y", b"{}")])
     assert event == events[-1]
+
+
+def test_database_without_webhooks_is_migrated(tmp_path: Path) -> None:
+    """Its waits and events are as before, and deliveries can be stored."""
+    Store(tmp_path, first_event=0).close()
+    old = sqlite3.connect(tmp_path / "waits.sqlite3")
+    old.executescript("DROP TABLE deliveries; PRAGMA user_version = 10; PRAGMA application_id = 10")
+    old.execute("INSERT INTO documents (document) VALUES (?)", [seal(Document(0, msgspec.json.encode(WAIT)))])
+    old.execute("INSERT INTO sealed_events VALUES (5, ?)", [row_of(StoredEvent(5, "x", b"{}"))[1]])
+    old.commit()
+    old.close()
+    store = Store(tmp_path)
+    ((event,),) = store.apply([Change(deliveries=[make_delivery(1)], events=[NewEvent("y", b"{}")])])
+    assert (store.waits(), store.deliveries(), store.damage) == ([WAIT], [make_delivery(1)], None)
+    assert store.events_after(0, 9) == [(5, "x", b"{}"), (6, "y", b"{}")]
+    assert event.id == 6
+    store.close()
 
 
 def test_files_are_private(tmp_path: Path) -> None:

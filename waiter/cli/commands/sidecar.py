@@ -63,6 +63,12 @@ def _add_service(group: OptionGroup) -> None:
         metavar="TIME",
         help="delete waits this long after their end (default: when another wait needs the place, after an hour or later)",
     )
+    group.add("--webhook", metavar="URL", help="receives the end of each wait as a signed POST")
+    group.add(
+        "--webhook-secret-file",
+        metavar="FILE",
+        help="contains the secrets that sign webhooks, each a line whsec_...",
+    )
     group.add("--token-file", metavar="FILE", help="contains the token that clients must send; required beyond loopback")
 
 

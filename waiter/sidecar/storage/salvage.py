@@ -10,12 +10,13 @@ from typing import NamedTuple
 # The bytes that a document begins with, by what it contains; no JSON contains them.
 WAIT = b"\xfaWAIT\xfa\x01\n"
 EVENT = b"\xfaEVNT\xfa\x01\n"
+DELIVERY = b"\xfaHOOK\xfa\x01\n"
 _HEADER = struct.Struct(">QII")
 _REVISION = struct.Struct(">Q")
 
 
 class Document(NamedTuple):
-    """The content of a row; of two documents for one wait, the one with the higher revision is valid.
+    """The content of a row; of two documents with one ID, the one with the higher revision is valid.
 
     The revision of an event is its number.
     """

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from waiter.errors import ConfigurationError
-from waiter.sidecar.model import Wait
+from waiter.sidecar.model import Delivery, Wait
+from waiter.sidecar.storage.documents import DocumentTable
 from waiter.sidecar.storage.event_log import (
     INSERT,
     NewEvent,
@@ -24,7 +25,7 @@ from waiter.sidecar.storage.event_log import (
     salvage_events,
     seal_event,
 )
-from waiter.sidecar.storage.salvage import Document, find_documents, seal, unseal
+from waiter.sidecar.storage.salvage import DELIVERY, WAIT, Document, seal
 
 MAX_EVENTS = 10_000
 BUSY_TIMEOUT = 5.0
@@ -44,8 +45,9 @@ MIGRATIONS = (
     "DELETE FROM sqlite_sequence WHERE name = 'sealed_events'",
     "UPDATE sqlite_sequence SET name = 'sealed_events' WHERE name = 'events'",
     "DROP TABLE events",
+    "CREATE TABLE deliveries (number INTEGER PRIMARY KEY, document BLOB NOT NULL)",
 )
-TABLES = {"documents", "sealed_events"}
+TABLES = {"documents", "sealed_events", "deliveries"}
 # A document within one page is contiguous in the file, and can be salvaged from it.
 PAGE_SIZE = 16384
 # https://www.sqlite.org/fileformat.html, 1.3.3: the place of the write version in the header, and the version of WAL.
@@ -53,40 +55,49 @@ _WRITE_VERSION, _WAL_VERSION = 18, 2
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that are written in one transaction."""
+    """Rows that are written in one transaction.
+
+    ``deleted`` are the IDs of waits, ``delivered`` those of deliveries that are no longer pending.
+    """
 
     waits: Sequence[Wait] = ()
     deleted: Sequence[str] = ()
+    deliveries: Sequence[Delivery] = ()
+    delivered: Sequence[str] = ()
     events: Sequence[NewEvent] = ()
 
 
 class Store:
     """The database of a state directory; raises ConfigurationError when it cannot be opened.
 
-    ``damage`` describes what was damaged when it was opened, or is None; ``lost`` and ``lost_events`` are the numbers of waits
-    and of events that could not be read then. ``first_event`` precedes the number of the first event of a new database; by
-    default it is derived from the time, so that a client that reconnects after the loss of a database never meets the number of
-    an event that it knows.
+    ``damage`` describes what was damaged when it was opened, or is None; ``lost``, ``lost_events`` and ``lost_deliveries`` are
+    the numbers of waits, events and deliveries that could not be read. ``first_event`` precedes the number of the first event
+    of a new database; by default it is derived from the time, so that a client that reconnects after the loss of a database
+    never meets the number of an event that it knows.
     """
 
     def __init__(self, directory: Path, *, max_events: int = MAX_EVENTS, first_event: int | None = None) -> None:
         self._path = directory / FILE_NAME
         self._max_events = max_events
         self._first_event = time.time_ns() // 1_000_000 if first_event is None else first_event
+        self._waits = DocumentTable("documents", Wait, WAIT)
+        self._deliveries = DocumentTable("deliveries", Delivery, DELIVERY)
         self._lock = _lock(directory)
         self.damage: str | None = None
-        self.lost = self.lost_events = 0
+        self.lost_events = 0
         try:
             self._database = self._open()
         except BaseException:
             os.close(self._lock)
             raise
+        self.lost, self.lost_deliveries = self._waits.lost, self._deliveries.lost
 
     def _open(self) -> sqlite3.Connection:
         try:
             database = _open_database(self._path, self._first_event)
-            self._waits, damaged = _read_waits(database)
-            self.lost, self.lost_events = len(damaged), repair_events(database)
+            self._waits.read(database)
+            self._deliveries.read(database)
+            self.lost_events = repair_events(database)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file. Its message may
             # quote damaged text, which sqlite3 fails to decode.
@@ -94,34 +105,30 @@ class Store:
                 message = f"cannot use {self._path}: {error}"
                 raise ConfigurationError(message) from error
             return self._salvage(error)
-        if self.lost or self.lost_events:
-            lost = f"{self.lost} of {self.lost + len(self._waits)} waits and {self.lost_events} events"
+        if self._waits.lost or self._deliveries.lost or self.lost_events:
+            waits = f"{self._waits.lost} of {self._waits.lost + self._waits.count} waits"
+            lost = f"{waits}, {self.lost_events} events and {self._deliveries.lost} webhooks"
             self.damage = f"{lost} in {self._path} cannot be read and are lost"
-        with suppress(sqlite3.OperationalError):  # a full disk: they are found again at the next start
-            database.executemany("DELETE FROM documents WHERE number = ?", damaged)
-        self._number_waits()
+            with suppress(sqlite3.OperationalError):  # a full disk: they are found again at the next start
+                self._waits.delete_damaged(database)
+                self._deliveries.delete_damaged(database)
         return database
 
     def _salvage(self, error: Exception) -> sqlite3.Connection:
         """Move the damaged database aside, and write what is readable in it to a new one."""
         aside = _move_aside(self._path)
         parts = [part.read_bytes() for part in (aside, Path(f"{aside}-wal")) if part.exists()]
-        self._waits, self.lost = _salvage_waits(parts)
+        waits = sorted(self._waits.salvage(parts), key=lambda wait: wait.accepted_at)
+        deliveries = self._deliveries.salvage(parts)
         first_event = time.time_ns() // 1_000_000
         events, self.lost_events = salvage_events(parts, first_event)
-        recovered = f"{len(self._waits)} waits and {len(events)} events were recovered"
+        recovered = f"{len(waits)} waits, {len(events)} events and {len(deliveries)} webhooks were recovered"
         self.damage = f"{self._path} is damaged ({error}) and was renamed to {aside.name}; {recovered}"
         database = _open_database(self._path, first_event)
-        self._number_waits()
         with _transaction(database) as cursor:
-            self._write(Change(waits=[wait for wait, _ in self._waits.values()]), cursor)
+            self._write(Change(waits=waits, deliveries=deliveries), cursor)
             cursor.executemany(INSERT, map(row_of, events))
         return database
-
-    def _number_waits(self) -> None:
-        self._numbers = {wait_id: number for wait_id, (_, number) in self._waits.items()}
-        self._next_number = max(self._numbers.values(), default=0) + 1
-        self._revision = time.time_ns()
 
     def apply(self, changes: Iterable[Change]) -> list[list[StoredEvent]]:
         """Write all changes or none, and return the numbered events of each; raises sqlite3.Error."""
@@ -133,38 +140,31 @@ class Store:
         return written
 
     def _forget_deleted(self, changes: Iterable[Change]) -> None:
-        deleted: set[str] = set()
+        waits: set[str] = set()
+        deliveries: set[str] = set()
         for change in changes:
-            deleted = deleted.union(change.deleted) - {wait.id for wait in change.waits}
-        for wait_id in deleted:
-            self._numbers.pop(wait_id, None)
+            waits = waits.union(change.deleted) - {wait.id for wait in change.waits}
+            deliveries = deliveries.union(change.delivered) - {delivery.id for delivery in change.deliveries}
+        self._waits.forget(waits)
+        self._deliveries.forget(deliveries)
 
     def _write(self, change: Change, cursor: sqlite3.Cursor) -> list[StoredEvent]:
-        # Numbers are never used again, so that a transaction that is rolled back needs no other care.
-        rows = [(self._number_of(wait.id), self._seal(msgspec.json.encode(wait))) for wait in change.waits]
-        cursor.executemany("INSERT OR REPLACE INTO documents VALUES (?, ?)", rows)
-        deleted = [(self._number_of(wait_id),) for wait_id in change.deleted]
-        cursor.executemany("DELETE FROM documents WHERE number = ?", deleted)
+        self._waits.write(cursor, change.waits)
+        self._waits.delete(cursor, change.deleted)
+        self._deliveries.write(cursor, change.deliveries)
+        self._deliveries.delete(cursor, change.delivered)
         newest = _newest_event(cursor) if change.events else 0
         events = [StoredEvent(newest + number, *event) for number, event in enumerate(change.events, start=1)]
         cursor.executemany(INSERT, map(row_of, events))
         return events
 
-    def _number_of(self, wait_id: str) -> int:
-        if wait_id not in self._numbers:
-            self._numbers[wait_id] = self._next_number
-            self._next_number += 1
-        return self._numbers[wait_id]
-
-    def _seal(self, content: bytes) -> bytes:
-        # Revisions increase also when the clock is set back.
-        self._revision = max(self._revision + 1, time.time_ns())
-        return seal(Document(self._revision, content))
-
     def waits(self) -> list[Wait]:
         """Return all waits in the order of their acceptance."""
-        waits, _ = _read_waits(self._database)
-        return sorted((wait for wait, _ in waits.values()), key=lambda wait: wait.accepted_at)
+        return sorted(self._waits.read(self._database), key=lambda wait: wait.accepted_at)
+
+    def deliveries(self) -> list[Delivery]:
+        """Return the pending deliveries in the order in which they were written."""
+        return self._deliveries.read(self._database)
 
     def events_after(self, number: int, limit: int) -> list[StoredEvent]:
         """Return the next stored events after a number."""
@@ -291,38 +291,6 @@ def _set_up(database: sqlite3.Connection, path: Path, first_event: int) -> None:
             cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('sealed_events', ?)", [first_event])
         for pragma in ("user_version", "application_id"):  # the version twice, so that damage to it is found
             cursor.execute(f"PRAGMA {pragma} = {len(MIGRATIONS)}")
-
-
-def _read_waits(database: sqlite3.Connection) -> tuple[dict[str, tuple[Wait, int]], list[tuple[int]]]:
-    """Return the waits with the numbers of their rows, by ID, and the numbers of the rows that are damaged."""
-    found: dict[str, tuple[Wait, int]] = {}
-    damaged = []
-    for number, sealed in database.execute("SELECT number, document FROM documents ORDER BY number"):
-        try:
-            wait = msgspec.json.decode(unseal(sealed).content, type=Wait)
-        except (ValueError, TypeError):
-            damaged.append((number,))
-        else:
-            found[wait.id] = wait, number
-    return found, damaged
-
-
-def _salvage_waits(parts: Iterable[bytes]) -> tuple[dict[str, tuple[Wait, int]], int]:
-    """Return the waits that are readable in the bytes of damaged files, numbered anew, and the number of damaged ones."""
-    newest: dict[str, tuple[int, Wait]] = {}
-    lost = 0
-    for part in parts:
-        for document in find_documents(part):
-            try:
-                wait = msgspec.json.decode(document.content, type=Wait) if document else None
-            except ValueError:
-                wait = None
-            if document is None or wait is None:
-                lost += 1
-            elif wait.id not in newest or newest[wait.id][0] < document.revision:
-                newest[wait.id] = document.revision, wait
-    waits = sorted((wait for _, wait in newest.values()), key=lambda wait: wait.accepted_at)
-    return {wait.id: (wait, number) for number, wait in enumerate(waits, start=1)}, lost
 
 
 def _move_aside(path: Path) -> Path:

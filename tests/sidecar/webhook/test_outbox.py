@@ -1,0 +1,282 @@
+"""The outbox: retries with back-off, limits, and what remains stored; in virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+from sidecar_parts import NOW, run
+from webhook_parts import make_delivery
+
+from waiter.outcome import WaitStatus
+from waiter.sidecar.model import NO_LIMITS, Delivery, Uptime, Wait
+from waiter.sidecar.storage.event_log import StoredEvent
+from waiter.sidecar.storage.store import Change, Store
+from waiter.sidecar.storage.write_queue import WriteQueue
+from waiter.sidecar.webhook import outbox as outbox_module
+from waiter.sidecar.webhook.outbox import MAX_AGE, MAX_ATTEMPTS_TOGETHER, MAX_RETRY_AFTER, Outbox
+from waiter.sidecar.webhook.sender import DeliveryError
+from waiter.testing.virtual_clock import VirtualClock
+
+URL = httpx.URL("https://hooks.example/hook")
+
+
+class Sender:
+    """A sender that gives each of its results once, in order, and the last one for ever; None is success."""
+
+    def __init__(self, clock: VirtualClock, *results: Exception | None, seconds: float = 0.0) -> None:
+        self._clock = clock
+        self._results = list(results)
+        self._seconds = seconds
+        self.sent: list[tuple[float, str]] = []
+        self.open = self.most_open = 0
+        self.is_closed = False
+
+    async def send(self, delivery: Delivery, url: httpx.URL) -> None:
+        assert url == URL
+        self.sent.append((self._clock(), delivery.id))
+        self.open += 1
+        self.most_open = max(self.open, self.most_open)
+        try:
+            await self._clock.async_sleep(self._seconds)
+        finally:
+            self.open -= 1
+        result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
+        if result is not None:
+            raise result
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    def delays(self) -> list[float]:
+        """Return the seconds between attempts."""
+        times = [at for at, _ in self.sent]
+        return [after - before for before, after in pairwise(times)]
+
+
+class Lab:
+    """An outbox over a store, whose clock advances when everything sleeps."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = Store(directory, first_event=0)
+        self.clock = VirtualClock()
+        self.results: list[str] = []
+        self.events: list[StoredEvent] = []
+        self.boot_id = "boot"
+
+    @asynccontextmanager
+    async def open(self, *results: Exception | None, stored: int = 1, seconds: float = 0.0) -> AsyncIterator[Outbox]:
+        self.sender = Sender(self.clock, *results, seconds=seconds)
+        self.store.apply([Change(deliveries=[make_delivery(number) for number in range(stored)])])
+        async with WriteQueue(self.store, self.events.extend) as self.write_queue:
+            outbox = Outbox(
+                self.write_queue,
+                self.sender,  # type: ignore[arg-type]
+                URL,
+                record=self.results.append,
+                now=lambda: NOW + self.clock(),
+                uptime=lambda: Uptime(self.boot_id, NOW + self.clock()),
+                clock=self.clock,
+                sleep=self.clock.async_sleep,
+            )
+            outbox.start(self.store.deliveries())
+            try:
+                yield outbox
+            finally:
+                await outbox.stop()
+
+    async def settle(self, outbox: Outbox) -> None:
+        """Wait until nothing is pending and everything is stored."""
+        while outbox.pending():
+            await self.clock.async_sleep(60.0)
+        await self.flush()
+
+    async def flush(self) -> None:
+        await self.write_queue.write(Change(), lambda: None)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def test_stored_delivery_is_sent_and_removed(lab: Lab) -> None:
+    """No event reports it."""
+
+    async def test() -> None:
+        async with lab.open(None, stored=2) as outbox:
+            assert outbox.pending() == 2
+            await lab.settle(outbox)
+            assert lab.store.deliveries() == []
+            assert lab.sender.sent == [(0.0, "msg_0"), (0.0, "msg_1")]
+        assert (lab.results, lab.events, lab.sender.is_closed) == (["delivered"] * 2, [], True)
+
+    run(test())
+
+
+def test_failed_delivery_is_repeated_with_back_off(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the same ID; the receiver's failure and its end are reported once."""
+
+    async def test() -> None:
+        async with lab.open(*[DeliveryError("it answered 500")] * 12, None) as outbox:
+            await lab.settle(outbox)
+            assert lab.store.deliveries() == []
+        delays = lab.sender.delays()
+        assert {sent_id for _, sent_id in lab.sender.sent} == {"msg_0"}
+        assert all(1 <= delay <= min(2.0**number, 600) for number, delay in enumerate(delays))
+        assert len(delays) == 12
+        assert lab.results == ["failed"] * 12 + ["delivered"]
+
+    run(test())
+    assert capsys.readouterr().err.splitlines() == [
+        "waiter: the webhook receiver hooks.example does not accept: it answered 500; retrying",
+        "waiter: the webhook receiver hooks.example accepts again",
+    ]
+
+
+def test_retry_after_is_obeyed_by_all_deliveries(lab: Lab) -> None:
+    """Also by those that are due before."""
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 429", retry_after=90.0), None) as outbox:
+            await lab.clock.async_sleep(10.0)
+            outbox.add(make_delivery(1))
+            await lab.settle(outbox)
+        assert [at for at, _ in lab.sender.sent] == [0.0, 90.0, 90.0]
+
+    run(test())
+
+
+def test_retry_after_is_limited(lab: Lab) -> None:
+    """A receiver cannot ask for more than an hour."""
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 503", retry_after=1e9), None) as outbox:
+            await lab.settle(outbox)
+        assert lab.sender.delays() == [MAX_RETRY_AFTER]
+
+    run(test())
+
+
+def test_delivery_is_given_up_after_its_maximum_age(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """A last attempt is made at that time; an event and one line report it, without the URL."""
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 500")) as outbox:
+            await lab.settle(outbox)
+            assert lab.store.deliveries() == []
+        assert lab.sender.sent[-1][0] == pytest.approx(MAX_AGE)
+        assert lab.results[-2:] == ["failed", "given_up"]
+        ((number, name, data),) = lab.events
+        assert (number, name) == (1, "webhook.given_up")
+        assert json.loads(data) == {
+            "task_id": "a",
+            "webhook_id": "msg_0",
+            "reason": "it answered 500",
+            "at": "2027-01-16T08:00:00.000Z",
+        }
+
+    run(test())
+    assert capsys.readouterr().err.splitlines()[1:] == ["waiter: the webhook for task a is given up: it answered 500"]
+
+
+def test_age_counts_from_the_end_of_the_wait(lab: Lab) -> None:
+    """A restart does not extend it; within one boot, a change of the clock does not matter."""
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 500")) as outbox:
+            outbox.add(make_delivery(1, ended_at=NOW - MAX_AGE))
+            await lab.clock.async_sleep(1e-3)
+            assert (outbox.pending(), lab.results[-1]) == (1, "given_up")
+            assert outbox.oldest_age() == pytest.approx(lab.clock(), abs=1e-6)
+
+    run(test())
+
+
+def test_receiver_that_is_gone_ends_the_delivery(lab: Lab) -> None:
+    """There is no second attempt."""
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 410", is_final=True)) as outbox:
+            await lab.settle(outbox)
+        assert (len(lab.sender.sent), lab.results) == (1, ["failed", "given_up"])
+
+    run(test())
+
+
+def test_attempts_to_a_receiver_are_limited(lab: Lab) -> None:
+    """A receiver that hangs occupies few connections."""
+
+    async def test() -> None:
+        async with lab.open(None, stored=20, seconds=15.0) as outbox:
+            await lab.settle(outbox)
+        assert (lab.sender.most_open, len(lab.sender.sent)) == (MAX_ATTEMPTS_TOGETHER, 20)
+        assert lab.sender.sent[-1][0] == 15.0 * (20 / MAX_ATTEMPTS_TOGETHER - 1)
+
+    run(test())
+
+
+def test_number_of_pending_deliveries_is_limited(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The oldest one is given up for a new one."""
+    monkeypatch.setattr(outbox_module, "MAX_PENDING", 2)
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 500"), stored=3) as outbox:
+            await lab.flush()
+            assert outbox.pending() == 2
+            assert [one.id for one in lab.store.deliveries()] == ["msg_1", "msg_2"]
+
+    run(test())
+    assert capsys.readouterr().err.splitlines()[0] == "waiter: the webhook for task a is given up: more than 2 are pending"
+
+
+def test_pending_delivery_is_sent_by_the_next_process(lab: Lab) -> None:
+    """What was cancelled by the end of the process is still stored."""
+
+    async def test() -> None:
+        async with lab.open(DeliveryError("it answered 500")):
+            await lab.clock.async_sleep(10.0)
+        assert len(lab.sender.sent) > 1
+
+    run(test())
+    stored = Store(lab.store._path.parent)
+    assert stored.deliveries() == [make_delivery(0)]
+    stored.close()
+
+
+def test_fault_keeps_the_delivery_for_the_next_process(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is reported, and the others are sent."""
+
+    async def test() -> None:
+        async with lab.open(ZeroDivisionError("oh"), None, stored=2) as outbox:
+            await lab.clock.async_sleep(1.0)
+            await lab.flush()
+            assert (outbox.pending(), [one.id for one in lab.store.deliveries()]) == (1, ["msg_0"])
+
+    run(test())
+    expected = "waiter: a fault in waiter stopped a webhook for task a: ZeroDivisionError('oh')\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_new_delivery_has_the_key_of_its_acceptance(lab: Lab) -> None:
+    """The key is the same when the end is found again, and another one after the wait was restarted."""
+    wait = Wait(id="a", accepted_at=NOW)
+    ended = wait.with_end(WaitStatus.TIMED_OUT, NOW + 5)
+
+    async def test() -> None:
+        async with lab.open(None, stored=0) as outbox:
+            first, again = outbox.new_delivery(ended, b"{}"), outbox.new_delivery(wait.with_end(WaitStatus.FAILED, NOW), b"[]")
+            restarted = ended.restarted(NOW + 9, Uptime("boot", 9.0), NO_LIMITS)
+            assert outbox.oldest_age() == 0.0
+        assert first == Delivery(id=again.id, wait_id="a", body="{}", ended_at=NOW, ended_uptime=Uptime("boot", NOW))
+        assert first.id.startswith("msg_")
+        assert outbox.new_delivery(restarted, b"{}").id != first.id
+
+    run(test())
