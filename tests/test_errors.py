@@ -33,6 +33,9 @@ FAILED = Task(
 )
 WITHOUT_REASON = Task(id="t-3", state=TaskState.ERROR)
 DONE = Task(id="t-4", state=TaskState.FINISHED, created_resources=CreatedResources(instances=("i-1",)))
+WEB = {"name": "web-1"}
+BROKEN_WEB = Task(id="t-5", state=TaskState.ERROR, task_type="create_vm", error="No valid host", data=WEB)
+NEW_WEB = Task(id="t-6", state=TaskState.NEW, task_type="create_vm", data=WEB)
 UNAVAILABLE = ApiUnavailableError("the API returned 503", status=503, request_id="r-1", url="https://api/t", retry_after=2.0)
 
 NOT_READY = [NotReady("images", "m-1", "saving"), NotReady("volumes", "v-1", None)]
@@ -64,6 +67,12 @@ ERRORS: dict[str, WaiterError] = {
         DONE, waited=300, not_ready=NOT_READY
     ),
     "no change for 300 s: RUNNING/NETWORK (t-1); the task is still running": TaskStalledError(RUNNING, waited=300),
+    "create_vm web-1 failed: No valid host (t-5)": TaskError(BROKEN_WEB),
+    "create_vm web-1: not ended after 60 s: last seen NEW (t-6); "
+    "the task is still running: wait for the same ID again to resume": TaskTimeoutError(
+        "t-6", waited=60.2, last_task=NEW_WEB, last_error=None
+    ),
+    "create_vm web-1: no change for 300 s: NEW (t-6); the task is still running": TaskStalledError(NEW_WEB, waited=300),
     "the API returned 503": UNAVAILABLE,
     f"1 of 2 tasks failed: {TaskError(FAILED)} (1 sub-exception)": TasksError.of(
         succeeded={"t-4": DONE}, failed={"t-2": TaskError(FAILED)}

@@ -236,3 +236,23 @@ def test_task_has_ended_when_its_state_is_final(state: str) -> None:
     """An unknown state is not final."""
     task = Task(id="t", state=TaskState(state))
     assert task.ended == task.state.is_final == (state in {"FINISHED", "ERROR"})
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        ({"name": "web-1", "flavor_name": "g1", "image_id": "i"}, "web-1"),
+        ({"names": ["web-1", None, "web-2"], "name": "x"}, "web-1, web-2"),
+        ({"volume_id": "v-1", "instance_id": "i-1"}, "volume v-1, instance i-1"),
+        ({"project_id": 1, "region_id": 2, "file_share_id": 7}, "file share 7"),
+        ({"name": " ", "router_id": None, "task_id": "t"}, None),
+        ({"name": "a\n b"}, "a b"),
+        ({"name": "x" * 300}, "x" * 197 + "..."),
+        (None, None),
+        (["web-1"], None),
+        ("web-1", None),
+    ],
+)
+def test_target_is_read_from_the_data(data: object, target: str | None) -> None:
+    """A name, or the IDs of resources; the shape of ``data`` is not described, so everything else is ignored."""
+    assert Task.from_mapping({"id": "t", "state": "NEW", "data": data}).target == target

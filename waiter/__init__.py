@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from waiter.schedule.history import History
     from waiter.schedule.schedule import Schedule, TimeLeft
     from waiter.task import CreatedResources, Task, TaskState
-    from waiter.wait import Waiter, acknowledge, wait_for_task, wait_for_tasks
+    from waiter.wait import Waiter, acknowledge, list_tasks, wait_for_task, wait_for_tasks
 
 __all__ = [
     "ApiError",
@@ -61,6 +61,7 @@ __all__ = [
     "__version__",
     "acknowledge",
     "aio",
+    "list_tasks",
     "wait_for_task",
     "wait_for_tasks",
 ]

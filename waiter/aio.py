@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from tenacity import AsyncRetrying, DoSleep, Retrying
 
+from waiter.api.listings import TaskListing
+from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.batch.completion import outcomes_as_completed
 from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
 from waiter.config.options import Limits, Options
 from waiter.config.settings import hide_key
+from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
 from waiter.http.async_client import AsyncClient
 from waiter.http.async_pool import runs_under_asyncio
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED
+from waiter.polling.limits import MAX_REQUEST_TIMEOUT
 from waiter.polling.tenacity_hooks import HOOKS
 from waiter.ratelimit.limited_client import RateLimitedClient, TaskClient
 from waiter.session import Session
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
-__all__ = ["AsyncWaiter", "acknowledge", "wait_for_task", "wait_for_tasks"]
+__all__ = ["AsyncWaiter", "acknowledge", "list_tasks", "wait_for_task", "wait_for_tasks"]
 
 
 class _Pause(DoSleep):
@@ -167,6 +171,30 @@ class AsyncWaiter:
         state = self._session.new_wait(task_id)
         return await self._client.acknowledge(state.task_id, timeout=state.request_timeout)
 
+    async def list_tasks(
+        self,
+        *,
+        state: str | Iterable[str] = ACTIVE_STATES,
+        project_id: int | Iterable[int] | None = None,
+        region_id: int | Iterable[int] | None = None,
+        task_type: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> list[Task]:
+        """Like Waiter.list_tasks, awaited."""
+        chosen = resolve_filter(state, project_id, region_id, task_type)
+        return [snapshot.task for snapshot in await self.list_snapshots(chosen, limit)]
+
+    async def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:
+        """Like Waiter.list_snapshots, awaited."""
+        self._session.check_open()
+        listing = TaskListing(limit)
+        while not listing.is_complete:
+            page = await self._client.list_tasks(
+                chosen, limit=listing.page_size, offset=listing.offset, timeout=MAX_REQUEST_TIMEOUT
+            )
+            listing.add(page)
+        return [snapshot for snapshot in listing.snapshots if chosen.selects(snapshot.task)]
+
     async def close(self) -> None:
         """Like Waiter.close, awaited."""
         self._session.close()
@@ -209,3 +237,20 @@ async def acknowledge(task_id: TaskRef, **options: Unpack[Options]) -> Task:
     """Like waiter.acknowledge, awaited."""
     async with AsyncWaiter(**options) as waiter:
         return await waiter.acknowledge(task_id)
+
+
+async def list_tasks(
+    *,
+    state: str | Iterable[str] = ACTIVE_STATES,
+    project_id: int | Iterable[int] | None = None,
+    region_id: int | Iterable[int] | None = None,
+    task_type: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    **options: Unpack[Options],
+) -> list[Task]:
+    """Like waiter.list_tasks, awaited."""
+    hide_key(options)
+    async with AsyncWaiter(**options) as waiter:
+        return await waiter.list_tasks(
+            state=state, project_id=project_id, region_id=region_id, task_type=task_type, limit=limit
+        )

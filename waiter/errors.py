@@ -60,7 +60,8 @@ class TaskError(WaiterError):
         self.task = task
         created = task.created_resources.as_dict()
         leftovers = f"; it created {_listed(created)}" if created else ""
-        super().__init__(f"{task.task_type or 'task'} failed: {self.error} ({task.id}){leftovers}")
+        target = f" {task.target}" if task.target else ""
+        super().__init__(f"{task.task_type or 'task'}{target} failed: {self.error} ({task.id}){leftovers}")
 
     @property
     def error(self) -> str:
@@ -145,12 +146,12 @@ class TaskTimeoutError(WaiterError, TimeoutError):
         failed = f"; the last poll failed: {str(last_error).removesuffix(f' ({task_id})')}" if last_error else ""
         if not not_ready:
             super().__init__(
-                f"not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
+                f"{_subject(last_task)}not ended after {waited:.0f} s: {seen}{failed} ({task_id}); "
                 "the task is still running: wait for the same ID again to resume"
             )
         elif last_task:
             super().__init__(
-                f"not ready after {waited:.0f} s: {_first_of(not_ready)}{failed}; "
+                f"{_subject(last_task)}not ready after {waited:.0f} s: {_first_of(not_ready)}{failed}; "
                 f"the task is FINISHED ({task_id}): wait for the same ID again to resume"
             )
         else:
@@ -172,12 +173,17 @@ class TaskStalledError(WaiterError):
         state = f"{described(last_task)} ({last_task.id}); the task is still running"
         if not_ready:
             state = f"{_first_of(not_ready)}; the task is FINISHED ({last_task.id})"
-        super().__init__(f"no change for {waited:.0f} s: {state}")
+        super().__init__(f"{_subject(last_task)}no change for {waited:.0f} s: {state}")
 
 
 def _first_of(not_ready: Sequence[NotReady]) -> str:
     more = [f"and {len(not_ready) - _MAX_REASONS} more"] if len(not_ready) > _MAX_REASONS else []
     return ", ".join([*map(str, not_ready[:_MAX_REASONS]), *more])
+
+
+def _subject(task: Task | None) -> str:
+    """Return the type of a task and what it acts on, as the beginning of a message; empty if the latter is unknown."""
+    return f"{task.task_type or 'task'} {task.target}: " if task is not None and task.target else ""
 
 
 def described(task: Task) -> str:

@@ -235,8 +235,38 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Whether the task ended in ERROR."""
         return self.state is TaskState.ERROR
 
+    @property
+    def target(self) -> str | None:
+        """What the task acts on, read from its ``data``: a name, or IDs such as ``volume 7a1f..., instance 93c0...``.
+
+        None when ``data`` says nothing. At most 200 characters.
+        """
+        return _target(self.data)
+
     def __hash__(self) -> int:
         return hash((self.id, self.state, self.updated_on))
+
+
+_MAX_TARGET = 200
+# Whose task it is and how it does its work, not what it acts on.
+_NO_TARGETS = frozenset({"client", "flavor", "job", "project", "region", "request", "reservation", "schedule", "task", "user"})
+
+
+def _target(data: object) -> str | None:
+    # `data` is not described: create_vm has a name or names, and attach_volume a volume_id and an instance_id.
+    if not isinstance(data, Mapping):
+        return None
+    names = data.get("names") if isinstance(data.get("names"), list) else [data.get("name")]
+    found = [name for name in cast("list[object]", names) if isinstance(name, str) and name.strip()]
+    if not found:
+        ids = [(str(key)[:-3], value) for key, value in data.items() if str(key).endswith("_id")]
+        found = [
+            f"{kind.replace('_', ' ')} {value}"
+            for kind, value in ids
+            if kind not in _NO_TARGETS and isinstance(value, str | int) and str(value).strip()
+        ]
+    text = " ".join(", ".join(found).split())
+    return f"{text[: _MAX_TARGET - 3]}..." if len(text) > _MAX_TARGET else text or None
 
 
 class _Decisive(msgspec.Struct):

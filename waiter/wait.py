@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from tenacity import Retrying
 
+from waiter.api.listings import TaskListing
+from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.config.options import Limits, Options
 from waiter.config.settings import hide_key
+from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.http.client import Client
 from waiter.outcome import Outcome, OutcomeCollector, ReturnWhen
 from waiter.polling.history_cache import LISTED
-from waiter.polling.limits import REQUEST_TIMEOUT
+from waiter.polling.limits import MAX_REQUEST_TIMEOUT, REQUEST_TIMEOUT
 from waiter.polling.tenacity_hooks import HOOKS
 from waiter.polling.wait_state import WaitState
 from waiter.session import Session
@@ -142,6 +145,40 @@ class Waiter:
         state = self._session.new_wait(task_id)
         return self._client.acknowledge(state.task_id, timeout=state.request_timeout)
 
+    def list_tasks(
+        self,
+        *,
+        state: str | Iterable[str] = ACTIVE_STATES,
+        project_id: int | Iterable[int] | None = None,
+        region_id: int | Iterable[int] | None = None,
+        task_type: str | None = None,
+        limit: int = DEFAULT_LIMIT,
+    ) -> list[Task]:
+        """Return the tasks of the account, newest first; by default those that have not ended.
+
+        ``state``, ``project_id`` and ``region_id`` are one value or several; ``()`` selects all. None selects the project of
+        ``GCORE_CLOUD_PROJECT_ID`` and the region of ``GCORE_CLOUD_REGION_ID``, where these are set. ``limit`` is the largest
+        number of tasks. Sends one request for 500 tasks. Raises ApiError and ConfigurationError.
+        """
+        chosen = resolve_filter(state, project_id, region_id, task_type)
+        return [snapshot.task for snapshot in self.list_snapshots(chosen, limit)]
+
+    def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:
+        """Return the newest tasks that a filter selects, with their ages. Raises ApiError."""
+        self._session.check_open()
+        listing = TaskListing(limit)
+        while not listing.is_complete:
+            self._session.budget.reserve_immediately()
+            try:
+                page = self._client.list_tasks(
+                    chosen, limit=listing.page_size, offset=listing.offset, timeout=MAX_REQUEST_TIMEOUT
+                )
+            except ApiError as error:
+                self._session.budget.report_throttling(error, listing=True)
+                raise
+            listing.add(page)
+        return [snapshot for snapshot in listing.snapshots if chosen.selects(snapshot.task)]
+
     def close(self) -> None:
         """Close the connections, unless the client is your own. Later calls raise WaiterError."""
         self._session.close()
@@ -212,3 +249,22 @@ def acknowledge(task_id: TaskRef, **options: Unpack[Options]) -> Task:
     """
     with Waiter(**options) as waiter:
         return waiter.acknowledge(task_id)
+
+
+def list_tasks(
+    *,
+    state: str | Iterable[str] = ACTIVE_STATES,
+    project_id: int | Iterable[int] | None = None,
+    region_id: int | Iterable[int] | None = None,
+    task_type: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+    **options: Unpack[Options],
+) -> list[Task]:
+    """Return the tasks of the account, newest first; by default those that have not ended.
+
+    The filters are those of :meth:`Waiter.list_tasks`, the other arguments those of :class:`waiter.Options`. Raises ApiError
+    and ConfigurationError.
+    """
+    hide_key(options)
+    with Waiter(**options) as waiter:
+        return waiter.list_tasks(state=state, project_id=project_id, region_id=region_id, task_type=task_type, limit=limit)

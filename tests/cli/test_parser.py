@@ -31,6 +31,7 @@ def test_every_option_has_an_environment_variable() -> None:
         "WAITER_TIMEOUT", "WAITER_MAX_OUTAGE", "WAITER_STALL_TIMEOUT", "WAITER_INTERVAL", "WAITER_PRICE", "WAITER_NO_LEARN",
         "WAITER_MAX_RPS", "WAITER_OUTPUT", "WAITER_QUERY", "WAITER_STRICT",
         "WAITER_RETURN_WHEN", "WAITER_READY", "WAITER_ACK", "WAITER_PROGRESS", "WAITER_QUIET", "WAITER_OTEL",
+        "WAITER_ACTIVE", "WAITER_PROJECT", "WAITER_REGION", "WAITER_TYPE",
         "WAITER_LOG_FORMAT", "WAITER_LOG_LEVEL", "WAITER_API_KEY_FILE", "WAITER_BASE_URL", "WAITER_ALLOW_HTTP",
     }  # fmt: skip
     page = "".join(load_command("wait").make_parser().format_help().split())
@@ -77,10 +78,13 @@ def test_option_overrides_an_exclusive_one_of_the_environment(asked: str, given:
         (["wait", GOOD, "--jq", "."], "waiter wait: unknown option --jq: did you mean --query? It takes JMESPath"),
         (["wait", GOOD, "--json"], "waiter wait: unknown option --json: did you mean --output json?"),
         (["wait", GOOD, "--no-color"], "waiter wait: unknown option --no-color: set NO_COLOR=1"),
-        (["wait", GOOD, "--project", "1"], "waiter wait: unknown option --project: a task ID needs no project"),
+        (["status", GOOD, "--project", "1"], "waiter status: unknown option --project: a task ID needs no project"),
+        (["wait", GOOD, "--project", "1"], "waiter wait: --project goes with --active: a task ID needs none"),
+        (["wait", "--active", "--region=x"], "waiter wait: argument --region: not an ID: 'x' (a number)"),
+        (["list", "--all", "--state=new"], "waiter list: argument --state: not allowed with argument --all"),
         (["wait", GOOD, "-v"], "waiter wait: unknown option -v: did you mean --log-level debug, or waiter --version?"),
         (["help", "wait"], "waiter: 'help' is no command: did you mean waiter --help, or waiter COMMAND --help?"),
-        (["wait"], "waiter wait: the following arguments are required: TASK_ID"),
+        (["wait"], "waiter wait: the following arguments are required: TASK_ID, - or --active"),
         (["wait", GOOD, "--price", "x"], "waiter wait: argument --price: not a number above 0: 'x'"),
         (["wait", GOOD, "--max-rps", "0"], "waiter wait: argument --max-rps: not a number above 0: '0'"),
         (["wait", GOOD, "--interval", "none"], f"waiter wait: argument --interval: not an interval: 'none' {WRITE}"),
@@ -120,6 +124,15 @@ def test_arguments_are_split_at_the_first_two_dashes() -> None:
     """Later ``--`` belong to the command."""
     assert split_command(["wait", "a"]) == (["wait", "a"], None)
     assert split_command(["wait", "a", "--", "git", "log", "--", "x"]) == (["wait", "a"], ["git", "log", "--", "x"])
+
+
+def test_repeated_option_replaces_the_environment() -> None:
+    """In the environment several values stand between commas; one on the command line replaces them all."""
+    parser = load_command("list").make_parser()
+    environ = {"WAITER_STATE": "new,error", "WAITER_PROJECT": "1,2"}
+    args = parser.parse(["--project", "3", "--project=4"], environ)
+    assert (args.state, args.project, args.region) == (["NEW", "ERROR"], [3, 4], None)
+    assert load_command("list").make_parser().parse(["--all"], environ).state is None
 
 
 def test_groups_of_a_parser() -> None:

@@ -6,12 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waiter.console.formatting import display_width, fit, format_duration, parse_duration, printable
+from waiter.console.formatting import display_width, fit, format_duration, parse_duration, parse_id, printable, with_short_ids
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), ("1.5s", 1.5), ("30m", 1800), ("1h30m", 5400), ("2h", 7200), ("1h1m1s", 3661), ("0", 0)],
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("1.5s", 1.5),
+        ("30m", 1800),
+        ("1h30m", 5400),
+        ("2h", 7200),
+        ("1h1m1s", 3661),
+        ("3d04h", 273_600),
+        ("0", 0),
+    ],
 )
 def test_durations_are_parsed(text: str, seconds: float) -> None:
     """The unit may be omitted for seconds."""
@@ -33,7 +43,21 @@ def test_invalid_durations_are_refused(text: str) -> None:
 @given(st.integers(min_value=0, max_value=10_000_000))
 def test_formatted_durations_can_be_parsed(seconds: int) -> None:
     """The result differs by less than the unit that the text omits."""
-    assert abs(parse_duration(format_duration(seconds)) - seconds) <= (60 if seconds >= 3600 else 0)
+    unit = 3600 if seconds >= 172_740 else 60 if seconds >= 3600 else 0
+    assert abs(parse_duration(format_duration(seconds)) - seconds) <= unit
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1.5", "\u0661", "9" * 19])
+def test_ids_are_numbers(text: str) -> None:
+    """A project and a region are numbers of at most 64 bits."""
+    with pytest.raises(ValueError, match="not an ID"):
+        parse_id(text)
+    assert parse_id("0123") == 123
+
+
+def test_long_ids_are_shortened() -> None:
+    """Only UUIDs are."""
+    assert with_short_ids("volume 726ecfcc-7fd0-4e30-a86e-7892524aa483, cluster a-b") == "volume 726ecfcc, cluster a-b"
 
 
 @given(st.text())

@@ -87,13 +87,14 @@ def component_step(**inputs: str) -> Step:
     return Step(["sh", "-e", "-c"], "\n".join(job["script"]), job["variables"])
 
 
-def terraform_step() -> Step:
-    """Return the command of the provisioner, with its interpreter and its environment."""
-    text = (PIPELINES / "main.tf").read_text()
-    interpreter = re.findall(r'"([^"]+)"', re.findall(r"interpreter = \[(.*)\]", text)[0])
-    command = textwrap.dedent(re.findall(r"command = <<-EOT\n(.*?)\n *EOT", text, re.DOTALL)[0])
-    names = re.findall(r"(\w+) = var\.instances_url", text)
-    return Step(interpreter, command, dict.fromkeys(names, "https://api.gcore.com" + INSTANCES))
+def terraform_steps() -> list[Step]:
+    """Return the commands of the provisioners, with their interpreter and their environment."""
+    text = (EXAMPLES / "terraform" / "main.tf").read_text()
+    interpreters = [re.findall(r'"([^"]+)"', words) for words in re.findall(r"interpreter = \[(.*)\]", text)]
+    commands = [textwrap.dedent(found) for found in re.findall(r"command +=\s<<-EOT\n(.*?)\n *EOT", text, re.DOTALL)]
+    env = {"INSTANCES_URL": "https://api.gcore.com" + INSTANCES, "INSTANCE": (PIPELINES / "instance.json").read_text()}
+    assert set(re.findall(r"^      (\w+) += \S", text, re.MULTILINE)) == set(env)
+    return [Step(interpreter, command, env) for interpreter, command in zip(interpreters, commands, strict=True)]
 
 
 class Pipeline:
@@ -272,12 +273,12 @@ def test_gitlab_pipeline_passes_the_id_to_the_next_job(environment: Any) -> None
     assert "pip install gcore-waiter" in (pipeline.folder / "installed").read_text()
 
 
-def test_terraform_provisioner_writes_the_result_as_json(environment: Any) -> None:
-    """The command runs in the interpreter that the configuration names."""
+def test_terraform_provisioners_write_the_result_as_json(environment: Any) -> None:
+    """The commands run in the interpreter that the configuration names."""
     real("bash")
     pipeline: Pipeline = environment()
-    step = terraform_step()
-    pipeline.run(step, **step.env)
+    for step in terraform_steps():
+        pipeline.run(step, **step.env)
     created = yaml.safe_load((pipeline.folder / "created.json").read_text())
     assert created["created_resources"] == {"instances": ["vm-1"]}
 
@@ -287,7 +288,7 @@ def test_pipeline_stops_when_the_request_fails(environment: Any) -> None:
     pipeline: Pipeline = environment()
     nowhere = {"GCORE_BASE_URL": "http://127.0.0.1:9", "INSTANCES_URL": "http://127.0.0.1:9"}
     request = github_scripts()[1]
-    steps = [request, gitlab_steps()[0], terraform_step()]
+    steps = [request, gitlab_steps()[0], terraform_steps()[0]]
     children = [pipeline.start(*step.shell, step.script, **{**step.env, **nowhere, "PROJECT_ID": "1"}) for step in steps]
     children += [pipeline.start("./deploy.sh", **nowhere), pipeline.start("make", "--silent", "deploy", **nowhere)]
     printed = [child.communicate(timeout=30) for child in children]

@@ -19,6 +19,7 @@ from waiter.sidecar.startup_tasks import StartupTasks, write_atomically
 TASK = {
     "id": "a",
     "task_type": "create_vm",
+    "target": None,
     "state": "FINISHED",
     "status": "finished",
     "message": None,

@@ -21,6 +21,8 @@ def blocking(answer: dict[str, list[str]]) -> None:
     assert_type(wait_for_task("t-1", timeout=None, api_key=Path("key")).projects, tuple[int, ...])
     with Waiter(wait=wait_exponential(), client=httpx.Client(), on_event=told) as waiter_:
         assert_type(waiter_.wait("t-1"), Task)
+        assert_type(waiter_.list_tasks(state="ERROR"), list[Task])
+    assert_type(waiter.list_tasks(state=(), project_id=[1, 2], region_id=3, max_rps=5), list[Task])
     wait_for_task("t-1", timeuot=5)  # type: ignore[call-arg]
     wait_for_task("t-1", timeout="5")  # type: ignore[arg-type]
 
@@ -29,6 +31,8 @@ async def awaited() -> None:
     assert_type(await waiter.aio.wait_for_task("t-1", learn=False), CreatedResources)
     async with AsyncWaiter(max_outage=60) as waiter_:
         assert_type(await waiter_.wait("t-1"), Task)
+        assert_type(await waiter_.list_tasks(task_type="create_vm", limit=1), list[Task])
+    assert_type(await waiter.aio.list_tasks(api_key=Path("key")), list[Task])
 
 
 def failing() -> CreatedResources | None:

@@ -1,18 +1,22 @@
-"""Listings of tasks: the past tasks of a type, and pages of the active tasks."""
+"""Listings of tasks: the past tasks of a type, pages of the active tasks, and whole tasks that a filter selects."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from http import HTTPStatus
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
 from waiter.api.responses import Response, error_of, invalid_response, quote
-from waiter.task import Task
+from waiter.errors import InvalidResponseError
+from waiter.task import Task, TaskSnapshot
 
 # A listing that counts more tasks than this is malformed.
 MAX_COUNT = 10**9
+# The API gives up to 1000 tasks a page. Half of that leaves room for tasks whose data is large.
+MAX_PAGE = 500
+MAX_REQUESTS = 200
 
 
 class ActiveTask(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +61,65 @@ def read_active(response: Response) -> ActivePage:
         raise error_of(response, "listing")
     try:
         return ActivePage(response.body)
+    except (ValueError, RecursionError) as error:
+        raise invalid_response(response, f"{error}: {quote(response.body)}", "listing") from None
+
+
+class TaskPage(NamedTuple):
+    """A page of whole tasks, and their number on all pages."""
+
+    snapshots: list[TaskSnapshot]
+    total: int
+
+
+class TaskListing:
+    """The newest tasks of a listing, up to ``limit``, read page by page.
+
+    A task that ends leaves the listing of the active tasks, and all older ones move up by one place. So each page begins with
+    the last task of the one before, and if it has no task that is known, the page before it is requested again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._found: dict[str, TaskSnapshot] = {}
+        self._requests = 0
+        self.offset = 0
+        self.is_complete = limit <= 0
+
+    @property
+    def page_size(self) -> int:
+        """How many tasks to request; one of them is known already, except on the first page."""
+        return min(MAX_PAGE, self._limit - len(self._found) + 1)
+
+    @property
+    def snapshots(self) -> list[TaskSnapshot]:
+        """The tasks so far, newest first, each once."""
+        return list(self._found.values())[: self._limit]
+
+    def add(self, page: TaskPage) -> None:
+        """Add the page at ``offset``, and choose the next. Raises InvalidResponseError if the listing has no end."""
+        self._requests += 1
+        if self._requests > MAX_REQUESTS:
+            message = f"invalid response: more than {MAX_REQUESTS} pages (listing)"
+            raise InvalidResponseError(message)
+        if self.offset and not any(one.task.id in self._found for one in page.snapshots):
+            self.offset = max(0, self.offset - MAX_PAGE)
+            return
+        self._found |= {one.task.id: one for one in page.snapshots}
+        self.offset += len(page.snapshots)
+        self.is_complete = self.offset >= page.total or len(self._found) >= self._limit
+        self.offset = max(0, self.offset - 1)
+
+
+def read_page(response: Response) -> tuple[list[Task], int]:
+    """Return a page of whole tasks in the order of the listing, and their number on all pages. Raises ApiError."""
+    if response.status == HTTPStatus.NOT_FOUND:  # no task was asked for that could be missing
+        raise invalid_response(response, f"HTTP 404: {quote(response.body)}", "listing")
+    if response.status != HTTPStatus.OK:
+        raise error_of(response, "listing")
+    try:
+        listing = _decode_listing(response.body)
+        return [Task.from_mapping(payload) for payload in listing.results], listing.count
     except (ValueError, RecursionError) as error:
         raise invalid_response(response, f"{error}: {quote(response.body)}", "listing") from None
 

@@ -45,6 +45,7 @@ def _sections() -> dict[str, dict[str, str]]:
             "GCORE_API_KEY_FILE": "a file that contains the token, unless GCORE_API_KEY is set",
             "GCORE_BASE_URL": "address of the API",
             "GCORE_POLLING_TIMEOUT_SECONDS": "give up after this many seconds",
+            "GCORE_CLOUD_PROJECT_ID, GCORE_CLOUD_REGION_ID": "project and region, for --project and --region",
             "WAITER_<OPTION>": "every option, such as WAITER_TIMEOUT for --timeout; the command line overrides it",
             "WAITER_TASK_IDS": "set for the COMMAND after --: the IDs of the tasks, joined by commas",
             "HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE": "proxy and certificates",

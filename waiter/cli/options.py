@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from waiter.cli.parser import typed, variable
-from waiter.console.formatting import parse_duration, parse_interval, parse_number, parse_share
+from waiter.cli.parser import Several, typed, variable
+from waiter.config.task_filter import STATES
+from waiter.console.formatting import parse_duration, parse_id, parse_interval, parse_name, parse_number, parse_share
 from waiter.console.log_format import FORMATS as LOG_FORMATS
 from waiter.console.log_format import LEVELS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from waiter.cli.parser import Parser
 
 RETURN_WHEN = ("all", "any", "first-error")
+FILTERS = ("--project", "--region", "--type")
 PROGRESS = ("auto", "live", "lines", "none")
 
 
@@ -37,13 +39,50 @@ class OptionGroup:
         action.help = f"{action.help} [{names}]"
 
 
-def add_tasks(parser: Parser) -> None:
+def add_tasks(parser: Parser, *, required: bool = True) -> None:
     """Add the IDs of the tasks."""
     parser.add_argument(
         "task_ids",
-        nargs="+",
+        nargs="+" if required else "*",
         metavar="TASK_ID",
         help="task IDs; - reads them from standard input, one a line or in a response of the API: {'tasks': [...]}",
+    )
+
+
+def add_state(group: OptionGroup) -> None:
+    """Add which states to list."""
+    alternatives = group.exclusive()
+    alternatives.add(
+        "--state",
+        action=Several,
+        type=str.upper,
+        choices=STATES,
+        metavar="STATE",
+        help=f"{', '.join(STATES)}; may be repeated (default: NEW and RUNNING)",
+    )
+    alternatives.add("--all", action="store_true", help="tasks in every state")
+
+
+def add_active(parser: Parser) -> None:
+    """Add the tasks of the account that have not ended, and which of them."""
+    group = OptionGroup(parser.add_argument_group("all tasks that are active now"))
+    group.add("--active", action="store_true", help="wait for the tasks of the account that are NEW or RUNNING now")
+    add_filters(group)
+
+
+def add_filters(group: OptionGroup) -> None:
+    """Add the filters of the listing of tasks."""
+    for name in ("project", "region"):
+        group.add(
+            f"--{name}",
+            action=Several,
+            type=typed(parse_id),
+            metavar="ID",
+            also=f"GCORE_CLOUD_{name.upper()}_ID",
+            help=f"only tasks of this {name}; may be repeated",
+        )
+    group.add(
+        "--type", dest="task_type", type=typed(parse_name), metavar="TYPE", help="only tasks of this type, such as create_vm"
     )
 
 
@@ -93,10 +132,15 @@ def add_schedule(parser: Parser) -> None:
     alternatives.add(
         "--price", type=typed(parse_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.05)"
     )
-    group.add("--no-learn", action="store_true", help="do not ask the API how long earlier tasks of the type took")
+    add_no_learn(group)
     group.add(
         "--max-rps", type=typed(parse_number), metavar="N", help="at most this many requests a second, all tasks together"
     )
+
+
+def add_no_learn(group: OptionGroup) -> None:
+    """Add whether the API is asked for past durations."""
+    group.add("--no-learn", action="store_true", help="do not ask the API how long earlier tasks of the type took")
 
 
 def add_result(parser: Parser, formats: Collection[str], *, query: bool = True) -> None:

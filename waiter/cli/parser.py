@@ -114,6 +114,15 @@ class Parser(argparse.ArgumentParser):
         return {flag for group in groups if action in group for other in group for flag in other.option_strings}
 
 
+class Several(argparse.Action):
+    """Collect the values of an option that may be repeated; the first one replaces those of the environment."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, value: object, __: object = None) -> None:
+        """Add a value."""
+        given = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [value] if given is self.default else [*given, value])
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26)
@@ -178,6 +187,12 @@ def _convert(action: argparse.Action, text: str) -> object:
             message = f"neither yes nor no: {text!r}"
             raise ValueError(message)
         return text.lower() in _YES
+    if isinstance(action, Several):
+        return [_convert_value(action, part) for part in text.split(",")]
+    return _convert_value(action, text)
+
+
+def _convert_value(action: argparse.Action, text: str) -> object:
     try:
         value = action.type(text) if callable(action.type) else text
     except argparse.ArgumentTypeError as error:

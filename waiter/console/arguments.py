@@ -13,6 +13,11 @@ def given_options(args: argparse.Namespace, *names: str) -> dict[str, object]:
     return {name: options[name] for name in names if options.get(name) is not None and options[name] is not False}
 
 
+def filter_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the filters of :meth:`waiter.Waiter.list_tasks` that correspond to the parsed arguments."""
+    return {"project_id": args.project, "region_id": args.region, "task_type": args.task_type}
+
+
 def waiter_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments of :class:`waiter.Waiter` that correspond to the parsed arguments."""
     limits = ("timeout", "max_outage", "stall_timeout")

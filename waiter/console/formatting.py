@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from math import inf, isfinite, nan
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
+_UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE)
+_UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
 
 def printable(text: object) -> str:
@@ -25,6 +26,11 @@ def display_width(text: str) -> int:
     from unicodedata import combining, east_asian_width  # noqa: PLC0415 - only needed for text that is not ASCII
 
     return sum(0 if combining(char) else 2 if east_asian_width(char) in {"W", "F"} else 1 for char in text)
+
+
+def with_short_ids(text: str) -> str:
+    """Return the text with the first eight digits of each UUID in it."""
+    return _UUID.sub(r"\1", text)
 
 
 def fit(text: str, width: int, more: str) -> str:
@@ -65,6 +71,14 @@ def parse_name(text: str) -> str:
     raise ValueError(message)
 
 
+def parse_id(text: str) -> int:
+    """Return the ID of a project or a region, a number; raises ValueError."""
+    if text.isascii() and text.isdigit() and len(text) < len(str(2**63)):
+        return int(text)
+    message = f"not an ID: {printable(text)!r} (a number)"
+    raise ValueError(message)
+
+
 def parse_number(text: str) -> float:
     """Return a positive number, such as ``0.5``; raises ValueError."""
     number = _number(text)
@@ -92,10 +106,10 @@ def _number(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Format seconds as ``8s``, ``2m05s`` or ``1h05m``.
+    """Format seconds as ``8s``, ``2m05s``, ``1h05m`` or, from two days on, ``3d04h``.
 
-    >>> format_duration(125), format_duration(3900)
-    ('2m05s', '1h05m')
+    >>> format_duration(125), format_duration(3900), format_duration(273_600)
+    ('2m05s', '1h05m', '3d04h')
     """
     whole = round(seconds)
     if whole < 60:  # noqa: PLR2004 - seconds of a minute
@@ -103,4 +117,7 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(whole, 60)
     if minutes < 60:  # noqa: PLR2004 - minutes of an hour
         return f"{minutes}m{rest:02}s"
-    return f"{minutes // 60}h{minutes % 60:02}m"
+    hours = minutes // 60
+    if hours < 48:  # noqa: PLR2004 - hours of two days
+        return f"{hours}h{minutes % 60:02}m"
+    return f"{hours // 24}d{hours % 24:02}h"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
-from waiter.api.listings import ActivePage, read_active, read_history
-from waiter.api.requests import acknowledge_path, active_path, history_path, task_path
+from waiter.api.listings import ActivePage, TaskPage, read_active, read_history, read_page
+from waiter.api.requests import TaskFilter, acknowledge_path, active_path, history_path, listing_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -81,6 +81,13 @@ class AsyncClient(BaseClient):
         self._observe(response, sent_at)
         return page
 
+    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - like Client
+        """Like Client.list_tasks, awaited."""
+        sent_at = self.settings.clock()
+        response = await self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout)
+        tasks, total = read_page(response)
+        return TaskPage(self._snapshots(tasks, self._observe(response, sent_at)), total)
+
     async def close(self) -> None:
         """Like Client.close, awaited."""
         if "_transport" in vars(self):
@@ -137,6 +144,11 @@ class ThreadedClient:
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Like Client.list_active, awaited."""
         return cast("ActivePage", await self._run(self._client.list_active, limit=limit, offset=offset, timeout=timeout))
+
+    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - like Client
+        """Like Client.list_tasks, awaited."""
+        page = await self._run(self._client.list_tasks, chosen, limit=limit, offset=offset, timeout=timeout)
+        return cast("TaskPage", page)
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Like Client.snapshot."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import httpx
 
-from waiter.api.listings import ActivePage, read_active, read_history
-from waiter.api.requests import acknowledge_path, active_path, history_path, task_path
+from waiter.api.listings import ActivePage, TaskPage, read_active, read_history, read_page
+from waiter.api.requests import TaskFilter, acknowledge_path, active_path, history_path, listing_path, task_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -64,6 +64,13 @@ class Client(BaseClient):
         page = read_active(response)
         self._observe(response, sent_at)
         return page
+
+    def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:
+        """List one page of the tasks that a filter selects, newest first. Raises ApiError."""
+        sent_at = self.settings.clock()
+        response = self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout)
+        tasks, total = read_page(response)
+        return TaskPage(self._snapshots(tasks, self._observe(response, sent_at)), total)
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""

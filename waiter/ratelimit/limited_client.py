@@ -17,7 +17,8 @@ from waiter.ratelimit.reservation import Delay, QueueLimits, RateLimitTimeoutErr
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
-    from waiter.api.listings import ActivePage
+    from waiter.api.listings import ActivePage, TaskPage
+    from waiter.api.requests import TaskFilter
     from waiter.api.resources import Resource, Target
     from waiter.config.settings import Settings
     from waiter.task import Task, TaskSnapshot
@@ -43,6 +44,9 @@ class TaskClient(Protocol):
 
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - see above
         """Return a page of the tasks that have not ended."""
+
+    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - see above
+        """Return a page of the tasks that a filter selects."""
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Decode a task from the body of a listing. Raises ValueError."""
@@ -129,6 +133,15 @@ class RateLimitedClient:
         self._budget.reserve_immediately()
         try:
             return await self._client.list_history(task_type, limit=limit, timeout=timeout)
+        except ApiError as error:
+            self._budget.report_throttling(error, listing=True)
+            raise
+
+    async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - see above
+        """Return a page of the tasks that a filter selects, without queueing."""
+        self._budget.reserve_immediately()
+        try:
+            return await self._client.list_tasks(chosen, limit=limit, offset=offset, timeout=timeout)
         except ApiError as error:
             self._budget.report_throttling(error, listing=True)
             raise

@@ -31,7 +31,8 @@ def test_json_has_the_resources_of_each_task_and_of_all(run: Run) -> None:
     data = json.loads(ran.out)
     times = {name: data["tasks"][0].pop(name) for name in ("created_on", "finished_on")}
     resources = {"instances": ["vm-1"], "volumes": ["disk-1", "disk-2"]}
-    task = {"id": GOOD, "task_type": "create_vm", "state": "FINISHED", "status": "finished", "message": None, "error": None}
+    task = {"id": GOOD, "task_type": "create_vm", "target": None, "state": "FINISHED", "status": "finished"}
+    task |= {"message": None, "error": None}
     assert data == {"tasks": [task | {"created_resources": resources}], "created_resources": resources}
     assert all(time.endswith("Z") for time in times.values())
     assert (ran.code, ran.err) == (0, "")

@@ -18,6 +18,7 @@ def test_json_says_how_each_wait_ended() -> None:
         TaskResult("c", failed, TaskError(failed)),
         TaskResult("d", make_task("d", "FINISHED", created={"instances": ["vm"]})),
         TaskResult("e"),
+        TaskResult("f", make_task("f", "ERROR")),
     ]
     tasks = as_json_object(results)["tasks"]
     assert [(task["id"], task["status"], task["message"], task["error"]) for task in tasks] == [
@@ -26,11 +27,13 @@ def test_json_says_how_each_wait_ended() -> None:
         ("c", "failed", "create_vm failed: No valid host (c)", "No valid host"),
         ("d", "finished", None, None),
         ("e", "waiting", None, None),
+        ("f", "failed", None, None),
     ]
     assert (tasks[2]["created_on"], tasks[2]["finished_on"]) == ("2026-07-01T12:00:00Z", "2026-07-01T12:00:09Z")
     assert tasks[0] == {
         "id": "a",
         "task_type": None,
+        "target": None,
         "state": None,
         "status": "not_found",
         "message": "no such task (a)",

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from structlog.testing import capture_logs
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag  # type: ignore[attr-defined, no-redef, unused-ignore]
 
 from waiter.integrations.airflow.operators import MARGIN, GcoreTaskSensor, GcoreWaitOperator
 from waiter.integrations.airflow.trigger import GcoreTaskTrigger

@@ -42,11 +42,12 @@ def make_parser() -> Parser:
     """Return the parser of ``waiter wait``."""
     parser = Parser(
         "wait",
-        "[OPTIONS] TASK_ID... | - [-- COMMAND [ARGUMENT...]]",
+        "[OPTIONS] TASK_ID... | - | --active [-- COMMAND [ARGUMENT...]]",
         summary=COMMANDS["wait"],
         examples=(
             "waiter wait 26986bc0-748a-4448-b836-0a2aa465eb06\n"
             "curl ... | waiter wait -                               # the API's own response\n"
+            "waiter wait --active --project 1234                    # all that are active now\n"
             "ID=$(waiter wait TASK_ID -o text --query 'created_resources.instances[0]')\n"
             'vars=$(waiter wait TASK_ID -o env) && eval "$vars"     # INSTANCES=...\n'
             "waiter wait TASK_ID --timeout 30m -- ./deploy.sh       # with INSTANCES=... in its environment"
@@ -56,7 +57,8 @@ def make_parser() -> Parser:
             "Of several tasks, the lowest code other than 0 counts. After a COMMAND, the code is the command's."
         ),
     )
-    options.add_tasks(parser)
+    options.add_tasks(parser, required=False)
+    options.add_active(parser)
     limits = options.add_limits(parser)
     options.add_return_when(limits)
     options.add_ready(limits)
@@ -71,24 +73,31 @@ def make_parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Wait as the arguments say and return the exit code."""
+    _check_usage(args)
     errors: list[ConfigurationError] = []
     ids = _collect(errors, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
     writer = _collect(errors, lambda: ResultWriter(args, to_terminal=is_terminal(sys.stdout)))
     _collect(errors, lambda: require_command(args.command, args.environ))
     telemetry = _collect(errors, lambda: load_telemetry(args))
     inbox: Inbox = SimpleQueue()
-    waiter = _collect(errors, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] else None
+    waiter: Any = (
+        _collect(errors, lambda: Waiter(**waiter_options(args), on_event=inbox.put)) if ids != [] or args.active else None
+    )
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise ConfigurationError(*(problem for error in errors for problem in error.problems))
-    if len(ids) > MANY_TASKS:
+    model = ProgressModel(ids, time.monotonic())
+    if args.active:
+        from waiter.cli.active_tasks import add_active_tasks  # noqa: PLC0415 - only needed with --active
+
+        add_active_tasks(args, waiter, model)
+    if len(model.rows) > MANY_TASKS:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
-    model = ProgressModel(ids, time.monotonic())
     # The command replaces this process only after telemetry was exported.
     with telemetry():
-        code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if waiter else (int(ExitCode.FINISHED), [])
+        code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if model.rows else (int(ExitCode.FINISHED), [])
         results = model.results()
         try:
             code = int(writer.write(results, code=code))
@@ -98,6 +107,16 @@ def run(args: argparse.Namespace) -> int:
     if code == ExitCode.FINISHED and args.command:
         return exec_command(args.command, command_environment(args.environ, results))
     return code
+
+
+def _check_usage(args: argparse.Namespace) -> None:
+    """Exit with 2 if there is nothing to wait for, or if a filter stands beside IDs alone."""
+    if args.active:
+        return
+    if not args.task_ids:
+        make_parser().error("the following arguments are required: TASK_ID, - or --active")
+    if given := [name for name, _, _ in (word.partition("=") for word in args.argv) if name in options.FILTERS]:
+        make_parser().error(f"{given[0]} goes with --active: a task ID needs none")
 
 
 def _collect(errors: list[ConfigurationError], make: Any) -> Any:  # noqa: ANN401 - returns what make returns
@@ -178,6 +197,20 @@ def resume_hint(args: argparse.Namespace, unfinished: Sequence[TaskRow]) -> list
 
 def resume_command(args: argparse.Namespace, task_ids: Sequence[str]) -> str:
     """Return the command line that waits for these tasks with the options of this one."""
-    given = [word for word in args.argv if word not in {*args.task_ids, "-"}]
+    given = [word for word in _without_filters(args.argv) if word not in {*args.task_ids, "-"}]
     command = ["--", *args.command] if args.command else []
     return shlex.join(["waiter", "wait", *given, *task_ids, *command])
+
+
+def _without_filters(argv: Sequence[str]) -> list[str]:
+    """Return the arguments without --active and its filters: a wait is resumed for the same tasks, by their IDs."""
+    kept: list[str] = []
+    words = iter(argv)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name in options.FILTERS:
+            if not equals:
+                next(words, None)
+        elif name != "--active":
+            kept.append(word)
+    return kept

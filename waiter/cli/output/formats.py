@@ -74,7 +74,10 @@ def _text_block(result: TaskResult) -> str:
     task = result.task
     seconds = task_duration(task) if task else None
     took = None if seconds is None else format_duration(seconds)
-    head = [f"{printable(task.state):<8}" if task else "UNKNOWN ", printable(task.task_type) if task and task.task_type else ""]
+    if took is None and result.age is not None:
+        took = f"{format_duration(result.age)} old"
+    head = [f"{printable(task.state):<8}" if task else "UNKNOWN "]
+    head += [printable(text) for text in (task.task_type, task.target) if text] if task else []
     lines = ["  ".join(filter(None, [*head, result.task_id, took]))]
     if result.reason:
         lines.append(f"  error: {printable(result.reason)}")

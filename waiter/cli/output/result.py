@@ -12,15 +12,23 @@ from waiter.outcome import WaitStatus, status_of
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
+    from waiter.schedule.schedule import TimeLeft
     from waiter.task import Task
 
 
 class TaskResult(NamedTuple):
-    """A task as last polled, None if it never was, and the error with which the wait for it ended."""
+    """A task as last polled, None if it never was, and the error with which the wait for it ended.
+
+    A listing and a single poll give the ``age`` of the task too, in seconds; a listing gives the time left, also as a text.
+    """
 
     task_id: str
     task: Task | None = None
     error: WaiterError | None = None
+    age: float | None = None
+    time_left: TimeLeft | None = None
+    estimate: str = ""
+    is_listed: bool = False
 
     @property
     def reason(self) -> str | None:
@@ -34,8 +42,9 @@ class TaskResult(NamedTuple):
         """How the wait ended; ``waiting`` if the task has not ended and no error ended the wait."""
         if self.error is not None:
             return status_of(self.error)
-        is_finished = self.task is not None and self.task.ended
-        return WaitStatus.FINISHED if is_finished else WaitStatus.WAITING
+        if self.task is None or not self.task.ended:
+            return WaitStatus.WAITING
+        return WaitStatus.FAILED if self.task.failed else WaitStatus.FINISHED
 
     def as_dict(self) -> dict[str, Any]:
         """Return the task as :func:`result_json` takes it."""
@@ -43,6 +52,7 @@ class TaskResult(NamedTuple):
         return {
             "id": self.task_id,
             "task_type": task and task.task_type,
+            "target": task and task.target,
             "state": task and str(task.state),
             "status": self.status,
             "message": describe(self.error) if self.error else None,
@@ -50,7 +60,13 @@ class TaskResult(NamedTuple):
             "created_on": task and utc_text(task.created_on),
             "finished_on": task and utc_text(task.finished_on),
             "created_resources": task.created_resources.as_dict() if task else {},
+            **(self._times() if self.is_listed else {}),
         }
+
+    def _times(self) -> dict[str, float | None]:
+        median, p90 = (self.time_left.median, self.time_left.p90) if self.time_left else (None, None)
+        times = {"age": self.age, "time_left": median, "time_left_p90": p90}
+        return {name: None if seconds is None else round(seconds, 1) for name, seconds in times.items()}
 
 
 def as_json_object(results: Iterable[TaskResult]) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from waiter.cli.output.formats import FORMATS, json_text
+from waiter.cli.output.formats import FORMATS, OutputFormat, json_text
 from waiter.cli.output.result import TaskResult, as_json_object
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class ResultWriter:
-    """Writes results as the arguments say; raises ConfigurationError if that is impossible."""
+    """Writes results in one of the ``formats``, as the arguments say; raises ConfigurationError if that is impossible."""
 
-    def __init__(self, args: argparse.Namespace, *, to_terminal: bool) -> None:
+    def __init__(self, args: argparse.Namespace, *, to_terminal: bool, formats: Mapping[str, OutputFormat] = FORMATS) -> None:
         self._format_name: str = args.output or default_format(to_terminal=to_terminal)
-        self._format = FORMATS[self._format_name]
+        self._format = formats[self._format_name]
         # Standard output belongs to the command after --, unless a format was asked for.
         self._is_silent = args.output is None and args.command is not None
         self._query = _compile(args.query, self._format_name) if args.query else None

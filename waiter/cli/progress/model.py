@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from waiter.cli.output.result import TaskResult, task_duration
 from waiter.console.exit_codes import is_still_running
-from waiter.console.formatting import format_duration, printable
+from waiter.console.formatting import format_duration, printable, with_short_ids
 from waiter.errors import ResourceError, TaskError, described
 from waiter.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
     from waiter.events import Event
     from waiter.outcome import Outcome
+    from waiter.schedule.history import History
     from waiter.schedule.schedule import TimeLeft
-    from waiter.task import Task
+    from waiter.task import Task, TaskSnapshot
 
 
 # The history of a task type serves all tasks of the type, although only one wait fetches it.
@@ -62,15 +63,31 @@ class TaskRow:
             left = event.fields.get("gives_up_in")
             text = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
             self.problem = Problem(text, event.fields.get("status"), None if left is None else now + left)
-        elif event.age is not None:
-            # The estimate of the server's clock improves with every answer; the age shown never decreases.
-            self._created_at = min(now - event.age, now if self._created_at is None else self._created_at)
+        else:
+            self._record_age(event.age, now)
         if event.name == "poll.recovered":
             self.problem = None
         if event.history and self.task:
-            known = self._schedules.get(self.task.task_type)
-            if known is None or (event.history.count and not known.history.count):
-                self._schedules[self.task.task_type] = Schedule(history=event.history)
+            self.record_history(event.history)
+
+    def record_snapshot(self, snapshot: TaskSnapshot, now: float) -> None:
+        """Record the task as a listing shows it."""
+        if self.task is None or described(self.task) != described(snapshot.task):
+            self.changed_at = now
+        self.task = snapshot.task
+        self._record_age(snapshot.age, now)
+
+    def _record_age(self, age: float | None, now: float) -> None:
+        if age is not None:
+            # The estimate of the server's clock improves with every answer; the age shown never decreases.
+            self._created_at = min(now - age, now if self._created_at is None else self._created_at)
+
+    def record_history(self, history: History) -> None:
+        """Record how long earlier tasks of the type of this task took."""
+        task_type = self.task.task_type if self.task else None
+        known = self._schedules.get(task_type)
+        if known is None or (history.count and not known.history.count):
+            self._schedules[task_type] = Schedule(history=history)
 
     def _record_resource(self, event: Event) -> None:
         if event.name == "resource.state_changed":
@@ -107,8 +124,14 @@ class TaskRow:
 
     @property
     def name(self) -> str:
-        """The type of the task and its ID."""
-        return f"{printable(self.task.task_type)} {self.task_id}" if self.task and self.task.task_type else self.task_id
+        """The type of the task, what it acts on and its ID, as far as they are known."""
+        known = [self.task.task_type, self.target] if self.task else []
+        return " ".join([*(printable(text) for text in known if text), self.task_id])
+
+    @property
+    def target(self) -> str:
+        """What the task acts on, with short IDs; empty if unknown."""
+        return printable(with_short_ids(self.task.target)) if self.task and self.task.target else ""
 
     @property
     def has_failed(self) -> bool:
@@ -128,6 +151,10 @@ class TaskRow:
         """Return the age of the task in seconds or, once it has ended, how long it took; None if unknown."""
         if self.task and self.task.ended:
             return task_duration(self.task)
+        return None if self._created_at is None else now - self._created_at
+
+    def since_created(self, now: float) -> float | None:
+        """Return how many seconds ago the task was created; None if unknown."""
         return None if self._created_at is None else now - self._created_at
 
     def time_left(self, now: float) -> TimeLeft | None:
@@ -159,12 +186,19 @@ class TaskRow:
 
 
 class ProgressModel:
-    """All awaited tasks, in the order in which they were given."""
+    """All awaited or listed tasks, in the order in which they were given."""
 
     def __init__(self, task_ids: Iterable[str], now: float) -> None:
         self.started_at = now
-        schedules: Schedules = {}
-        self.rows = {task_id: TaskRow(task_id, now, schedules) for task_id in task_ids}
+        self._schedules: Schedules = {}
+        self.rows: dict[str, TaskRow] = {}
+        for task_id in task_ids:
+            self.add(task_id, now)
+
+    def add(self, task_id: str, now: float) -> TaskRow:
+        """Add a task, and return its row."""
+        row = self.rows[task_id] = TaskRow(task_id, now, self._schedules)
+        return row
 
     @property
     def pending(self) -> list[TaskRow]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from waiter.cli.progress.model import ProgressModel, TaskRow
 
 BAR_WIDTH: Final = 12
+TARGET_WIDTH: Final = 36
 
 
 class Glyphs(NamedTuple):
@@ -42,11 +43,12 @@ def glyphs_for(encoding: str | None) -> Glyphs:
 
 # What a line shows after the state and the age, from wide to narrow terminals.
 _LAYOUTS: Final = (
-    ("kind", "id", "bar", "estimate"),
-    ("kind", "id", "bar", "left"),
-    ("kind", "short_id", "bar", "estimate"),
-    ("kind", "short_id", "bar", "left"),
-    ("kind", "short_id", "left"),
+    ("kind", "target", "id", "bar", "estimate"),
+    ("kind", "target", "id", "bar", "left"),
+    ("kind", "target", "short_id", "bar", "estimate"),
+    ("kind", "target", "short_id", "bar", "left"),
+    ("kind", "target", "short_id", "left"),
+    ("target", "short_id", "left"),
     ("short_id", "left"),
     ("short_id", "brief"),
 )
@@ -99,6 +101,7 @@ def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
         "state": row.state,
         "age": "" if age is None else format_duration(age),
         "kind": printable(row.task.task_type) if row.task and row.task.task_type else "",
+        "target": fit(row.target, TARGET_WIDTH, glyphs.more),
         "id": row.task_id,
         "short_id": row.task_id[:8],
         "bar": _bar(age, left.median, glyphs) if left and age is not None else "",

@@ -1,0 +1,39 @@
+"""What is learned of listed tasks; the commands that list them have further tests."""
+
+from __future__ import annotations
+
+from waiter import Waiter
+from waiter.api.requests import TaskFilter
+from waiter.cli.task_list import MAX_HISTORIES, described_filter, learn, make_model, results_of
+from waiter.testing import SimulatedCloud, ended, never_ends
+
+
+def test_histories_of_the_most_frequent_types_are_requested() -> None:
+    """Each costs a request; ended tasks and tasks without a type need none."""
+    cloud = SimulatedCloud.virtual(strict=False)
+    for number in range(MAX_HISTORIES + 2):
+        for _ in range(1 + (number > 0)):
+            cloud.add(never_ends(task_type=f"type_{number}"))
+    cloud.add(never_ends(fields={"task_type": None}))
+    cloud.add(ended(task_type="create_bm"))
+    with Waiter(**cloud.options) as waiter:
+        model = make_model(waiter.list_snapshots(TaskFilter()))
+        cloud.requests.clear()
+        learn(waiter, model.rows.values(), ask=True)
+    asked = {request.path.partition("task_type=")[2].partition("&")[0] for request in cloud.requests}
+    assert (len(cloud.requests), len(asked), "type_0" in asked, "create_bm" in asked) == (
+        MAX_HISTORIES,
+        MAX_HISTORIES,
+        False,
+        False,
+    )
+    assert len(results_of(model)) == len(model.rows)
+
+
+def test_filter_is_described() -> None:
+    """A filter that selects all needs no words."""
+    assert described_filter(TaskFilter()) == ""
+    assert (
+        described_filter(TaskFilter(("NEW",), (1, 2), (3,), "create_vm"))
+        == " (NEW, project 1, project 2, region 3, type create_vm)"
+    )
