@@ -1,12 +1,10 @@
 """waiter tells you the moment a Gcore Cloud task ends, hands you what it created, or says exactly why not."""
 
-from waiter._lazy import loads_lazily
-from waiter._version import __version__
-
-# Like typing.TYPE_CHECKING, whose import would take longer than the rest of this module, in which no signal is handled.
+# Nothing is imported here, not even typing: until the command has installed its handlers, a signal would print a traceback.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from waiter import aio
+    from waiter._version import __version__
     from waiter.aio import AsyncWaiter
     from waiter.config.options import Limits, Options
     from waiter.errors import (
@@ -67,11 +65,13 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:
-    # pytest imports this package in every project for its plugin, and the command for its help: neither needs an HTTP client.
-    __getattr__ = loads_lazily(
-        __name__,
-        __all__,
-        [
+
+    def __getattr__(name: str) -> object:
+        # pytest imports this package in every project for its plugin, and the command for its help: neither needs HTTP.
+        from waiter._lazy import loads_lazily  # noqa: PLC0415 - see above
+
+        homes = [
+            "_version",
             "errors",
             "task",
             "outcome",
@@ -81,5 +81,5 @@ if not TYPE_CHECKING:
             "config.options",
             "wait",
             "aio",
-        ],
-    )
+        ]
+        return loads_lazily(__name__, __all__, homes)(name)

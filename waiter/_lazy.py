@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -11,8 +13,6 @@ def loads_lazily(package: str, names: Sequence[str], homes: Sequence[str]) -> Ca
     """Return the ``__getattr__`` of a package whose ``names`` are in the modules ``homes``, searched in this order."""
 
     def load(name: str) -> object:
-        from importlib import import_module  # noqa: PLC0415 - the command handles no signal before this module is loaded
-
         if name not in names:
             message = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(message)
