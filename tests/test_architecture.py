@@ -49,7 +49,6 @@ TESTED_ELSEWHERE = {
     "_version": "test_package.py",
     "outcome": "batch/test_completion.py",
     "session": "test_wait.py",
-    "sidecar/address": "sidecar/test_options.py",
     "sidecar/model": "sidecar/test_service.py",
     "sidecar/web/probes": "sidecar/test_main.py",
     "timing": "polling/test_wait_state.py",

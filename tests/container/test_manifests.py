@@ -188,7 +188,7 @@ def test_network_policy_opens_only_the_probe_port() -> None:
     assert policy["policyTypes"] == ["Ingress"]
     ports = [port for rule in policy["ingress"] for port in rule["ports"]]
     assert ports == [{"port": parsed(["sidecar"]).probe_listen.port, "protocol": "TCP"}]
-    assert parsed(["sidecar"]).listen.is_loopback
+    assert parsed(["sidecar"]).listen.is_private
 
 
 def test_kustomization_refers_to_existing_manifests() -> None:

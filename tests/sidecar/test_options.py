@@ -97,7 +97,9 @@ def test_listener_beyond_loopback_requires_a_token(listen: str) -> None:
     """Any client that connects could use the API key."""
     with pytest.raises(ConfigurationError) as caught:
         read_options(parsed("--listen", listen))
-    assert str(caught.value) == f"{listen} is reachable from other machines: use --token-file, or listen on 127.0.0.1"
+    assert (
+        str(caught.value) == f"{listen} is reachable from other machines: use --token-file, or listen on 127.0.0.1 or unix:PATH"
+    )
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:8080", "[::1]:8080", "127.8.0.1:65535"])

@@ -200,6 +200,10 @@ def events_in(text: str) -> list[tuple[int, str, Any]]:
     return found
 
 
+def _addresses_in(announcement: str) -> list[str]:
+    return [word.rstrip(",") for word in announcement.split() if word.startswith(("http:", "unix:"))]
+
+
 class RunningSidecar:
     """A whole sidecar in this process, over real HTTP."""
 
@@ -210,7 +214,7 @@ class RunningSidecar:
 
     def announce(self, text: str) -> None:
         self.announcements.append(text)
-        self.control, self.probes = (word.rstrip(",") for word in text.split() if word.startswith("http"))
+        self.control, self.probes = _addresses_in(text)
         self.up.set()
 
 
@@ -274,7 +278,7 @@ class Process:
         for line in self.process.stderr:
             self.output.append(line)
             if "control on" in line:
-                self.control, self.probes = (word.rstrip(",") for word in line.split() if word.startswith("http"))
+                self.control, self.probes = _addresses_in(line)
                 return
         message = f"the sidecar did not start: {self.output}"
         raise AssertionError(message)

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from waiter.console import stderr
-from waiter.sidecar.address import Address
+from waiter.sidecar.address import url_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -168,7 +168,7 @@ class Listener:
     """
 
     def __init__(self, app: ASGIApp, bound: socket.socket, *, max_connections: int) -> None:
-        self.url = f"http://{Address.of(bound)}"
+        self.url = url_of(bound)
         self.waiting: dict[_Connection, None] = {}
         self.log = logging.Logger("http")  # noqa: LOG001 - for this listener only, whatever the application configures
         self.log.addHandler(_Report())
@@ -203,7 +203,8 @@ class Listener:
             if not self._has_place():
                 accepted.close()
                 continue
-            _detect_lost_peers(accepted)
+            if accepted.family is not socket.AF_UNIX:
+                _detect_lost_peers(accepted)
             await loop.connect_accepted_socket(lambda: _Connection(self, self._config, self._state), accepted)
 
     def _has_place(self) -> bool:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -> int:
     """Open all parts of the sidecar, run it, and close them; ``announce`` is called with the addresses of the listeners."""
     with ExitStack() as stack:
-        control, probes = (stack.enter_context(address.bind()) for address in (options.listen, options.probe_listen))
+        control, probes = (stack.enter_context(address.listening()) for address in (options.listen, options.probe_listen))
         store = Store(options.state_dir)
         if store.damage:
             stderr.warn(store.damage)

@@ -11,7 +11,7 @@ from waiter.config.settings import resolve
 from waiter.config.task_ids import task_ids
 from waiter.console.arguments import waiter_options
 from waiter.errors import ConfigurationError
-from waiter.sidecar.address import Address
+from waiter.sidecar.address import Address, UnixAddress
 from waiter.sidecar.service import MAX_WAITS
 from waiter.sidecar.web.access_control import Token
 from waiter.sidecar.webhook.secret_file import SecretFile
@@ -34,7 +34,7 @@ class SidecarOptions(NamedTuple):
     task_ids: list[str]
     wait: Options
     state_dir: Path
-    listen: Address = Address("127.0.0.1:8080")
+    listen: Address | UnixAddress = Address("127.0.0.1:8080")
     probe_listen: Address = Address("0.0.0.0:8081")
     token: Token | None = None
     result_file: Path | None = None
@@ -58,8 +58,10 @@ def read_options(args: argparse.Namespace) -> SidecarOptions:
             check()
         except ConfigurationError as error:
             problems += error.problems
-    if not args.listen.is_loopback and args.token_file is None:
-        problems.append(f"{args.listen} is reachable from other machines: use --token-file, or listen on 127.0.0.1")
+    if not args.listen.is_private and args.token_file is None:
+        problems.append(
+            f"{args.listen} is reachable from other machines: use --token-file, or listen on 127.0.0.1 or unix:PATH"
+        )
     if problems:
         raise ConfigurationError(*problems)
     return SidecarOptions(

@@ -40,10 +40,14 @@ def make_parser() -> Parser:
 
 
 def _add_service(group: OptionGroup) -> None:
-    address = {"type": typed(_address), "metavar": "HOST:PORT"}
     group.add(
-        "--listen", **address, default="127.0.0.1:8080", help="address of the HTTP API and the page (default: 127.0.0.1:8080)"
+        "--listen",
+        type=typed(_control_address),
+        metavar="ADDRESS",
+        default="127.0.0.1:8080",
+        help="HOST:PORT or unix:PATH of the HTTP API and the page (default: 127.0.0.1:8080)",
     )
+    address = {"type": typed(_address), "metavar": "HOST:PORT"}
     group.add("--probe-listen", **address, default="0.0.0.0:8081", help="address of probes and metrics (default: 0.0.0.0:8081)")
     group.add("--state-dir", metavar="DIR", default=STATE_DIR, help=f"stores the waits of one sidecar (default: {STATE_DIR})")
     group.add("--result-file", metavar="FILE", help="receives the result of the given tasks as JSON when all have ended")
@@ -83,6 +87,12 @@ def _address(text: str) -> object:
     from waiter.sidecar.address import Address  # noqa: PLC0415 - needs packages of the extra
 
     return Address(text)
+
+
+def _control_address(text: str) -> object:
+    from waiter.sidecar.address import parse_listen  # noqa: PLC0415 - as above
+
+    return parse_listen(text)
 
 
 def run(args: argparse.Namespace) -> int:
