@@ -137,8 +137,12 @@ class Waiter:
 
     def status(self, task_id: TaskRef) -> Task:
         """Poll a task once and return it, whatever its state. Raises ApiError."""
+        return self.snapshot(task_id).task
+
+    def snapshot(self, task_id: TaskRef) -> TaskSnapshot:
+        """Poll a task once and return it with its age in seconds. Raises ApiError."""
         state = self._session.new_wait(task_id)
-        return self._client.get_task(state.task_id, timeout=state.request_timeout).task
+        return self._client.get_task(state.task_id, timeout=state.request_timeout)
 
     def acknowledge(self, task_id: TaskRef) -> Task:
         """Acknowledge a task, whatever its state, and return it. Sends one request. Raises ApiError."""

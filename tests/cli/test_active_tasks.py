@@ -87,7 +87,7 @@ def test_outage_of_the_listing_is_survived(account: Account) -> None:
     ran = account.run("--active", "--region", "2")
     assert ids(ran) == ["new"]
     assert ran.err.splitlines()[0].startswith("waiter: the API returned 503")
-    assert ran.err.splitlines()[0].endswith("(listing), retrying")
+    assert ran.err.splitlines()[0].endswith("(listing), retrying, gives up in 5m00s")
     assert ran.err.count("retrying") == 1
 
 

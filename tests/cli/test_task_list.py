@@ -17,9 +17,9 @@ def test_histories_of_the_most_frequent_types_are_requested() -> None:
     cloud.add(never_ends(fields={"task_type": None}))
     cloud.add(ended(task_type="create_bm"))
     with Waiter(**cloud.options) as waiter:
-        model = make_model(waiter.list_snapshots(TaskFilter()))
+        model = make_model(snapshots := waiter.list_snapshots(TaskFilter()))
         cloud.requests.clear()
-        learn(waiter, model.rows.values(), ask=True)
+        learn(waiter, snapshots, ask=True)
     asked = {request.path.partition("task_type=")[2].partition("&")[0] for request in cloud.requests}
     assert (len(cloud.requests), len(asked), "type_0" in asked, "create_bm" in asked) == (
         MAX_HISTORIES,

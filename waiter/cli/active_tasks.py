@@ -12,10 +12,11 @@ from waiter.config.settings import DEFAULT_MAX_OUTAGE
 from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.console import stderr
 from waiter.console.arguments import filter_options
+from waiter.console.formatting import printable
 from waiter.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from waiter.cli.progress.model import ProgressModel
+    from waiter.cli.progress.model import Problem, ProgressModel
     from waiter.wait import Waiter
 
 
@@ -27,9 +28,12 @@ def add_active_tasks(args: argparse.Namespace, waiter: Waiter, model: ProgressMo
     chosen = resolve_filter(ACTIVE_STATES, **filter_options(args))
     max_outage = DEFAULT_MAX_OUTAGE if args.max_outage is None else args.max_outage
 
-    def report(problem: str) -> None:
-        if not args.quiet:
-            stderr.info(f"{problem}, retrying")
+    reported: list[Problem] = []
+
+    def report(problem: Problem) -> None:
+        if not args.quiet and not reported:
+            stderr.info(printable(problem.describe(time.monotonic())))
+        reported.append(problem)
 
     snapshots = list_through_outage(lambda: waiter.list_snapshots(chosen, DEFAULT_LIMIT + 1), max_outage, report)
     if len(snapshots) > DEFAULT_LIMIT:

@@ -143,6 +143,21 @@ def add_no_learn(group: OptionGroup) -> None:
     group.add("--no-learn", action="store_true", help="do not ask the API how long earlier tasks of the type took")
 
 
+def add_watch(parser: Parser) -> None:
+    """Add whether the listing is repeated, and how often."""
+    group = OptionGroup(parser.add_argument_group("changes"))
+    group.add("--watch", action="store_true", help="show changes until Ctrl-C: a live table, elsewhere a line for each change")
+    group.add(
+        "--interval", type=typed(parse_interval), default=2.0, metavar="TIME", help="time between two listings (default: 2s)"
+    )
+    group.add(
+        "--max-outage",
+        type=typed(parse_duration),
+        metavar="TIME",
+        help="how long the API may give no usable answer to --watch (default: 5m)",
+    )
+
+
 def add_result(parser: Parser, formats: Collection[str], *, query: bool = True) -> None:
     """Add what is written to standard output."""
     group = OptionGroup(parser.add_argument_group("result, on standard output"))

@@ -11,7 +11,7 @@ import msgspec
 from tenacity import Future, RetryCallState, Retrying, retry_if_exception_type
 
 from waiter.cli.output.result import TaskResult
-from waiter.cli.progress.model import ProgressModel, TaskRow
+from waiter.cli.progress.model import Problem, ProgressModel, TaskRow
 from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError, TaskError
 from waiter.polling.history_cache import read_history
 from waiter.schedule.backoff import backoff
@@ -29,26 +29,27 @@ _Listed = TypeVar("_Listed")
 MAX_HISTORIES = 10
 
 
-def list_through_outage(request: Callable[[], _Listed], max_outage: float, report: Callable[[str], None]) -> _Listed:
-    """Return what a request gives, and repeat one that fails for up to ``max_outage`` seconds; report the first failure.
+def list_through_outage(request: Callable[[], _Listed], max_outage: float, report: Callable[[Problem], None]) -> _Listed:
+    """Return what a request gives, and repeat one that fails for up to ``max_outage`` seconds; report each failure.
 
     Raises ApiUnavailableError when that time is over, and every other ApiError immediately.
     """
+    began = time.monotonic()
 
     def delay(call: RetryCallState) -> float:
         wanted = max(backoff(call.attempt_number), _error_of(call).blocked_for)
-        return min(wanted, max(0.0, max_outage - (call.seconds_since_start or 0.0)))
+        return min(wanted, max(0.0, began + max_outage - time.monotonic()))
 
     def give_up(call: RetryCallState) -> _Listed:
         error = _error_of(call)
-        message = f"no usable answer for {call.seconds_since_start or 0.0:.0f} s: {error}"
+        message = f"no usable answer for {time.monotonic() - began:.0f} s: {error}"
         raise ApiUnavailableError(message, status=error.status, request_id=error.request_id, url=error.url)
 
     return Retrying(
         retry=retry_if_exception_type((ApiUnavailableError, InvalidResponseError)),
         wait=delay,
-        stop=lambda call: (call.seconds_since_start or 0.0) >= max_outage,
-        before_sleep=lambda call: report(str(_error_of(call))) if call.attempt_number == 1 else None,
+        stop=lambda _: time.monotonic() >= began + max_outage,
+        before_sleep=lambda call: report(Problem(str(_error_of(call)), _error_of(call).status, began + max_outage)),
         retry_error_callback=give_up,
     )(request)
 
@@ -66,17 +67,13 @@ def make_model(snapshots: Iterable[TaskSnapshot]) -> ProgressModel:
     return model
 
 
-def learn(waiter: Waiter, rows: Iterable[TaskRow], *, ask: bool) -> None:
-    """Record the usual durations of the types of these tasks and, to ``ask`` the API, those of past tasks of the account."""
-    of_type: dict[str, list[TaskRow]] = {}
-    for row in rows:
-        if row.task and not row.task.ended and row.task.task_type:
-            of_type.setdefault(row.task.task_type, []).append(row)
-    frequent = [name for name, _ in Counter({name: len(same) for name, same in of_type.items()}).most_common(MAX_HISTORIES)]
-    histories = _request_histories(waiter, frequent) if ask and frequent else {}
-    for task_type, same in of_type.items():
-        if history := histories.get(task_type) or prior(task_type):
-            same[0].record_history(history)
+def learn(waiter: Waiter, snapshots: Iterable[TaskSnapshot], *, ask: bool) -> dict[str, History]:
+    """Return how long tasks of the types of these active tasks took: usually and, to ``ask`` the API, in this account."""
+    tasks = (snapshot.task for snapshot in snapshots)
+    of_type = Counter(task.task_type for task in tasks if not task.ended and task.task_type)
+    known = {task_type: history for task_type in of_type if (history := prior(task_type))}
+    frequent = [task_type for task_type, _ in of_type.most_common(MAX_HISTORIES)]
+    return known | _request_histories(waiter, frequent) if ask and frequent else known
 
 
 def _request_histories(waiter: Waiter, task_types: list[str]) -> dict[str, History]:
@@ -115,15 +112,17 @@ def described_filter(chosen: TaskFilter) -> str:
 def results_of(model: ProgressModel) -> list[TaskResult]:
     """Return the listed tasks, with ages and estimates of now."""
     now = time.monotonic()
-    return [
-        TaskResult(
-            row.task_id,
-            row.task,
-            TaskError(row.task) if row.task and row.task.failed else None,
-            age=row.since_created(now),
-            time_left=row.time_left(now),
-            estimate=row.estimate(now),
-            is_listed=True,
-        )
-        for row in model.rows.values()
-    ]
+    return [result_of(row, now) for row in model.rows.values()]
+
+
+def result_of(row: TaskRow, now: float) -> TaskResult:
+    """Return one listed task with its age and the time left."""
+    return TaskResult(
+        row.task_id,
+        row.task,
+        TaskError(row.task) if row.task and row.task.failed else None,
+        age=row.since_created(now),
+        time_left=row.time_left(now),
+        estimate=row.estimate(now),
+        is_listed=True,
+    )

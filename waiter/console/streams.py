@@ -13,13 +13,13 @@ class OutputError(Exception):
     """The result could not be written to standard output, for example because the disk is full."""
 
 
-def write_result(text: str) -> None:
-    """Write to standard output; do nothing if it is closed or its reader has exited.
+def write_result(text: str) -> bool:
+    """Write to standard output, and return whether it has a reader; do nothing if it is closed or its reader has exited.
 
     Raises OutputError for every other failure.
     """
     try:
-        _write(sys.stdout, text)
+        return _write(sys.stdout, text)
     except OSError as error:
         message = f"cannot write the result: {error.strerror}"
         raise OutputError(message) from error
@@ -47,18 +47,20 @@ def wants_color(environ: Mapping[str, str]) -> bool:
     return is_terminal(sys.stderr) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
-def _write(stream: TextIO | None, text: str) -> None:
+def _write(stream: TextIO | None, text: str) -> bool:
     if stream is None or stream.closed:
-        return
+        return False
     encoding = stream.encoding or "utf-8"
     try:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
     except BrokenPipeError:
         _redirect_to_devnull(stream)
+        return False
     except OSError:
         _redirect_to_devnull(stream)
         raise
+    return True
 
 
 def _redirect_to_devnull(stream: TextIO) -> None:

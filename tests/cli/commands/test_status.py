@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, Run
 
 
 def test_status_of_a_running_task_exits_0(run: Run) -> None:
-    """A poll that succeeds is a success, whatever the state."""
-    assert run("status", ENDLESS, "-o", "text") == (0, f"RUNNING   create_vm  {ENDLESS}\n", "")
+    """A poll that succeeds is a success, whatever the state; the text has the age."""
+    ran = run("status", ENDLESS, "-o", "text")
+    assert (ran.code, ran.err) == (0, "")
+    assert re.fullmatch(rf"RUNNING   create_vm  {ENDLESS}  \w+ old\n", ran.out)
     assert run("status", ENDLESS, "-o", "text", "--query", "tasks[0].state") == (0, "RUNNING\n", "")
 
 

@@ -52,5 +52,5 @@ def test_progress_fits_the_terminal_and_the_arguments(clock: Clock, screen: Scre
     monkeypatch.setattr(screen, "isatty", lambda: False)
     assert type(choose.choose_progress(options(), model)) is LineProgress
     assert type(choose.choose_progress(options(progress="live"), model)) is LiveProgress
-    monkeypatch.setattr(choose, "_supports_escapes", lambda: False)
+    monkeypatch.setattr(choose, "supports_escapes", lambda: False)
     assert type(choose.choose_progress(options(progress="live"), model)) is LineProgress

@@ -12,6 +12,7 @@ from waiter.cli.output.writer import ResultWriter
 from waiter.cli.parser import Parser
 from waiter.cli.registry import COMMANDS
 from waiter.cli.task_list import described_filter, learn, make_model, results_of
+from waiter.cli.watch import watch
 from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.console import stderr
 from waiter.console.arguments import filter_options, waiter_options
@@ -27,13 +28,18 @@ def make_parser() -> Parser:
         "list",
         "[OPTIONS]",
         summary=COMMANDS["list"],
-        examples=("waiter list\nwaiter list --state ERROR --project 1234\nwaiter list --type create_vm -o ids | waiter wait -"),
-        epilog="The exit code is 0 whatever the states, otherwise that of waiter wait.",
+        examples=(
+            "waiter list --state ERROR --project 1234\n"
+            "waiter list --watch                                    # until Ctrl-C\n"
+            "waiter list --type create_vm -o ids | waiter wait -"
+        ),
+        epilog="The exit code is 0 whatever the states, otherwise that of waiter wait. Ctrl-C ends --watch with 130.",
     )
     group = options.OptionGroup(parser.add_argument_group("which tasks, newest first"))
     options.add_state(group)
     options.add_filters(group)
     options.add_no_learn(group)
+    options.add_watch(parser)
     options.add_result(parser, LIST_FORMATS)
     options.add_log(parser)
     options.add_connection(parser)
@@ -46,9 +52,12 @@ def run(args: argparse.Namespace) -> int:
     start_log(args, write_stderr)
     states = () if args.all else args.state or ACTIVE_STATES
     chosen = resolve_filter(states, **filter_options(args))
+    if args.watch:
+        return watch(args, chosen)
     with Waiter(**waiter_options(args)) as waiter:
-        model = make_model(waiter.list_snapshots(chosen, DEFAULT_LIMIT + 1))
-        learn(waiter, model.rows.values(), ask=not args.no_learn and args.output != "ids")
+        model = make_model(snapshots := waiter.list_snapshots(chosen, DEFAULT_LIMIT + 1))
+        if args.output != "ids":
+            model.record_histories(learn(waiter, snapshots, ask=not args.no_learn))
     results = results_of(model)
     code = writer.write(results[:DEFAULT_LIMIT], code=ExitCode.FINISHED)
     if not results:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _poll(waiter: Waiter, task_id: str) -> TaskResult:
     try:
-        task = waiter.status(task_id)
+        task, age = (snapshot := waiter.snapshot(task_id)).task, snapshot.age
     except WaiterError as error:
         return TaskResult(task_id, error=error)
-    return TaskResult(task_id, task, TaskError(task) if task.failed else None)
+    return TaskResult(task_id, task, TaskError(task) if task.failed else None, age)

@@ -24,18 +24,20 @@ def choose_progress(args: argparse.Namespace, model: ProgressModel) -> Progress:
     # The log has the events that lines would show, and nothing can be drawn between JSON objects.
     if log == "json" or (log != "none" and choice != "live"):
         return LogProgress(model)
-    if choice == "lines" or (choice == "auto" and not _is_interactive(args.environ)) or not _supports_escapes():
+    if choice == "lines" or (choice == "auto" and not is_interactive(args.environ)) or not supports_escapes():
         return LineProgress(model)
     from waiter.cli.progress.live import LiveProgress  # noqa: PLC0415 - only needed on terminals
 
     return LiveProgress(model, args.environ)
 
 
-def _is_interactive(environ: Mapping[str, str]) -> bool:
+def is_interactive(environ: Mapping[str, str]) -> bool:
+    """Return whether standard error is a terminal on which lines can be redrawn, and no CI system says that it is its own."""
     return is_terminal(sys.stderr) and environ.get("TERM") != "dumb" and not environ.get("CI")
 
 
-def _supports_escapes() -> bool:
+def supports_escapes() -> bool:
+    """Return whether the terminal understands escape sequences; on Windows this enables them."""
     if sys.platform != "win32":
         return True
     import ctypes  # pragma: no cover # noqa: PLC0415 - only needed on Windows

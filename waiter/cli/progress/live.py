@@ -46,7 +46,7 @@ class LiveProgress(Progress):
         if left > 0:
             return left
         self._frame += 1
-        self._draw(self._lines())
+        self._draw(self._lines(self._frame))
         self._due_at = self._clock() + FRAME
         return FRAME
 
@@ -58,10 +58,10 @@ class LiveProgress(Progress):
 
     def close(self, *, keep: bool) -> None:
         """Draw the final state of all tasks if ``keep``, otherwise erase the block."""
-        self._draw(self._lines() if keep else [])
+        self._draw(self._lines(None) if keep else [])
 
-    def _lines(self) -> list[str]:
-        return block(self._model, self._clock(), self._frame, _size(), self._glyphs)
+    def _lines(self, frame: int | None) -> list[str]:
+        return block(self._model, self._clock(), frame, _size(), self._glyphs)
 
     def _draw(self, lines: list[str]) -> None:
         columns = _size().columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from waiter.cli.output.result import TaskResult, task_duration
@@ -37,6 +37,13 @@ class Problem(NamedTuple):
         return f"{cause}, retrying" + ("" if left is None else f", gives up in {format_duration(left)}")
 
 
+def record_history(schedules: Schedules, task_type: str | None, history: History) -> None:
+    """Record how long earlier tasks of a type took; a usual duration replaces no durations."""
+    known = schedules.get(task_type)
+    if known is None or (history.count and not known.history.count):
+        schedules[task_type] = Schedule(history=history)
+
+
 class TaskRow:
     """One task as last polled; ``now`` is always in monotonic seconds."""
 
@@ -68,7 +75,7 @@ class TaskRow:
         if event.name == "poll.recovered":
             self.problem = None
         if event.history and self.task:
-            self.record_history(event.history)
+            record_history(self._schedules, self.task.task_type, event.history)
 
     def record_snapshot(self, snapshot: TaskSnapshot, now: float) -> None:
         """Record the task as a listing shows it."""
@@ -81,13 +88,6 @@ class TaskRow:
         if age is not None:
             # The estimate of the server's clock improves with every answer; the age shown never decreases.
             self._created_at = min(now - age, now if self._created_at is None else self._created_at)
-
-    def record_history(self, history: History) -> None:
-        """Record how long earlier tasks of the type of this task took."""
-        task_type = self.task.task_type if self.task else None
-        known = self._schedules.get(task_type)
-        if known is None or (history.count and not known.history.count):
-            self._schedules[task_type] = Schedule(history=history)
 
     def _record_resource(self, event: Event) -> None:
         if event.name == "resource.state_changed":
@@ -190,6 +190,9 @@ class ProgressModel:
 
     def __init__(self, task_ids: Iterable[str], now: float) -> None:
         self.started_at = now
+        # Why there is no listing, and what stands for an empty one.
+        self.problem: Problem | None = None
+        self.empty_text = ""
         self._schedules: Schedules = {}
         self.rows: dict[str, TaskRow] = {}
         for task_id in task_ids:
@@ -199,6 +202,11 @@ class ProgressModel:
         """Add a task, and return its row."""
         row = self.rows[task_id] = TaskRow(task_id, now, self._schedules)
         return row
+
+    def record_histories(self, histories: Mapping[str, History]) -> None:
+        """Record how long earlier tasks of several types took."""
+        for task_type, history in histories.items():
+            record_history(self._schedules, task_type, history)
 
     @property
     def pending(self) -> list[TaskRow]:

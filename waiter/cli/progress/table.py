@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BAR_WIDTH: Final = 12
 TARGET_WIDTH: Final = 36
+SHORT_TARGET_WIDTH: Final = 16
 
 
 class Glyphs(NamedTuple):
@@ -48,7 +49,10 @@ _LAYOUTS: Final = (
     ("kind", "target", "short_id", "bar", "estimate"),
     ("kind", "target", "short_id", "bar", "left"),
     ("kind", "target", "short_id", "left"),
-    ("target", "short_id", "left"),
+    ("kind", "short_target", "short_id", "left"),
+    ("kind", "short_target", "short_id", "brief"),
+    ("short_target", "short_id", "left"),
+    ("short_target", "short_id", "brief"),
     ("short_id", "left"),
     ("short_id", "brief"),
 )
@@ -67,15 +71,20 @@ class _Line(NamedTuple):
         return f"{self.mark} {gap.join([*texts, self.problem])}".rstrip()
 
 
-def block(model: ProgressModel, now: float, frame: int, size: os.terminal_size, glyphs: Glyphs) -> list[str]:
-    """Return the lines for all tasks, failures last; of too many, the most recent failures and changes, and a summary."""
+def block(model: ProgressModel, now: float, frame: int | None, size: os.terminal_size, glyphs: Glyphs) -> list[str]:
+    """Return the lines for all tasks, failures last; of too many, the most recent failures and changes, and a summary.
+
+    ``frame`` is the number of the frame, which turns the spinner; None is the final one, without a spinner.
+    """
     rows = list(model.rows.values())
-    shown = _choose_rows(rows, max(1, size.lines - 2))
-    lines = [_line(row, now, frame, glyphs) for row in shown]
-    drawn = _arrange(lines, size.columns - 1, glyphs)
+    footer = [printable(model.problem.describe(now))] if model.problem else []
+    shown = _choose_rows(rows, max(1, size.lines - 2 - len(footer)))
     if len(rows) > len(shown):
-        drawn.append(fit(_summary(rows, len(shown), glyphs), size.columns - 1, glyphs.more))
-    return drawn
+        footer.insert(0, _summary(rows, len(shown), glyphs))
+    if not rows:
+        footer.insert(0, f"{_spinner(frame, glyphs)} {model.empty_text}")
+    lines = [_line(row, now, frame, glyphs) for row in shown]
+    return [*_arrange(lines, size.columns - 1, glyphs), *(fit(text, size.columns - 1, glyphs.more) for text in footer)]
 
 
 def _choose_rows(rows: list[TaskRow], count: int) -> list[TaskRow]:
@@ -95,13 +104,14 @@ def _latest(rows: list[TaskRow], count: int) -> list[TaskRow]:
     return [row for row in rows if row.task_id in kept]
 
 
-def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
+def _line(row: TaskRow, now: float, frame: int | None, glyphs: Glyphs) -> _Line:
     age, left, estimate = row.age(now), row.time_left(now), row.estimate(now)
     cells = {
         "state": row.state,
         "age": "" if age is None else format_duration(age),
         "kind": printable(row.task.task_type) if row.task and row.task.task_type else "",
         "target": fit(row.target, TARGET_WIDTH, glyphs.more),
+        "short_target": fit(row.target, SHORT_TARGET_WIDTH, glyphs.more),
         "id": row.task_id,
         "short_id": row.task_id[:8],
         "bar": _bar(age, left.median, glyphs) if left and age is not None else "",
@@ -115,7 +125,9 @@ def _line(row: TaskRow, now: float, frame: int, glyphs: Glyphs) -> _Line:
 
 def _arrange(lines: list[_Line], width: int, glyphs: Glyphs) -> list[str]:
     """Return all lines in the widest layout in which they fit, so that the columns line up."""
-    widths = {name: max((display_width(line.cells[name]) for line in lines), default=0) for name in lines[0].cells}
+    if not lines:
+        return []
+    widths = {name: max(display_width(line.cells[name]) for line in lines) for name in lines[0].cells}
     # The age grows while it is shown; this width keeps the columns in place.
     roomy = widths | {"age": max(widths["age"], 6)}
     for layout in _LAYOUTS:
@@ -136,12 +148,16 @@ def _summary(rows: list[TaskRow], shown: int, glyphs: Glyphs) -> str:
     return f"{glyphs.more} and {len(rows) - shown} more; {len(rows)} tasks: {states}"
 
 
-def _mark(row: TaskRow, frame: int, glyphs: Glyphs) -> str:
+def _mark(row: TaskRow, frame: int | None, glyphs: Glyphs) -> str:
     if row.has_failed:
         return glyphs.failed
     if row.has_finished:
         return glyphs.done
-    return glyphs.left if row.outcome else glyphs.spinner[frame % len(glyphs.spinner)]
+    return glyphs.left if row.outcome else _spinner(frame, glyphs)
+
+
+def _spinner(frame: int | None, glyphs: Glyphs) -> str:
+    return glyphs.left if frame is None else glyphs.spinner[frame % len(glyphs.spinner)]
 
 
 def _bar(age: float, left: float, glyphs: Glyphs) -> str:
