@@ -98,12 +98,14 @@ class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if not isinstance(kinds, Mapping):
             # One object for all: ten thousand running tasks would otherwise hold 4 MB of them.
             return cast("Self", _NO_RESOURCES)
-        read: dict[str, tuple[str | int, ...]] = {}
-        for kind, ids in kinds.items():
+        known: dict[str, Any] = {}
+        unknown: dict[str, tuple[str | int, ...]] = {}
+        for kind, value in kinds.items():
             name = "clusters" if kind == "ai_clusters" else str(kind)
-            read[name] = tuple(dict.fromkeys([*read.get(name, ()), *_ids(ids)]))
-        unknown = {kind: read.pop(kind) for kind in list(read) if kind not in _KINDS}
-        return cls(**read, unknown_kinds={kind: ids for kind, ids in unknown.items() if ids})  # type: ignore[arg-type]
+            read = known if name in _KINDS else unknown
+            if ids := _ids(value):
+                read[name] = tuple(dict.fromkeys([*read.get(name, ()), *ids]))
+        return cls(**known, unknown_kinds=unknown)
 
     @classmethod
     def merge(cls, many: Iterable[CreatedResources]) -> Self:

@@ -68,10 +68,9 @@ class Waiter:
         """
         budget = self._session.budget
         with budget.reserve(state.queue_limits) as reservation:
-            while (pause := reservation.pause()) > 0:
+            while (pause := reservation.next_pause()) > 0:
                 self._sleep(pause)
-            delay = reservation.record_sent()
-        state.record_delay(delay)
+        state.record_delay(reservation.delay)
         try:
             response = fetch(state.target, timeout=state.request_timeout)
         except ApiError as error:

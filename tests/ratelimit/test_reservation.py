@@ -36,12 +36,14 @@ def reserve(limiter: RateLimiter, clock: Clock, **limits: Any) -> Reservation:
 def test_throttling_blocks_all_but_final_polls(clock: Clock) -> None:
     """Reserved times become void, and others are reserved when the block is over."""
     limiter = RateLimiter()
+    for _ in range(2):
+        limiter.reserve(100.0, 10)
     first, final = reserve(limiter, clock), reserve(limiter, clock, deadline=100.0)
-    assert (first.pause(), final.pause()) == (0, 0)
+    assert [first.next_pause(), final.next_pause()] == pytest.approx([0.1, 0.2])
     limiter.on_throttled(100.0, 10, 7.0)
-    assert (first.pause(), final.pause()) == (7.0, 0.0)
+    assert (first.next_pause(), final.next_pause()) == (7.0, 0.0)
     clock.now = 108.0
-    assert first.pause() == 0
+    assert first.next_pause() == 0
 
 
 def test_longer_block_spreads_reserved_times_again(clock: Clock) -> None:
@@ -51,11 +53,11 @@ def test_longer_block_spreads_reserved_times_again(clock: Clock) -> None:
         limiter.reserve(100.0, 10)
     limiter.on_throttled(100.0, 10, 0.0)
     queue = [reserve(limiter, clock) for _ in range(10)]
-    assert max(reservation.pause() for reservation in queue) < 2
+    assert max(reservation.next_pause() for reservation in queue) < 2
     clock.now = 100.5
     limiter.on_throttled(100.5, 10, 30.0)
     clock.now = 130.5
-    pauses = sorted(reservation.pause() for reservation in queue)
+    pauses = sorted(reservation.next_pause() for reservation in queue)
     assert min(later - earlier for earlier, later in pairwise(pauses)) > 0.09
 
 
@@ -63,10 +65,9 @@ def test_unused_reservation_is_cancelled(clock: Clock) -> None:
     """The next request gets its time, unless that has passed or throttling has made it void."""
     limiter = RateLimiter()
     with reserve(limiter, clock) as used:
-        used.pause()
-        used.record_sent()
+        used.next_pause()
     queue = [reserve(limiter, clock) for _ in range(6)]
-    assert [round(reservation.pause(), 3) for reservation in queue] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert [round(reservation.next_pause(), 3) for reservation in queue] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
     for reservation in queue[1:5]:
         with reservation:
             pass
@@ -83,12 +84,12 @@ def test_delay_tells_queueing_from_blocking(clock: Clock) -> None:
     for _ in range(5):
         limiter.reserve(100.0, 10)
     reservation = reserve(limiter, clock)
-    assert reservation.pause() > 0
+    assert reservation.next_pause() > 0
     clock.now = 103.0
     limiter.on_throttled(103.0, 10, 5.0)
     clock.now = 110.0
-    assert reservation.pause() == 0
-    assert reservation.record_sent() == Delay(queued=5.0, blocked=5.0)
+    assert reservation.next_pause() == 0
+    assert reservation.delay == Delay(queued=5.0, blocked=5.0)
 
 
 def test_reservation_that_is_too_late_for_the_final_poll_fails(clock: Clock) -> None:
@@ -97,10 +98,10 @@ def test_reservation_that_is_too_late_for_the_final_poll_fails(clock: Clock) -> 
     for _ in range(200):
         limiter.reserve(100.0, 10)
     reservation = reserve(limiter, clock, deadline=101.0)
-    assert reservation.pause() == 1.0
+    assert reservation.next_pause() == 1.0
     clock.now = 101.0
     with pytest.raises(RateLimitTimeoutError, match=r"not polled: max_rps=10 leaves no time for it \(t-0\)") as caught:
-        reservation.pause()
+        reservation.next_pause()
     assert pickle.loads(pickle.dumps(caught.value)).delay == Delay(queued=1.0)
 
 
@@ -110,7 +111,7 @@ def test_final_poll_may_wait_a_little(clock: Clock) -> None:
     for _ in range(30):
         limiter.reserve(100.0, 10)
     reservation = reserve(limiter, clock, deadline=100.0)
-    assert 2.5 < reservation.pause() < FINAL_REQUEST_TIMEOUT
+    assert 2.5 < reservation.next_pause() < FINAL_REQUEST_TIMEOUT
 
 
 @pytest.mark.parametrize(("failing_since", "final_at"), [(90.0, 120.0), (inf, 130.0)])
@@ -119,9 +120,9 @@ def test_final_poll_is_sent_when_a_block_has_lasted_for_max_outage(clock: Clock,
     limiter = RateLimiter()
     limiter.on_throttled(100.0, 10, 3600.0)
     reservation = reserve(limiter, clock, failing_since=failing_since, max_outage=30.0)
-    assert reservation.pause() == final_at - 100.0
+    assert reservation.next_pause() == final_at - 100.0
     clock.now = final_at
-    assert reservation.pause() == 0
+    assert reservation.next_pause() == 0
 
 
 def test_max_queue_time_ends_with_the_wait_or_the_outage() -> None:

@@ -130,7 +130,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:12]) or None
-    until = _parse_date(text)
+    until = parse_date(text)
     if until is None:
         return None
     responded_at = read_date(headers) or datetime.now(UTC)
@@ -139,11 +139,12 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 def read_date(headers: Mapping[str, str]) -> datetime | None:
     """Return the server's time, whole seconds, from the Date header; None when it is absent or malformed."""
-    return _parse_date(headers.get("date", ""))
+    return parse_date(headers.get("date", ""))
 
 
 @lru_cache(maxsize=8)  # many responses arrive within one second
-def _parse_date(text: str) -> datetime | None:
+def parse_date(text: str) -> datetime | None:
+    """Return the time in a header as RFC 9110, 5.6.7, writes it; None when it is malformed."""
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

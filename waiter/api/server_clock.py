@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from math import inf
 
+from waiter.task import Task, TaskSnapshot
+
 
 class ServerClock:
     """An estimate of the server's time from the Date of each response.
@@ -25,6 +27,10 @@ class ServerClock:
         lower, upper = timestamp - received_at, timestamp + 1 - sent_at
         narrowed = max(lower, self._lower), min(upper, self._upper)
         self._lower, self._upper = narrowed if narrowed[0] <= narrowed[1] else (lower, upper)
+
+    def snapshot(self, task: Task, *, now: float) -> TaskSnapshot:
+        """Return a task that was received at the monotonic time ``now`` with its age."""
+        return TaskSnapshot(task, self.age(task.created_on, now=now))
 
     def age(self, created_on: datetime | None, *, now: float) -> float | None:
         """Return the seconds since ``created_on`` at the monotonic time ``now``, or None when there is no Date or creation.

@@ -51,11 +51,8 @@ class AsyncClient(BaseClient):
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - like Client
         """Like Client.get_task, awaited."""
-        sent_at = self.settings.clock()
         response = await self._fetch(task_path(task_id), timeout)
-        task = read_task(response, task_id)
-        now = self._observe(response, sent_at)
-        return TaskSnapshot(task, self._server_clock.age(task.created_on, now=now))
+        return self._server_clock.snapshot(read_task(response, task_id), now=self.settings.clock())
 
     async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - like Client
         """Like Client.get_resource, awaited."""
@@ -69,24 +66,17 @@ class AsyncClient(BaseClient):
 
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - like Client
         """Like Client.list_history, awaited."""
-        sent_at = self.settings.clock()
         response = await self._fetch(history_path(task_type, limit=limit), timeout)
-        return self._snapshots(read_history(response, task_type), self._observe(response, sent_at))
+        return self._snapshots(read_history(response, task_type))
 
     async def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:  # noqa: ASYNC109 - like Client
         """Like Client.list_active, awaited."""
-        sent_at = self.settings.clock()
-        response = await self._fetch(active_path(limit=limit, offset=offset), timeout)
-        page = read_active(response)
-        self._observe(response, sent_at)
-        return page
+        return read_active(await self._fetch(active_path(limit=limit, offset=offset), timeout))
 
     async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - like Client
         """Like Client.list_tasks, awaited."""
-        sent_at = self.settings.clock()
-        response = await self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout)
-        tasks, total = read_page(response)
-        return TaskPage(self._snapshots(tasks, self._observe(response, sent_at)), total)
+        tasks, total = read_page(await self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout))
+        return TaskPage(self._snapshots(tasks), total)
 
     async def close(self) -> None:
         """Like Client.close, awaited."""
@@ -102,13 +92,14 @@ class AsyncClient(BaseClient):
     async def _fetch(self, path: str, timeout: float, method: str = "GET") -> Response:  # noqa: ASYNC109 - like Client
         """Like Client._fetch, awaited."""
         key, url = self.settings.api_key, f"{self.settings.base_url}{path}"
-        began, deadline, sent, status = time.perf_counter(), time.monotonic() + timeout, key.header, None
+        sent_at, deadline, sent = self.settings.clock(), time.monotonic() + timeout, key.header
+        began, status = time.perf_counter(), None
         try:
             received = await self._transport.request(method, path, {**self._headers, "Authorization": sent}, timeout)
             if received[0] in REFUSED_STATUSES and (header := key.refresh()) != sent:
                 headers = {**self._headers, "Authorization": header}
                 received = await self._transport.request(method, path, headers, deadline - time.monotonic())
-            response = self._response(*received, url)
+            response = self._response(received, url, sent_at)
             status = response.status
         except NETWORK_ERRORS as error:
             raise map_network_error(error, url, key) from hide_cause(error, key)

@@ -32,13 +32,14 @@ class BlockingPool:
     def request(self, method: str, path: str, headers: Mapping[str, str], timeout: float) -> Received:
         """Send a request without a body and return the response. Raises OSError; TimeoutError when it takes longer."""
         deadline = time.monotonic() + timeout
+        connection = self._take()
         request = self._route.request(method, path, headers)
-        if (connection := self._take()) is not None:
+        if connection is not None:
             try:
-                return self._exchange(connection, request, deadline)
+                return self._exchange(connection, request, ResponseReader(), deadline)
             except StaleConnectionError:
                 pass  # repeated below, see StaleConnectionError
-        return self._exchange(_connect(self._route, deadline), request, deadline)
+        return self._exchange(_connect(self._route, deadline), request, ResponseReader(), deadline)
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed after their response."""
@@ -46,10 +47,10 @@ class BlockingPool:
         while self._idle:
             self._idle.pop().close()
 
-    def _exchange(self, connection: _Connection, request: SecretBytes, deadline: float) -> Received:
+    def _exchange(self, connection: _Connection, request: SecretBytes, reader: ResponseReader, deadline: float) -> Received:
         keep = False
         try:
-            reader = connection.send(request, ResponseReader(), deadline)
+            connection.send(request, reader, deadline)
             keep = reader.can_keep_alive and not self._is_closed
         finally:
             if not keep:

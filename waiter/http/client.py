@@ -35,11 +35,8 @@ class Client(BaseClient):
 
     def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:
         """Poll a task once; ``timeout`` bounds the whole request. Raises ApiError."""
-        sent_at = self.settings.clock()
         response = self._fetch(task_path(task_id), timeout)
-        task = read_task(response, task_id)
-        now = self._observe(response, sent_at)
-        return TaskSnapshot(task, self._server_clock.age(task.created_on, now=now))
+        return self._server_clock.snapshot(read_task(response, task_id), now=self.settings.clock())
 
     def get_resource(self, target: Target, *, timeout: float) -> Resource:
         """Poll a resource once; None is a 404 that is awaited. Raises ApiError."""
@@ -53,24 +50,17 @@ class Client(BaseClient):
 
     def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:
         """List the newest tasks of a type, ended or not. Raises ApiError."""
-        sent_at = self.settings.clock()
         response = self._fetch(history_path(task_type, limit=limit), timeout)
-        return self._snapshots(read_history(response, task_type), self._observe(response, sent_at))
+        return self._snapshots(read_history(response, task_type))
 
     def list_active(self, *, limit: int, offset: int, timeout: float) -> ActivePage:
         """List one page of the tasks that have not ended. Raises ApiError."""
-        sent_at = self.settings.clock()
-        response = self._fetch(active_path(limit=limit, offset=offset), timeout)
-        page = read_active(response)
-        self._observe(response, sent_at)
-        return page
+        return read_active(self._fetch(active_path(limit=limit, offset=offset), timeout))
 
     def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:
         """List one page of the tasks that a filter selects, newest first. Raises ApiError."""
-        sent_at = self.settings.clock()
-        response = self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout)
-        tasks, total = read_page(response)
-        return TaskPage(self._snapshots(tasks, self._observe(response, sent_at)), total)
+        tasks, total = read_page(self._fetch(listing_path(chosen, limit=limit, offset=offset), timeout))
+        return TaskPage(self._snapshots(tasks), total)
 
     def close(self) -> None:
         """Close the connections, unless the client is the user's."""
@@ -85,12 +75,12 @@ class Client(BaseClient):
     def _fetch(self, path: str, timeout: float, method: str = "GET") -> Response:
         """Send a request, and once more when the key was rejected and has changed since; both have one deadline."""
         key, url = self.settings.api_key, f"{self.settings.base_url}{path}"
-        deadline, sent = time.monotonic() + timeout, key.header
+        sent_at, deadline, sent = self.settings.clock(), time.monotonic() + timeout, key.header
         try:
             received = self._transport.request(method, path, {**self._headers, "Authorization": sent}, timeout)
             if received[0] in REFUSED_STATUSES and (header := key.refresh()) != sent:
                 headers = {**self._headers, "Authorization": header}
                 received = self._transport.request(method, path, headers, deadline - time.monotonic())
-            return self._response(*received, url)
+            return self._response(received, url, sent_at)
         except NETWORK_ERRORS as error:
             raise map_network_error(error, url, key) from hide_cause(error, key)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
 
 from waiter._version import __version__
-from waiter.api.responses import Response, read_date
+from waiter.api.responses import Response, parse_date
 from waiter.api.server_clock import ServerClock
 from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError
 from waiter.http.response_reader import MAX_BODY, body_too_large
@@ -42,32 +43,31 @@ class BaseClient:
         own = {name: value for name, value in HEADERS.items() if name.lower() not in custom}
         self._headers = {**own, **settings.headers}
 
-    def _response(self, status: int, headers: list[tuple[str, str]], body: bytes, url: str) -> Response:
-        """Return the response without its content coding and with the key masked, and record whether the API accepted the key.
+    def _response(self, received: Received, url: str, sent_at: float) -> Response:
+        """Return the response without its content coding and with the key masked; record its Date, and an accepted key.
 
         A server may use a content coding unasked. Raises InvalidResponseError and httpx.DecodingError.
         """
+        status, headers, body = received
         key = self.settings.api_key
         if status in _ACCEPTED:
             key.accepted = True
         shown = key.hide_in_headers(headers)
         if (coding := shown.get("content-encoding", "identity").strip().lower()) != "identity":
             body = decode_body(body, coding)
-        return Response(status, shown, key.hide_in_bytes(body), url, key.hide)
+        response = Response(status, shown, key.hide_in_bytes(body), url, key.hide)
+        if status == HTTPStatus.OK:
+            date = parse_date(shown.get("date", ""))
+            self._server_clock.observe(date, sent_at=sent_at, received_at=self.settings.clock())
+        return response
 
     def snapshot(self, body: bytes) -> TaskSnapshot:
         """Return the snapshot of a task that a listing has just shown. Raises ValueError."""
-        task = decode_task(body)
-        return TaskSnapshot(task, self._server_clock.age(task.created_on, now=self.settings.clock()))
+        return self._server_clock.snapshot(decode_task(body), now=self.settings.clock())
 
-    def _observe(self, response: Response, sent_at: float) -> float:
-        """Record the Date of a response; return the time at which the response was received."""
+    def _snapshots(self, tasks: Iterable[Task]) -> list[TaskSnapshot]:
         now = self.settings.clock()
-        self._server_clock.observe(read_date(response.headers), sent_at=sent_at, received_at=now)
-        return now
-
-    def _snapshots(self, tasks: list[Task], now: float) -> list[TaskSnapshot]:
-        return [TaskSnapshot(task, self._server_clock.age(task.created_on, now=now)) for task in tasks]
+        return [self._server_clock.snapshot(task, now=now) for task in tasks]
 
 
 def decode_body(body: bytes, coding: str) -> bytes:

@@ -14,20 +14,19 @@ _FINAL = 200
 
 
 class ResponseReader:
-    """Reads one response; httptools, the parser of Node.js, calls the methods named on_..."""
+    """Reads one response; httptools, the parser of Node.js, calls the methods named on_...
+
+    ``body`` is set when the reader is closed: the body as it was sent, without its transfer coding.
+    """
 
     def __init__(self) -> None:
         self.status = self.size = 0
         self.headers: list[tuple[str, str]] = []
+        self.body = b""
         self.is_complete = self.can_keep_alive = False
         self._chunks: list[bytes] = []
         self._body_size = 0
         self._parser = httptools.HttpResponseParser(self)
-
-    @property
-    def body(self) -> bytes:
-        """The body as it was sent, without its transfer coding."""
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read the next bytes of the connection. Raises RemoteProtocolError and InvalidResponseError.
@@ -58,7 +57,11 @@ class ResponseReader:
         self.is_complete = True
 
     def close(self) -> None:
-        """Release the parser, which refers to this object; collecting such cycles would pause a loop with many waits."""
+        """Set the body, and release the parser, which refers to this object.
+
+        Collecting such cycles would pause a loop with many waits.
+        """
+        self.body = b"".join(self._chunks)
         del self._parser
 
     def on_message_begin(self) -> None:

@@ -172,9 +172,9 @@ class RateLimitedClient:
 
     async def _wait_for_turn(self, limits: QueueLimits) -> Delay:
         with self._budget.reserve(limits) as reservation:
-            while (pause := reservation.pause()) > 0:
+            while (pause := reservation.next_pause()) > 0:
                 await self.sleep(pause)
-            return reservation.record_sent()
+        return reservation.delay
 
     def _pause_after_slot(self) -> float:
         """Return the pause that keeps polls which waited for a slot as far apart as the budget does.

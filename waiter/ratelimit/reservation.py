@@ -78,11 +78,11 @@ class RequestBudget:
 class Reservation:
     """The time at which one poll may be sent.
 
-    Sleep for ``pause()`` seconds until it is 0, then call ``record_sent()``. As a context manager it cancels a reservation that
-    is not used. Throttling makes the reserved time void; the next ``pause()`` reserves another one.
+    Sleep for ``next_pause()`` seconds until it is 0: then the poll is sent, after a ``delay``. As a context manager it cancels
+    a reservation that is not used. Throttling makes the reserved time void; the next ``next_pause()`` reserves another one.
     """
 
-    __slots__ = ("_began", "_blocked_before", "_clock", "_delay", "_limiter", "_limits", "_max_rps", "_offer")
+    __slots__ = ("_began", "_blocked_before", "_clock", "_limiter", "_limits", "_max_rps", "_offer", "delay")
 
     def __init__(self, limiter: RateLimiter, clock: Callable[[], float], max_rps: float, limits: QueueLimits) -> None:
         self._limiter = limiter
@@ -91,10 +91,10 @@ class Reservation:
         self._limits = limits
         self._offer: Offer | None = None
         self._began = self._blocked_before = 0.0
-        self._delay = Delay()
+        self.delay = Delay()
 
-    def pause(self) -> float:
-        """Return the seconds to sleep before the next call, 0 when the request may be sent.
+    def next_pause(self) -> float:
+        """Return the seconds to sleep before the next call, or 0 and record that the request is sent now.
 
         At the deadline, and when a block by the server has lasted as long as an outage may, the final poll is sent although the
         server asked for none. Raises RateLimitTimeoutError when the reserved time is too late for the final poll.
@@ -105,27 +105,23 @@ class Reservation:
             self._began, self._blocked_before = now, offer.blocked_so_far
         self._offer = offer
         blocked = offer.blocked_so_far - self._blocked_before
-        self._delay = Delay(now - self._began - blocked, blocked)
+        self.delay = Delay(now - self._began - blocked, blocked)
         left = until_final = self._limits.deadline - now
         if offer.block_left > THROTTLING_WINDOW:
             # Time in the queue is no outage; other waits may prolong the block.
-            outage = now - self._delay.queued - min(self._began, self._limits.failing_since)
+            outage = now - self.delay.queued - min(self._began, self._limits.failing_since)
             until_final = min(left, self._limits.max_outage - outage)
         pause = 0.0 if offer.block_left and until_final < EPSILON else max(offer.at - now, offer.block_left)
         if pause < EPSILON:
+            self._limiter.record_sent(now)
+            self._offer = None
             return 0.0
         if until_final >= EPSILON:
             return min(pause, until_final, MAX_SLEEP)
         if pause > left + FINAL_REQUEST_TIMEOUT:
             message = f"not polled: max_rps={self._max_rps:g} leaves no time for it ({self._limits.task_id})"
-            raise RateLimitTimeoutError(message, Delay(queued=self._delay.queued))
+            raise RateLimitTimeoutError(message, Delay(queued=self.delay.queued))
         return pause
-
-    def record_sent(self) -> Delay:
-        """Record that the request is sent now, after the last pause, and return how long it was delayed."""
-        self._limiter.record_sent(self._clock())
-        self._offer = None
-        return self._delay
 
     def __enter__(self) -> Self:
         return self
