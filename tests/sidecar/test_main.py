@@ -18,11 +18,12 @@ from webhook_parts import SECRET, answer, make_delivery, receiving, write_secret
 from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
 from waiter.sidecar.model import Wait
-from waiter.sidecar.options import Webhook
+from waiter.sidecar.options import WebhookOptions
 from waiter.sidecar.storage.store import Change, Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.access_control import Token
 from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.targets import Origin, Targets
 from waiter.testing import SimulatedCloud, fails, finishes, never_ends
 
 
@@ -212,7 +213,7 @@ def test_ends_of_waits_are_sent_to_the_webhook(
         async with running(tmp_path / "state") as (sidecar, _):
             assert await code(f"{sidecar.probes}/livez") == 200
         async with receiving() as receiver:
-            webhook = Webhook(httpx.URL(receiver.url), SecretFile(write_secrets(tmp_path / "secret")))
+            webhook = WebhookOptions(Targets(httpx.URL(receiver.url)), SecretFile(write_secrets(tmp_path / "secret")))
             async with (
                 running(tmp_path / "state", webhook=webhook) as (sidecar, _),
                 httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client,
@@ -231,6 +232,34 @@ def test_ends_of_waits_are_sent_to_the_webhook(
     assert output == "waiter: 1 webhooks are pending: they stay stored until the sidecar is started with --webhook\n"
 
 
+def test_request_may_name_a_webhook_of_an_allowed_host(served: SimulatedCloud, tmp_path: Path) -> None:
+    """Its URL is in no answer."""
+    task_id = served.add(finishes(0.0))
+
+    async def test() -> None:
+        async with receiving() as receiver:
+            targets = Targets(None, frozenset([Origin.parse(receiver.url.removesuffix("/hook"))]), allows_private=True)
+            webhook = WebhookOptions(targets, SecretFile(write_secrets(tmp_path / "secret")))
+            async with (
+                running(tmp_path / "state", webhook=webhook) as (sidecar, _),
+                httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client,
+            ):
+                request = {"tasks": [task_id], "webhook": f"{receiver.url}?hunter2"}
+                assert (await client.post("/v1/waits", json=request)).status_code == 202
+                refused = await client.post("/v1/waits", json=request | {"webhook": "https://other.example/"})
+                assert (refused.status_code, refused.json()["error"]) == (
+                    400,
+                    "webhooks to https://other.example:443 are not allowed (--webhook-allow)",
+                )
+                wait = await client.get(f"/v1/waits/{task_id}?wait=10s")
+                while not receiver.requests:
+                    await client.get(f"{sidecar.probes}/livez")
+        assert (receiver.requests[0].json(), receiver.requests[0].line) == (wait.json(), "POST /hook?hunter2 HTTP/1.1")
+        assert "hunter2" not in wait.text
+
+    run(test())
+
+
 def test_sidecar_that_a_failed_task_ends_sends_its_webhook_before(served: SimulatedCloud, tmp_path: Path) -> None:
     """The next start may be far away."""
     task_id = served.add(fails(0.0, "no host"))
@@ -241,7 +270,7 @@ def test_sidecar_that_a_failed_task_ends_sends_its_webhook_before(served: Simula
 
     async def test() -> None:
         async with receiving(slow) as receiver:
-            webhook = Webhook(httpx.URL(receiver.url), SecretFile(write_secrets(tmp_path / "secret")))
+            webhook = WebhookOptions(Targets(httpx.URL(receiver.url)), SecretFile(write_secrets(tmp_path / "secret")))
             async with running(tmp_path / "state", task_id, webhook=webhook) as (_, serving):
                 assert await serving == 1
         assert [request.json()["status"] for request in receiver.requests] == ["failed"]

@@ -12,6 +12,7 @@ from waiter.cli.commands.sidecar import make_parser
 from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address
 from waiter.sidecar.options import read_options
+from waiter.sidecar.webhook.targets import Origin
 
 
 @pytest.fixture(autouse=True)
@@ -53,19 +54,37 @@ def test_retention_is_configurable(capsys: pytest.CaptureFixture[str]) -> None:
     assert "argument --max-waits: not a positive number: '0'" in capsys.readouterr().err
 
 
-def test_webhook_needs_a_secret(tmp_path: Path) -> None:
-    """Both are read at the start."""
+def test_webhooks_are_off_by_default(tmp_path: Path) -> None:
+    """Both URLs and hosts are accepted; the command line replaces the hosts of the environment."""
     assert read_options(parsed()).webhook is None
     file = str(write_secrets(tmp_path / "secret"))
-    webhook = read_options(parsed("--webhook", "https://example.org/hook", "--webhook-secret-file", file)).webhook
-    assert webhook is not None
-    assert (str(webhook.url), repr(webhook.secrets)) == ("https://example.org/hook", f"SecretFile({file!r})")
+    environ = {"WAITER_WEBHOOK_SECRET_FILE": file, "WAITER_WEBHOOK_ALLOW": "a.example, b.example:81"}
+    for argv, expected in (
+        (["--webhook", "https://example.org/hook"], ("https://example.org/hook", ["a.example", "b.example:81"], False)),
+        (
+            ["--webhook-allow", "c.example", "--webhook-allow", "http://d.example"],
+            (None, ["c.example", "http://d.example"], False),
+        ),
+        (["--webhook-allow-private"], (None, ["a.example", "b.example:81"], True)),
+    ):
+        webhook = read_options(parsed(*argv, **environ)).webhook
+        assert webhook is not None
+        url, hosts, private = expected
+        assert webhook.targets == (url, frozenset(map(Origin.parse, hosts)), private)
+        assert repr(webhook.secrets) == f"SecretFile({file!r})"
+
+
+def test_host_that_is_no_host_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its error is in the terms of the option."""
+    with pytest.raises(SystemExit):
+        parsed("--webhook-allow", "*.example")
+    assert "argument --webhook-allow: not HOST, HOST:PORT or http://HOST:PORT: '*.example'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("url", "file", "problem"),
     [
-        ("https://example.org", "", "--webhook needs --webhook-secret-file: receivers verify the signature"),
+        ("https://example.org", "", "webhooks need --webhook-secret-file: receivers verify the signature"),
         ("https://example.org", "/nowhere", "cannot read the webhook secrets from /nowhere: No such file or directory"),
         ("ftp://hunter2", "secret", "the URL of a webhook must look like https://host/path"),
     ],

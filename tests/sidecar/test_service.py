@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
 
-import httpx
 import pytest
 from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
 
 from waiter import errors
+from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
 from waiter.sidecar import service
-from waiter.sidecar.model import Delivery, Wait, uptime
+from waiter.sidecar.model import Delivery, RequestLimits, Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.sidecar.webhook.sender import DeliveryError
@@ -251,7 +252,7 @@ class Sender:
         self.sent: list[Delivery] = []
         self.error: DeliveryError | None = None
 
-    async def send(self, delivery: Delivery, _: httpx.URL) -> None:
+    async def send(self, delivery: Delivery, *_: object) -> None:
         self.sent.append(delivery)
         if self.error is not None:
             raise self.error
@@ -314,5 +315,122 @@ def test_webhook_is_sent_while_the_disk_is_full(sidecar: Sidecar) -> None:
             await sidecar.settle()
         first, second = sender.sent
         assert first.id == second.id
+
+    run(test())
+
+
+CLIENT = RequestLimits(webhook="https://client.example/a")
+CLIENTS = [None, "https://client.example/a", "https://client.example/b"]
+
+
+@pytest.mark.parametrize("moment", ["before", "while it is stored", "after"])
+def test_end_is_sent_to_the_webhook_of_each_request(sidecar: Sidecar, moment: str) -> None:
+    """Before and after the end of the wait; a repeated request changes nothing."""
+    sidecar.sender = sender = Sender()
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"], CLIENT)
+            await sidecar.settle()
+            if moment != "before":
+                sidecar.waiter.finish("a")
+                for _ in range(2 if moment == "while it is stored" else 0):
+                    await asyncio.sleep(0)
+                if moment == "after":
+                    await sidecar.settle()
+            for _ in range(2):
+                await sidecar.service.accept(["a"], RequestLimits(webhook=CLIENTS[2]))
+            await sidecar.service.accept(["a"])
+            if moment == "before":
+                sidecar.waiter.finish("a")
+            await sidecar.settle()
+            assert [delivery.url for delivery in sender.sent] == CLIENTS
+            assert len({delivery.body for delivery in sender.sent}) == 1
+            (wait,) = sidecar.store.waits()
+            assert (wait.webhooks, wait.status, sidecar.service.waits["a"]) == (tuple(CLIENTS[1:]), "finished", wait)
+
+    run(test())
+
+
+def test_webhook_that_was_not_stored_can_be_requested_again(sidecar: Sidecar) -> None:
+    """Both for a wait that is waiting and for one that has ended."""
+    sidecar.sender = sender = Sender()
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a", "b"])
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA query_only = ON"))
+            with pytest.raises(StorageError):
+                await sidecar.service.accept(["a", "b"], CLIENT)
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA query_only = OFF"))
+            await sidecar.service.accept(["a", "b"], CLIENT)
+            sidecar.waiter.finish("b")
+            await sidecar.settle()
+        sent = [(delivery.wait_id, delivery.url) for delivery in sender.sent]
+        assert sent == [("a", None), ("a", CLIENTS[1]), ("b", None), ("b", CLIENTS[1])]
+
+    run(test())
+
+
+def test_webhooks_of_requests_are_restricted(sidecar: Sidecar) -> None:
+    """To allowed hosts, and in number; without the options there are none."""
+
+    async def refusal(webhook: str) -> str:
+        with pytest.raises(ConfigurationError) as caught:
+            await sidecar.service.accept(["a"], RequestLimits(webhook=webhook))
+        return str(caught.value)
+
+    async def test() -> None:
+        async with sidecar.open():
+            reason = "webhooks are not allowed: the sidecar was started without --webhook-allow"
+            assert await refusal("https://client.example") == reason
+        sidecar.sender = Sender()
+        async with sidecar.open():
+            assert (await refusal("https://evil.example")).startswith("webhooks to https://evil.example:443 are not allowed")
+            assert "a" not in sidecar.service.waits
+            for number in range(service.MAX_WEBHOOKS):
+                await sidecar.service.accept(["a"], RequestLimits(webhook=f"https://client.example/{number}"))
+            assert await refusal("https://client.example/more") == "a wait can have at most 10 webhooks"
+
+    run(test())
+
+
+def test_restarted_wait_keeps_its_webhooks(sidecar: Sidecar) -> None:
+    """Each end is sent to all of them, with a key of its own."""
+    sidecar.sender = sender = Sender()
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"], CLIENT)
+            await sidecar.settle()
+            sidecar.waiter.fail("a", errors.TaskStalledError(make_task(), waited=9))
+            await sidecar.settle()
+            sidecar.now += 1
+            await sidecar.service.accept(["a"], RequestLimits(webhook=CLIENTS[2]))
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+        assert [delivery.url for delivery in sender.sent] == [None, CLIENTS[1], *CLIENTS]
+        assert len({delivery.id for delivery in sender.sent}) == 5
+
+    run(test())
+
+
+def test_wait_of_a_request_is_not_deleted_for_another_one(sidecar: Sidecar) -> None:
+    """An ended wait makes place for new ones, but not for those of the same request."""
+
+    async def test() -> None:
+        async with sidecar.open(max_waits=2):
+            await sidecar.service.accept(["a", "b"])
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            sidecar.now += 2 * service.MIN_RETENTION
+            with pytest.raises(TooManyWaitsError):
+                await sidecar.service.accept(["a", "c"])
+            assert {wait.id for wait in await sidecar.service.accept(["b", "c"])} == {"b", "c"}
 
     run(test())

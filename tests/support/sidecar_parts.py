@@ -32,6 +32,7 @@ from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.access_control import Token
 from waiter.sidecar.web.app import ControlApi
 from waiter.sidecar.webhook.outbox import Outbox
+from waiter.sidecar.webhook.targets import Origin, Targets
 from waiter.task import Task
 
 NOW = 1_800_000_000.0
@@ -111,6 +112,7 @@ class Sidecar:
         self.measured: list[tuple[str, float | None]] = []
         # The ends of waits are sent with this sender, if there is one.
         self.sender: Any = None
+        self.targets = Targets(httpx.URL("https://hooks.example"), frozenset([Origin.parse("client.example")]))
 
     @asynccontextmanager
     async def open(self, startup_ids: Sequence[str] = (), **options: Any) -> AsyncIterator[Sidecar]:
@@ -142,8 +144,7 @@ class Sidecar:
         if self.sender is None:
             yield None
             return
-        url = httpx.URL("https://hooks.example")
-        outbox = Outbox(self.write_queue, self.sender, url, now=lambda: self.now, uptime=self._uptime)
+        outbox = Outbox(self.write_queue, self.sender, self.targets, now=lambda: self.now, uptime=self._uptime)
         yield outbox
         await outbox.stop()
 

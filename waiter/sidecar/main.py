@@ -90,7 +90,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
 async def _sending(
     options: SidecarOptions, store: Store, write_queue: WriteQueue, metrics: Metrics
 ) -> AsyncIterator[Outbox | None]:
-    """Send the pending webhooks, and yield the outbox for those to come; None without ``--webhook``."""
+    """Send the pending webhooks, and yield the outbox for those to come, None if there may be none."""
     stored = store.deliveries()
     if options.webhook is None:
         if stored:
@@ -98,7 +98,7 @@ async def _sending(
         yield None
         return
     sender = Sender(options.webhook.secrets)
-    outbox = Outbox(write_queue, sender, options.webhook.url, record=metrics.record_webhook)
+    outbox = Outbox(write_queue, sender, options.webhook.targets, record=metrics.record_webhook)
     metrics.add_gauge("waiter_webhooks_pending", "Webhooks that no receiver has accepted yet", outbox.pending)
     metrics.add_gauge(
         "waiter_webhook_oldest_pending_seconds",

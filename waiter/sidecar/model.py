@@ -41,10 +41,14 @@ class Transition(msgspec.Struct, frozen=True):
 
 
 class RequestLimits(NamedTuple):
-    """The limits that a request sets for its waits, in seconds; None is the limit of the command line."""
+    """The limits that a request sets for its waits, in seconds; None is the limit of the command line.
+
+    ``webhook`` is a URL to which their ends are sent, beside that of the command line.
+    """
 
     timeout: float | None = None
     max_outage: float | None = None
+    webhook: str | None = None
 
 
 NO_LIMITS = RequestLimits()
@@ -71,7 +75,8 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are seconds since the epoch on this machine's clock; ``task_created_at`` is derived from the age that the API's own
     clock gives. ``refused_key`` is the fingerprint of the key that the API refused at the end of the wait.
-    ``timeout`` and ``max_outage`` are seconds, None for the limits of the command line.
+    ``timeout`` and ``max_outage`` are seconds, None for the limits of the command line. ``webhooks`` are the URLs to which
+    requests want its end sent; clients do not see them, because a URL may be a secret.
     """
 
     id: str
@@ -86,6 +91,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     accepted_uptime: Uptime | None = None
     timeout: float | None = None
     max_outage: float | None = None
+    webhooks: tuple[str, ...] = ()
     task_created_at: float | None = msgspec.field(default=None, name="born")  # the name in existing databases
 
     @property
@@ -128,7 +134,17 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
             refused_key=None,
             timeout=limits.timeout,
             max_outage=limits.max_outage,
-        )
+        ).with_webhook(limits.webhook)
+
+    def with_webhook(self, url: str | None) -> Wait:
+        """Return the wait with another URL to which its end is sent; None changes nothing."""
+        if url is None or url in self.webhooks:
+            return self
+        return msgspec.structs.replace(self, webhooks=(*self.webhooks, url))
+
+    def without_webhook(self, url: str | None) -> Wait:
+        """Return the wait without a URL to which its end would be sent."""
+        return msgspec.structs.replace(self, webhooks=tuple(one for one in self.webhooks if one != url))
 
     def elapsed(self, now: float, moment: Uptime) -> float:
         """Return the seconds since the acceptance: within one boot independent of the clock, which may be set meanwhile."""
@@ -172,13 +188,15 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """The end of a wait, as it is sent to a webhook.
 
-    ``id`` is the idempotency key. It is derived from the wait and its acceptance, so that it is the same when the end could not
-    be stored and is found again by the next process. ``body`` is the JSON of the wait.
+    ``id`` is the idempotency key. It is derived from the wait, its acceptance and the URL, so that it is the same when the end
+    could not be stored and is found again by the next process. ``body`` is the JSON of the wait. ``url`` is None for the one of
+    the command line.
     """
 
     id: str
     wait_id: str
     body: str
+    url: str | None = None
     ended_at: float
     ended_uptime: Uptime
 
@@ -187,9 +205,10 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         return _elapsed(self.ended_at, self.ended_uptime, now, moment)
 
 
-def delivery_id(wait: Wait) -> str:
-    """Return the idempotency key of the end of a wait: another one after each acceptance."""
-    return f"msg_{hashlib.sha256(f'{wait.accepted_at!r} {wait.id}'.encode()).hexdigest()[:32]}"
+def delivery_id(wait: Wait, url: str | None) -> str:
+    """Return the idempotency key of the end of a wait at a URL: another one after each acceptance."""
+    key = msgspec.json.encode([wait.id, wait.accepted_at, url])
+    return f"msg_{hashlib.sha256(key).hexdigest()[:32]}"
 
 
 def _elapsed(since: float, since_uptime: Uptime | None, now: float, moment: Uptime) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from waiter.config.options import Options
 from waiter.config.settings import resolve
@@ -15,16 +15,13 @@ from waiter.sidecar.address import Address, UnixAddress
 from waiter.sidecar.service import MAX_WAITS
 from waiter.sidecar.web.access_control import Token
 from waiter.sidecar.webhook.secret_file import SecretFile
-from waiter.sidecar.webhook.url import parse_url
-
-if TYPE_CHECKING:
-    import httpx
+from waiter.sidecar.webhook.targets import Targets, parse_url
 
 
-class Webhook(NamedTuple):
-    """Where the ends of waits are sent, and the secrets that sign them."""
+class WebhookOptions(NamedTuple):
+    """Where the ends of waits may be sent, and the secrets that sign them."""
 
-    url: httpx.URL
+    targets: Targets
     secrets: SecretFile
 
 
@@ -41,7 +38,7 @@ class SidecarOptions(NamedTuple):
     exits_on_error: bool = True
     max_waits: int = MAX_WAITS
     keep_ended: float | None = None
-    webhook: Webhook | None = None
+    webhook: WebhookOptions | None = None
 
 
 def read_options(args: argparse.Namespace) -> SidecarOptions:
@@ -83,10 +80,12 @@ def _token(args: argparse.Namespace) -> Token | None:
     return Token(Path(args.token_file)) if args.token_file else None
 
 
-def _webhook(args: argparse.Namespace) -> Webhook | None:
-    if args.webhook is None:
+def _webhook(args: argparse.Namespace) -> WebhookOptions | None:
+    if args.webhook is None and not args.webhook_allow:
         return None
     if args.webhook_secret_file is None:
-        message = "--webhook needs --webhook-secret-file: receivers verify the signature"
+        message = "webhooks need --webhook-secret-file: receivers verify the signature"
         raise ConfigurationError(message)
-    return Webhook(parse_url(args.webhook), SecretFile(Path(args.webhook_secret_file)))
+    default = None if args.webhook is None else parse_url(args.webhook)
+    targets = Targets(default, frozenset(args.webhook_allow), allows_private=args.webhook_allow_private)
+    return WebhookOptions(targets, SecretFile(Path(args.webhook_secret_file)))

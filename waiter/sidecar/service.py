@@ -12,7 +12,7 @@ import msgspec
 
 from waiter.config.options import Limits
 from waiter.console import stderr
-from waiter.errors import WaiterError
+from waiter.errors import ConfigurationError, WaiterError
 from waiter.outcome import WaitStatus
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from waiter.sidecar.webhook.outbox import Outbox
 
 MAX_WAITS = 2000
+MAX_WEBHOOKS = 10
 # Seconds for which an ended wait is kept at least, so that its clients can still read the result.
 MIN_RETENTION = 3600.0
 # Seconds between two checks for expired waits and, while waits are refused, for another key.
@@ -58,6 +59,7 @@ class _Run(msgspec.Struct):
 
     asyncio_task: asyncio.Task[None]
     ending_events: list[NewEvent] = []
+    is_ending: bool = False
 
 
 class Service:
@@ -116,21 +118,59 @@ class Service:
         await self.accept(self.startup_ids)
         self._maintenance = asyncio.create_task(self._maintain(), name="maintenance of the waits")
 
-    async def accept(self, task_ids: Sequence[str], limits: RequestLimits = NO_LIMITS) -> list[Wait]:
-        """Accept waits and return them once they are on disk; a running wait and an ended task stay as they are.
+    async def accept(self, task_ids: Iterable[str], limits: RequestLimits = NO_LIMITS) -> list[Wait]:
+        """Return the waits for these tasks, each once, after they are stored; new ones get the limits.
 
-        Raises TooManyWaitsError, or StorageError when the disk rejects them.
+        A task that is already awaited or has ended keeps its wait, whose end is also sent to the webhook; any other is awaited
+        again. Raises StorageError, TooManyWaitsError, and ConfigurationError for a webhook that is not allowed.
         """
+        ids = list(dict.fromkeys(task_ids))
+        self._check_webhook(limits.webhook)
         async with self._change_lock:
+            await self._settle_endings(ids)
             now = self._now()
-            new = [self._new_wait(task_id, now, limits) for task_id in dict.fromkeys(task_ids) if self._needs_run(task_id)]
-            if new:
-                evicted = self._choose_evicted(sum(wait.id not in self.waits for wait in new), now)
-                events = [self._new_event("wait.accepted", wait.id) for wait in new]
-                events += [self._new_event("wait.deleted", wait_id) for wait_id in evicted]
-                change = Change(waits=new, deleted=evicted, events=events)
-                await self._write_queue.write(change, lambda: self._add_waits(new, evicted))
-        return [self.waits[task_id] for task_id in dict.fromkeys(task_ids)]
+            new = [self._new_wait(task_id, now, limits) for task_id in ids if self._needs_run(task_id)]
+            known = [self.waits[task_id] for task_id in ids if not self._needs_run(task_id)]
+            notified = [wait.with_webhook(limits.webhook) for wait in known if wait.with_webhook(limits.webhook) != wait]
+            if any(len(wait.webhooks) > MAX_WEBHOOKS for wait in (*new, *notified)):
+                message = f"a wait can have at most {MAX_WEBHOOKS} webhooks"
+                raise ConfigurationError(message)
+            if new or notified:
+                evicted = self._choose_evicted([wait.id for wait in new], now, kept=ids)
+                await self._store_request(new, evicted, notified, limits.webhook)
+        return [self.waits[task_id] for task_id in ids]
+
+    def _check_webhook(self, url: str | None) -> None:
+        if url is None:
+            return
+        if self._outbox is None:
+            message = "webhooks are not allowed: the sidecar was started without --webhook-allow"
+            raise ConfigurationError(message)
+        self._outbox.check(url)
+
+    async def _settle_endings(self, ids: Iterable[str]) -> None:
+        """Wait until the ends that are just being written have been, so that no change is made to a wait that has ended."""
+        endings = [
+            self._runs[wait_id].asyncio_task for wait_id in ids if wait_id in self._runs and self._runs[wait_id].is_ending
+        ]
+        if endings:
+            await asyncio.wait(endings)
+
+    async def _store_request(
+        self, new: Sequence[Wait], evicted: Sequence[str], notified: Sequence[Wait], webhook: str | None
+    ) -> None:
+        """Store new waits, and those with another webhook, which is sent immediately for a wait that has ended."""
+        events = [self._new_event("wait.accepted", wait.id) for wait in new]
+        events += [self._new_event("wait.deleted", wait_id) for wait_id in evicted]
+        deliveries = [delivery for wait in notified if wait.has_ended for delivery in self._new_deliveries(wait, [webhook])]
+        change = Change(waits=[*new, *notified], deleted=evicted, deliveries=deliveries, events=events)
+        # Before it is stored, because a wait that ends meanwhile must end with the webhook.
+        self.waits |= {wait.id: wait for wait in notified}
+        try:
+            await self._write_queue.write(change, lambda: self._add_waits(new, evicted, deliveries))
+        except StorageError:
+            self.waits |= {wait.id: self.waits[wait.id].without_webhook(webhook) for wait in notified}
+            raise
 
     async def delete(self, wait_id: str) -> None:
         """Delete a wait, which stops it; the task itself is not affected. Raises KeyError, InUseError or StorageError."""
@@ -212,11 +252,14 @@ class Service:
         known = self.waits.get(task_id) or Wait(id=task_id, accepted_at=now)
         return known.restarted(now, self._uptime(), limits)
 
-    def _choose_evicted(self, count: int, now: float) -> list[str]:
+    def _choose_evicted(self, new: Iterable[str], now: float, kept: Iterable[str]) -> list[str]:
+        """Return the IDs of waits that make place for new ones, without those to keep. Raises TooManyWaitsError."""
+        count = sum(wait_id not in self.waits for wait_id in new)
         excess = len(self.waits) + count - self._max_waits
         if not count or excess <= 0:
             return []
-        evictable = self._ended_before(now - (MIN_RETENTION if self._keep_ended is None else self._keep_ended))
+        ended = self._ended_before(now - (MIN_RETENTION if self._keep_ended is None else self._keep_ended))
+        evictable = [wait_id for wait_id in ended if wait_id not in set(kept)]
         if len(evictable) < excess:
             message = f"too many waits: {count} more would exceed the maximum of {self._max_waits}; delete some that have ended"
             raise TooManyWaitsError(message)
@@ -227,11 +270,12 @@ class Service:
         ended = [(wait.ended_at, wait.id) for wait in self.waits.values() if wait.ended_at and wait.id not in self.startup_ids]
         return [wait_id for ended_at, wait_id in sorted(ended) if ended_at < moment]
 
-    def _add_waits(self, waits: Sequence[Wait], evicted: Sequence[str]) -> None:
+    def _add_waits(self, waits: Sequence[Wait], evicted: Sequence[str], deliveries: Sequence[Delivery] = ()) -> None:
         for wait_id in evicted:
             self.waits.pop(wait_id, None)
         self.waits |= {wait.id: wait for wait in waits}
         self._start_runs(waits)
+        self._send(deliveries)
 
     def _start_runs(self, waits: Iterable[Wait]) -> None:
         for wait in waits:
@@ -259,22 +303,26 @@ class Service:
             await self._end(wait_id, WaitStatus.FINISHED, None)
 
     async def _end(self, wait_id: str, status: WaitStatus, error: str | None) -> None:
+        self._runs[wait_id].is_ending = True
         key = self._key_fingerprint() if status is WaitStatus.REFUSED else None
         ended = self.waits[wait_id].with_end(status, self._now(), truncate(error), refused_key=key)
         last = self._new_event("wait.ended", wait_id, status=status, error=ended.error)
-        deliveries = self._new_deliveries(ended)
+        deliveries = self._new_deliveries(ended, self._outbox.urls_of(ended) if self._outbox else ())
         change = Change(waits=[ended], deliveries=deliveries, events=[*self._runs[wait_id].ending_events, last])
         await self._write_queue.write_eventually(change, lambda: self._remove_run(ended, deliveries))
 
-    def _new_deliveries(self, ended: Wait) -> list[Delivery]:
-        if self._outbox is None:
-            return []
-        (content,) = self.as_json([ended])
-        return [self._outbox.new_delivery(ended, msgspec.json.encode(content))]
-
-    def _remove_run(self, wait: Wait, deliveries: Iterable[Delivery]) -> None:
+    def _remove_run(self, wait: Wait, deliveries: Sequence[Delivery]) -> None:
         self.waits[wait.id] = wait
         self._runs.pop(wait.id, None)
+        self._send(deliveries)
+
+    def _new_deliveries(self, ended: Wait, urls: Iterable[str | None]) -> list[Delivery]:
+        if self._outbox is None:
+            return []
+        body = msgspec.json.encode(self.as_json([ended])[0])
+        return [self._outbox.new_delivery(ended, body, url) for url in urls]
+
+    def _send(self, deliveries: Iterable[Delivery]) -> None:
         for delivery in deliveries:
             assert self._outbox is not None  # noqa: S101 - it has made the delivery
             self._outbox.add(delivery)

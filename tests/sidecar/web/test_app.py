@@ -222,6 +222,8 @@ def test_post_sets_limits_of_its_waits(sidecar: Sidecar, members: dict[str, Any]
         ({"timeout": 0}, "timeout is not a positive duration: 0"),
         ({"max_outage": "none"}, "max_outage is not a positive duration: 'none'"),
         ({"max_outage": []}, "max_outage is not a positive duration: []"),
+        ({"webhook": 5}, "webhook is not a URL"),
+        ({"webhook": "https://a.example"}, "webhooks are not allowed: the sidecar was started without --webhook-allow"),
     ],
 )
 def test_post_with_unknown_or_invalid_members_is_refused(sidecar: Sidecar, members: dict[str, Any], error: str) -> None:

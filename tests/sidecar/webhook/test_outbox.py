@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sidecar_parts import NOW, run
 from webhook_parts import make_delivery
 
+from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import NO_LIMITS, Delivery, Uptime, Wait
 from waiter.sidecar.storage.event_log import StoredEvent
@@ -21,6 +24,7 @@ from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.webhook import outbox as outbox_module
 from waiter.sidecar.webhook.outbox import MAX_AGE, MAX_ATTEMPTS_TOGETHER, MAX_RETRY_AFTER, Outbox
 from waiter.sidecar.webhook.sender import DeliveryError
+from waiter.sidecar.webhook.targets import Origin, Targets
 from waiter.testing.virtual_clock import VirtualClock
 
 URL = httpx.URL("https://hooks.example/hook")
@@ -37,8 +41,9 @@ class Sender:
         self.open = self.most_open = 0
         self.is_closed = False
 
-    async def send(self, delivery: Delivery, url: httpx.URL) -> None:
-        assert url == URL
+    async def send(self, delivery: Delivery, url: httpx.URL, allow_address: Any = None) -> None:
+        assert url == (delivery.url or URL)
+        assert (allow_address is None) == (delivery.url is None)
         self.sent.append((self._clock(), delivery.id))
         self.open += 1
         self.most_open = max(self.open, self.most_open)
@@ -63,6 +68,7 @@ class Lab:
     """An outbox over a store, whose clock advances when everything sleeps."""
 
     def __init__(self, directory: Path) -> None:
+        self.targets = Targets(URL, frozenset([Origin.parse("client.example"), Origin.parse("other.example")]))
         self.store = Store(directory, first_event=0)
         self.clock = VirtualClock()
         self.results: list[str] = []
@@ -77,7 +83,7 @@ class Lab:
             outbox = Outbox(
                 self.write_queue,
                 self.sender,  # type: ignore[arg-type]
-                URL,
+                self.targets,
                 record=self.results.append,
                 now=lambda: NOW + self.clock(),
                 uptime=lambda: Uptime(self.boot_id, NOW + self.clock()),
@@ -134,8 +140,8 @@ def test_failed_delivery_is_repeated_with_back_off(lab: Lab, capsys: pytest.Capt
 
     run(test())
     assert capsys.readouterr().err.splitlines() == [
-        "waiter: the webhook receiver hooks.example does not accept: it answered 500; retrying",
-        "waiter: the webhook receiver hooks.example accepts again",
+        "waiter: the webhook receiver https://hooks.example:443 does not accept: it answered 500; retrying",
+        "waiter: the webhook receiver https://hooks.example:443 accepts again",
     ]
 
 
@@ -266,17 +272,88 @@ def test_fault_keeps_the_delivery_for_the_next_process(lab: Lab, capsys: pytest.
 
 
 def test_new_delivery_has_the_key_of_its_acceptance(lab: Lab) -> None:
-    """The key is the same when the end is found again, and another one after the wait was restarted."""
+    """The key is the same when the end is found again, and another one for another URL or after the wait was restarted."""
     wait = Wait(id="a", accepted_at=NOW)
     ended = wait.with_end(WaitStatus.TIMED_OUT, NOW + 5)
 
     async def test() -> None:
         async with lab.open(None, stored=0) as outbox:
-            first, again = outbox.new_delivery(ended, b"{}"), outbox.new_delivery(wait.with_end(WaitStatus.FAILED, NOW), b"[]")
+            first = outbox.new_delivery(ended, b"{}", None)
+            again = outbox.new_delivery(wait.with_end(WaitStatus.FAILED, NOW), b"[]", None)
             restarted = ended.restarted(NOW + 9, Uptime("boot", 9.0), NO_LIMITS)
             assert outbox.oldest_age() == 0.0
         assert first == Delivery(id=again.id, wait_id="a", body="{}", ended_at=NOW, ended_uptime=Uptime("boot", NOW))
         assert first.id.startswith("msg_")
-        assert outbox.new_delivery(restarted, b"{}").id != first.id
+        others = [outbox.new_delivery(restarted, b"{}", None), outbox.new_delivery(ended, b"{}", "https://client.example")]
+        assert len({first.id, *(other.id for other in others)}) == 3
+
+    run(test())
+
+
+def to_url(number: int, url: str) -> Delivery:
+    return msgspec.structs.replace(make_delivery(number), url=url)
+
+
+def test_receivers_do_not_delay_each_other(lab: Lab) -> None:
+    """Each has its own connections, and its own Retry-After."""
+    slow = DeliveryError("it answered 429", retry_after=600.0)
+
+    async def test() -> None:
+        async with lab.open(slow, None, stored=0) as outbox:
+            outbox.start([to_url(0, "https://client.example/a"), to_url(1, "https://other.example/b")])
+            outbox.add(to_url(2, "https://client.example/c"))
+            await lab.settle(outbox)
+        assert lab.sender.sent == [(0.0, "msg_0"), (0.0, "msg_1"), (0.0, "msg_2"), (600.0, "msg_0")]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("url", "receiver", "reason"),
+    [
+        (None, "of --webhook", "--webhook is not given"),
+        (
+            "https://gone.example/hunter2",
+            "https://gone.example:443",
+            "webhooks to https://gone.example:443 are not allowed (--webhook-allow)",
+        ),
+    ],
+)
+def test_delivery_without_configured_receiver_is_kept(
+    lab: Lab, capsys: pytest.CaptureFixture[str], url: str | None, receiver: str, reason: str
+) -> None:
+    """Nothing is sent, and it is given up after its maximum age, as if the receiver failed."""
+    lab.targets = Targets(None)
+    delivery = msgspec.structs.replace(make_delivery(), url=url)
+
+    async def test() -> None:
+        async with lab.open(None, stored=0) as outbox:
+            await lab.write_queue.write(Change(deliveries=[delivery]), lambda: outbox.add(delivery))
+            await lab.clock.async_sleep(3600.0)
+            assert (lab.sender.sent, lab.store.deliveries()) == ([], [delivery])
+            await lab.settle(outbox)
+            assert lab.store.deliveries() == []
+
+    run(test())
+    assert capsys.readouterr().err.splitlines() == [
+        f"waiter: the webhook receiver {receiver} does not accept: {reason}; retrying",
+        f"waiter: the webhook for task a is given up: {reason}",
+    ]
+
+
+def test_urls_of_a_wait_are_those_of_the_operator_and_of_its_requests(lab: Lab) -> None:
+    """None stands for that of the operator, which may change until the webhook is sent."""
+    wait = Wait(id="a", accepted_at=NOW, webhooks=("https://client.example/a",))
+
+    async def test() -> None:
+        async with lab.open(None, stored=0) as outbox:
+            assert outbox.urls_of(wait) == [None, "https://client.example/a"]
+            outbox.check("https://client.example/a")
+            with pytest.raises(ConfigurationError):
+                outbox.check("https://evil.example/a")
+        lab.store = Store(lab.store._path.parent)
+        lab.targets = Targets(None)
+        async with lab.open(None, stored=0) as outbox:
+            assert outbox.urls_of(wait) == ["https://client.example/a"]
 
     run(test())

@@ -175,6 +175,27 @@ def test_next_address_of_a_host_is_tried(tmp_path: Path, monkeypatch: pytest.Mon
     run(test())
 
 
+def test_connection_is_opened_to_allowed_addresses_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose addresses are all refused receives nothing."""
+
+    async def addresses(_: httpx.URL) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    monkeypatch.setattr(sender_module, "_addresses", addresses)
+
+    async def test() -> None:
+        async with receiving() as receiver, sending(tmp_path) as sender:
+            url = httpx.URL(receiver.url)
+            await sender.send(make_delivery(), url, lambda address: address == "127.0.0.1")
+            for allow in (lambda address: address == "127.0.0.2", lambda _: False):
+                with pytest.raises(DeliveryError) as caught:
+                    await sender.send(make_delivery(), url, allow)
+            assert str(caught.value) == "its host has no address that is allowed"
+            assert len(receiver.requests) == 1
+
+    run(test())
+
+
 @pytest.mark.parametrize("name", ["localhost", "other.example"])
 def test_certificate_is_that_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """It is verified although the connection is opened to an address; the authority is the one of SSL_CERT_FILE."""

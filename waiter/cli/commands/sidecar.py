@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from waiter.cli.options import OptionGroup, add_connection, add_limits, add_log, add_schedule
 from waiter.cli.parser import Parser, typed
@@ -69,6 +70,15 @@ def _add_service(group: OptionGroup) -> None:
     )
     group.add("--webhook", metavar="URL", help="receives the end of each wait as a signed POST")
     group.add(
+        "--webhook-allow",
+        type=typed(_origins),
+        action=_Extend,
+        default=(),
+        metavar="HOST",
+        help="requests may name webhooks at HOST[:PORT], which is https, or at http://HOST[:PORT]; repeatable",
+    )
+    group.add("--webhook-allow-private", action="store_true", help="these hosts may have private addresses")
+    group.add(
         "--webhook-secret-file",
         metavar="FILE",
         help="contains the secrets that sign webhooks, each a line whsec_...",
@@ -93,6 +103,20 @@ def _control_address(text: str) -> object:
     from waiter.sidecar.address import parse_listen  # noqa: PLC0415 - as above
 
     return parse_listen(text)
+
+
+class _Extend(argparse.Action):
+    """An option that may be repeated; the command line replaces what the environment has."""
+
+    def __call__(self, _: object, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:  # noqa: ANN401, ARG002
+        given = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if given is self.default else (*given, *values))
+
+
+def _origins(text: str) -> object:
+    from waiter.sidecar.webhook.targets import Origin  # noqa: PLC0415 - as above
+
+    return tuple(Origin.parse(word.strip()) for word in text.split(","))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ _EVENTS = "text/event-stream"
 # Event numbers are 64-bit integers in SQLite.
 _EVENT_ID = re.compile(r"[0-9]{0,18}")
 # The members of a request with ``tasks``; a response of the API may have a count.
-_MEMBERS = {"tasks", "count", "timeout", "max_outage"}
+_MEMBERS = {"tasks", "count", "timeout", "max_outage", "webhook"}
 
 
 class ControlApi:
@@ -187,8 +187,8 @@ def _read_request(body: bytes) -> tuple[list[str], RequestLimits]:
             return task_ids({"tasks": content} if isinstance(content, list) else content), RequestLimits()
         if unknown := sorted(content.keys() - _MEMBERS):
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"unknown member: {', '.join(map(repr, unknown))}")
-        limits = RequestLimits(*(_read_seconds(content, name) for name in RequestLimits._fields))
-        return task_ids(content), limits
+        timeout, max_outage = _read_seconds(content, "timeout"), _read_seconds(content, "max_outage")
+        return task_ids(content), RequestLimits(timeout, max_outage, _read_webhook(content))
     except ConfigurationError as error:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -208,9 +208,18 @@ def _read_seconds(content: Mapping[str, object], name: str) -> float | None:
     return seconds
 
 
+def _read_webhook(content: Mapping[str, object]) -> str | None:
+    value = content.get("webhook")
+    if value is None or isinstance(value, str):
+        return value
+    raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "webhook is not a URL")
+
+
 async def _as_http_errors(request: Awaitable[Result]) -> Result:
     try:
         return await request
+    except ConfigurationError as error:
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
     except StorageError as error:
         raise RequestRefusedError(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from error
     except TooManyWaitsError as error:

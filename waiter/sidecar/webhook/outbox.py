@@ -7,18 +7,19 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from waiter.console import stderr
+from waiter.errors import ConfigurationError
 from waiter.sidecar.model import Delivery, Uptime, Wait, delivery_id, format_timestamp, uptime
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.store import Change
 from waiter.sidecar.webhook.sender import DeliveryError, Sender
+from waiter.sidecar.webhook.targets import Origin, Targets
 
 if TYPE_CHECKING:
-    import httpx
-
     from waiter.sidecar.storage.write_queue import WriteQueue
 
 # Attempts to one receiver that run at the same time.
@@ -64,6 +65,8 @@ class Receiver:
 class Outbox:
     """Pending deliveries, each sent by a coroutine of its own.
 
+    One whose receiver is not configured any more is kept like one whose receiver fails.
+
     ``record`` is called with the result of each attempt: ``delivered``, ``failed``, or ``given_up`` after the last one.
     """
 
@@ -71,7 +74,7 @@ class Outbox:
         self,
         write_queue: WriteQueue,
         sender: Sender,
-        url: httpx.URL,
+        targets: Targets,
         *,
         record: Callable[[str], object] = lambda _: None,
         now: Callable[[], float] = time.time,
@@ -81,11 +84,12 @@ class Outbox:
     ) -> None:
         self._write_queue = write_queue
         self._sender = sender
-        self._url = url
-        self._receiver = Receiver(url.netloc.decode("ascii"), clock, sleep)
+        self._targets = targets
+        self._receivers: dict[str, Receiver] = {}
         self._record = record
         self._now = now
         self._uptime = uptime
+        self._clock = clock
         self._sleep = sleep
         self._pending: dict[str, Delivery] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -95,10 +99,23 @@ class Outbox:
         for delivery in stored:
             self.add(delivery)
 
-    def new_delivery(self, wait: Wait, body: bytes) -> Delivery:
-        """Return the delivery of the end of a wait, to be stored with that end; ``body`` is the JSON of the wait."""
+    def check(self, url: str) -> None:
+        """Raise ConfigurationError unless requests may name this URL."""
+        self._targets.check(url)
+
+    def urls_of(self, wait: Wait) -> list[str | None]:
+        """Return all URLs to which the end of a wait is sent, None for that of the operator."""
+        return [*([None] if self._targets.default else []), *wait.webhooks]
+
+    def new_delivery(self, wait: Wait, body: bytes, url: str | None) -> Delivery:
+        """Return the delivery of the end of a wait to a URL, None for that of the operator."""
         return Delivery(
-            id=delivery_id(wait), wait_id=wait.id, body=body.decode(), ended_at=self._now(), ended_uptime=self._uptime()
+            id=delivery_id(wait, url),
+            wait_id=wait.id,
+            body=body.decode(),
+            url=url,
+            ended_at=self._now(),
+            ended_uptime=self._uptime(),
         )
 
     def add(self, delivery: Delivery) -> None:
@@ -147,11 +164,31 @@ class Outbox:
 
     async def _attempt(self, delivery: Delivery) -> None:
         try:
-            await self._receiver.attempt(lambda: self._sender.send(delivery, self._url))
+            await self._receiver_of(delivery).attempt(lambda: self._send(delivery))
         except DeliveryError:
             self._record("failed")
             raise
         self._record("delivered")
+
+    def _receiver_of(self, delivery: Delivery) -> Receiver:
+        url = self._targets.default if delivery.url is None else httpx.URL(delivery.url)
+        name = "of --webhook" if url is None else str(Origin.of(url))
+        if name not in self._receivers:
+            self._receivers[name] = Receiver(name, self._clock, self._sleep)
+        return self._receivers[name]
+
+    async def _send(self, delivery: Delivery) -> None:
+        if delivery.url is not None:
+            try:
+                url = self._targets.check(delivery.url)
+            except ConfigurationError as error:
+                raise DeliveryError(str(error)) from error
+            await self._sender.send(delivery, url, self._targets.allow_address)
+        elif self._targets.default is None:
+            message = "--webhook is not given"
+            raise DeliveryError(message)
+        else:
+            await self._sender.send(delivery, self._targets.default)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
         self._record("given_up")

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 import httpx
@@ -17,11 +18,11 @@ from waiter.http.exchange import HEADERS, NETWORK_ERRORS
 from waiter.http.resolver import start_lookup
 from waiter.sidecar.model import Delivery
 from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.targets import Origin
 
 # Seconds for one attempt, from the lookup of the host to the head of the response. The specification advises 15 to 30.
 ATTEMPT_TIMEOUT = 15.0
 CONNECT_TIMEOUT = 5.0
-_PORTS = {"http": 80, "https": 443}
 
 
 class DeliveryError(Exception):
@@ -54,11 +55,15 @@ class Sender:
         """Close all connections."""
         await self._client.aclose()
 
-    async def send(self, delivery: Delivery, url: httpx.URL) -> None:
-        """Return once the receiver has accepted the webhook. Raises DeliveryError."""
+    async def send(self, delivery: Delivery, url: httpx.URL, allow_address: Callable[[str], bool] = lambda _: True) -> None:
+        """Return once the receiver, at an allowed address, has accepted the webhook. Raises DeliveryError."""
         try:
             async with asyncio.timeout(ATTEMPT_TIMEOUT):
-                status, headers = await self._post(delivery, url)
+                addresses = list(filter(allow_address, await _addresses(url)))
+                if not addresses:
+                    message = "its host has no address that is allowed"
+                    raise DeliveryError(message)
+                status, headers = await self._post(addresses, delivery, url)
         except NETWORK_ERRORS as error:
             raise DeliveryError(_reason(error)) from error
         if status == HTTPStatus.GONE:
@@ -68,15 +73,12 @@ class Sender:
             message = f"it answered {status}"
             raise DeliveryError(message, retry_after=read_retry_after(headers))
 
-    async def _post(self, delivery: Delivery, url: httpx.URL) -> tuple[int, httpx.Headers]:
-        fault: Exception | None = None
-        for address in await _addresses(url):
-            try:
+    async def _post(self, addresses: Sequence[str], delivery: Delivery, url: httpx.URL) -> tuple[int, httpx.Headers]:
+        *others, last = addresses
+        for address in others:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
                 return await self._post_to(address, delivery, url)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                fault = error  # nothing was sent
-        assert fault is not None  # noqa: S101 - a host has an address
-        raise fault
+        return await self._post_to(last, delivery, url)
 
     async def _post_to(self, address: str, delivery: Delivery, url: httpx.URL) -> tuple[int, httpx.Headers]:
         body = delivery.body.encode()
@@ -92,7 +94,7 @@ class Sender:
                 **self._secrets.headers(delivery.id, int(self._now()), body),
             },
             # The certificate must be that of the host, not of the address.
-            extensions={"sni_hostname": url.host},
+            extensions={"sni_hostname": url.raw_host.decode("ascii")},
         )
         response = await self._client.send(request, stream=True)
         # The status decides; the body is not read.
@@ -101,7 +103,8 @@ class Sender:
 
 
 async def _addresses(url: httpx.URL) -> Sequence[str]:
-    lookup = asyncio.wrap_future(start_lookup(url.host, url.port or _PORTS[url.scheme]))
+    origin = Origin.of(url)
+    lookup = asyncio.wrap_future(start_lookup(origin.host, origin.port))
     return list(dict.fromkeys(target[0] for *_, target in await asyncio.shield(lookup)))
 
 
