@@ -4,7 +4,7 @@
 
 Costs are multiples of the least cost for the known distribution, at the price that the constants were chosen for. A fresh
 process knows the usual range of a documented type, requests the history of any other type right after its first poll, and that
-of a documented type when the task is 8 s old; the listing counts as one request. The constants of the estimate were tuned on
+of a documented type when the task is 14 s old; the listing counts as one request. The constants of the estimate were tuned on
 other distributions, but the usual ranges are those from which the mixes are made: the lines for a range that is wrong by a
 factor of two, and for no range, show what that is worth. FILE is that of ``schedules.py``; its types have no usual range, and
 the least cost is that of the list itself, of which every seventh operation is awaited.

@@ -57,6 +57,29 @@ def test_errors_that_are_no_durations_are_ignored() -> None:
     assert estimate(History([30.0] * 3, errors=[5.0])).values == estimate(History([30.0] * 3)).values
 
 
+def test_two_humps_do_not_widen_each_other() -> None:
+    """Durations around two values keep kernels as narrow as those around one: few tasks end between them."""
+    hazard = estimate(History([60.0, 61.0, 62.0, 63.0] * 3 + [600.0, 610.0, 620.0, 630.0] * 3))
+    between = interpolate(math.log(5 + 200), hazard.log_ages, hazard.hazards)
+
+    assert between < 0.2 * interpolate(math.log(5 + 62), hazard.log_ages, hazard.hazards)
+
+
+def test_outlier_does_not_widen_the_estimate_of_the_others() -> None:
+    """One duration that is far from the others leaves the peak of the hazard at least half as high."""
+    usual = [60.0 + i / 4 for i in range(19)]
+
+    assert max(estimate(History([*usual, 900.0])).hazards) > 0.5 * max(estimate(History([*usual, 62.0])).hazards)
+
+
+def test_wrong_usual_range_leaves_the_durations_narrow() -> None:
+    """A usual range far from the durations does not flatten the hazard around them."""
+    history = History([60.0 + i / 4 for i in range(20)])
+    misled = History(history.durations, usual=(300.0, 900.0))
+
+    assert max(estimate(misled).hazards) == pytest.approx(max(estimate(history).hazards), rel=0.1)
+
+
 def test_only_the_newest_durations_are_used() -> None:
     """After a type has become slower, the older durations do not count once there are enough new ones."""
     assert estimate(History([60.0] * 20 + [30.0] * 80)).values == estimate(History([60.0] * 20)).values

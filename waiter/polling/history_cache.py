@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LISTED = HISTORY_SIZE
 # The listing costs one request. Where the usual range of a type is known, tasks that end sooner than this save less than one by
 # a history. Of a type without such a range the history is worth it from the first poll.
-MIN_AGE = 8.0
+MIN_AGE = 14.0
 # The past may have changed after an hour: a wait that begins later requests it again. With a shorter time the sidecar would
 # list the past for nearly every wait of a type that it sees a few times a day.
 FRESH_FOR = 3600.0

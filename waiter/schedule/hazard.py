@@ -10,7 +10,11 @@ Hazards are simpler over the log-age u = ln(5 s + age), where they are chances p
   late costs more than one request too many. When a task outlives the kernels, the rest of the mixture gains weight.
 - Tasks that ended in ERROR are such a mixture of their own, with wide kernels: errors come early, and must not widen the
   kernels of the others. The hazards of the two add up, each by its share.
-- The usual range of a type counts as three durations, which share the weight of at most three and fade with a history.
+- The usual range of a type is one more kernel, as wide as the range, which counts for three durations at most and fades with
+  a history.
+
+The kernels are as wide as the distances between neighbouring durations suggest, so that a type with two humps or a few
+outliers still has narrow ones.
 """
 
 import math
@@ -38,8 +42,11 @@ _PRIOR_WEIGHT: Final = 0.003
 _STEEPNESS_EXPONENT: Final = 0.2
 _MAX_STEEPNESS: Final = 50.0
 _PRIOR_SPREAD: Final = 0.15
+_NEIGHBOURS: Final = 0.5  # on each side, times the square root of the count
+_MIN_DISTANCE: Final = 0.1  # neighbours that are equal count as this part of the usual distance apart
+_NORMAL_DISTANCE: Final = 4.13  # exp(entropy) of a normal distribution whose standard deviation is 1
 _ERROR_STEEPNESS: Final = 2.0
-_USUAL_REACH: Final = 0.9  # the outer two of the three durations are at this part of the way to the ends of the range
+_USUAL_STEEPNESS: Final = 4.4  # over the width of the range: eight in ten of a log-logistic distribution are then within it
 _MAX_KNOTS: Final = 160
 
 
@@ -53,7 +60,7 @@ class Purpose(NamedTuple):
     broad_weight_of_few: float
 
 
-FOR_COST: Final = Purpose(1.8, 3.6, 0.45, 0.25, 0.56)
+FOR_COST: Final = Purpose(1.8, 3.0, 0.25, 0.2, 0.56)
 """For polling at the least cost, which needs caution: tasks may end earlier than those before."""
 FOR_TIME_LEFT: Final = Purpose(3.0, 3.6, 0.2, 0.05, 0.5)
 """For the time left: half of the tasks end within the median."""
@@ -90,21 +97,23 @@ def estimate(history: History, purpose: Purpose = FOR_COST) -> CumulativeHazard:
 
     The weight of the broad kernel balances histories that are right, for which less is better, against those that are wrong by
     a factor of two. A running task that has outlived all durations counts as one that ends now. The constants were chosen by
-    cost on random distributions; ``tests/benchmarks/schedules.py`` measures them on others.
+    cost on random distributions; ``tests/benchmarks/fresh.py`` measures them on others.
     """
     finished, errors = _newest(history)
     log_ages, weights = _centres(finished, history)
-    count = sum(weights)
-    weights = [weight / count for weight in weights]
-    middle = math.fsum(map(operator.mul, weights, log_ages))
-    steepness = _steepness(log_ages, weights, middle, count, purpose)
-    error_share = len(errors) / (len(errors) + count)
+    steepness = _steepness(log_ages, weights, purpose)
+    kernels = [(log_age, weight, steepness) for log_age, weight in zip(log_ages, weights, strict=True)]
+    if history.usual:
+        kernels.append(_usual_kernel(*map(_log_age, history.usual), count=len(finished)))
+    count = math.fsum(weight for _, weight, _ in kernels)
+    middle = math.fsum(centre * weight for centre, weight, _ in kernels) / count
     broad = purpose.broad_weight + purpose.broad_weight_of_few / (count + 1)
-    kernels = [(log_age, weight * (1 - broad), steepness) for log_age, weight in zip(log_ages, weights, strict=True)]
-    kernels.append((middle - purpose.broad_shift, broad, purpose.broad_steepness))
-    kernels = [(centre, weight * (1 - error_share), steep) for centre, weight, steep in kernels]
+    error_share = len(errors) / (len(errors) + count)
+    scale = (1 - broad) * (1 - error_share) / count
+    knots = _knots(kernels)
+    kernels = [(centre, weight * scale, steep) for centre, weight, steep in kernels]
+    kernels.append((middle - purpose.broad_shift, broad * (1 - error_share), purpose.broad_steepness))
     kernels += [(_log_age(error), error_share / len(errors), _ERROR_STEEPNESS) for error in errors]
-    knots = _knots(log_ages, steepness)
     return CumulativeHazard(knots, [_hazard(knot, kernels) for knot in knots])
 
 
@@ -119,18 +128,19 @@ def _newest(history: History) -> tuple[list[float], list[float]]:
 
 
 def _centres(finished: Sequence[float], history: History) -> tuple[list[float], list[float]]:
-    """Return the log-ages of the kernels in ascending order, and how many durations each counts for."""
-    longest = max(finished, default=math.inf)
+    """Return the log-ages of the durations in ascending order, and how many durations each counts for."""
+    if not finished:
+        return [], []
+    longest = max(finished)
     outlived = [age for age in history.running if age > longest]
     log_ages = sorted(map(_log_age, (*finished, *outlived)))
-    weights = _redistribute(log_ages, [_log_age(age) for age in history.running if age <= longest]) if finished else []
-    if history.usual:
-        low, high = map(_log_age, history.usual)
-        middle, reach = (low + high) / 2, _USUAL_REACH * (high - low) / 2
-        log_ages += [middle - reach, middle, middle + reach]
-        weights += [1 / (1 + USUAL_COUNT * len(finished))] * USUAL_COUNT
-        log_ages, weights = map(list, zip(*sorted(zip(log_ages, weights, strict=True)), strict=True))
-    return log_ages, weights
+    return log_ages, _redistribute(log_ages, [_log_age(age) for age in history.running if age <= longest])
+
+
+def _usual_kernel(low: float, high: float, *, count: int) -> tuple[float, float, float]:
+    """Return centre, weight and steepness of the kernel for a usual range of log-ages, beside so many durations."""
+    steepness = min(_USUAL_STEEPNESS / max(high - low, 1 / MAX_AGE), _MAX_STEEPNESS)
+    return (low + high) / 2, USUAL_COUNT / (1 + USUAL_COUNT * count), steepness
 
 
 def _log_age(age: float) -> float:
@@ -152,24 +162,43 @@ def _redistribute(centres: Sequence[float], running: Sequence[float]) -> list[fl
     return [weight * scale for weight in weights]
 
 
-def _steepness(log_ages: Sequence[float], weights: Sequence[float], middle: float, count: float, purpose: Purpose) -> float:
-    """Return how steep the kernels are: the inverse of the spread of the log-ages, steeper for more of them.
+def _steepness(log_ages: Sequence[float], weights: Sequence[float], purpose: Purpose) -> float:
+    """Return how steep the kernels are: the inverse of the width of the distribution, steeper for more durations.
 
-    Two imagined values keep the spread away from 0 (B. W. Silverman 1986, "Density estimation", 3.4.2: the width shrinks with
-    the fifth root of the count).
+    The width is the geometric mean of the distances between neighbours, as a multiple of those of a normal distribution whose
+    standard deviation is 1. Unlike the standard deviation of the durations, which scales small distances here and replaces the
+    width of fewer than three, it does not grow with outliers and with the distance between two humps. Two imagined durations
+    keep it away from 0 (B. W. Silverman 1986, "Density estimation", 3.4.2: kernels narrow with the fifth root of the count).
     """
+    count = len(log_ages)
+    if not count:
+        return _MAX_STEEPNESS
+    middle = math.fsum(map(operator.mul, weights, log_ages)) / count
     squares = math.fsum(weight * (log_age - middle) ** 2 for log_age, weight in zip(log_ages, weights, strict=True))
-    variance = (2 * _PRIOR_SPREAD**2 + count * squares) / (count + 1)
-    return min(purpose.steepness * math.pow(max(count, 1.0), _STEEPNESS_EXPONENT) / math.sqrt(variance), _MAX_STEEPNESS)
+    width = math.sqrt((2 * _PRIOR_SPREAD**2 + squares) / (count + 1))
+    if count > 2:  # noqa: PLR2004 - fewer have no neighbours on both sides
+        reach = max(1, round(_NEIGHBOURS * math.sqrt(count)))
+        ranks = list(accumulate(weights))
+        near = [(max(0, i - reach), min(count - 1, i + reach)) for i in range(count)]
+        distances = [(log_ages[j] - log_ages[i]) * count / (ranks[j] - ranks[i]) / _NORMAL_DISTANCE for i, j in near]
+        width = math.exp(math.fsum(math.log(distance + _MIN_DISTANCE * width) for distance in distances) / count)
+    return min(purpose.steepness * math.pow(count, _STEEPNESS_EXPONENT) / width, _MAX_STEEPNESS)
 
 
-def _knots(centres: Sequence[float], steepness: float) -> list[float]:
-    """Return log-ages between which the hazard counts as straight: dense around the kernels, coarse elsewhere."""
-    first = max(_MIN_LOG_AGE, centres[0] - 6 / steepness)
-    last = centres[-1] + 6 / steepness
-    before = math.ceil((first - _MIN_LOG_AGE) / 0.1)
-    within = min(math.ceil(2 * steepness * (last - first)), _MAX_KNOTS)
-    return [*_evenly(_MIN_LOG_AGE, first, before), *_evenly(first, last, within), *_evenly(last, last + 3, 15)]
+def _knots(kernels: Sequence[tuple[float, float, float]]) -> list[float]:
+    """Return log-ages between which the hazard counts as straight: dense around each kernel, coarse elsewhere.
+
+    The kernels of the durations, which are equally steep, share their knots; a usual range has its own.
+    """
+    knots = []
+    for steepness in sorted({steepness for _, _, steepness in kernels}):
+        centres = [centre for centre, _, steep in kernels if steep == steepness]
+        first = max(_MIN_LOG_AGE, min(centres) - 6 / steepness)
+        last = max(centres) + 6 / steepness
+        knots += _evenly(first, last, min(math.ceil(2 * steepness * (last - first)), _MAX_KNOTS))
+    first, last = min(knots), max(knots)
+    before = _evenly(_MIN_LOG_AGE, first, math.ceil((first - _MIN_LOG_AGE) / 0.1))
+    return [*before, *sorted(set(knots)), *_evenly(last, last + 3, 15)[1:]]
 
 
 def _evenly(first: float, last: float, count: int) -> list[float]:
@@ -180,7 +209,7 @@ def _hazard(log_age: float, kernels: Sequence[tuple[float, float, float]]) -> fl
     """Return the hazard of a mixture of kernels (centre, weight, steepness) and of the constant part at a log-age."""
     running = density = _PRIOR_WEIGHT
     for centre, weight, steepness in kernels:
-        share = 1 / (1 + math.exp(steepness * (log_age - centre)))
+        share = 0.5 - 0.5 * math.tanh(0.5 * steepness * (log_age - centre))  # 1 / (1 + eᶻ), which could overflow
         running += weight * share
         density += weight * steepness * share * (1 - share)
     return density / running

@@ -22,11 +22,12 @@ MAX_INTERVAL_FACTOR: Final = 100.0
 MAX_FACTOR_PER_DURATION: Final = 20.0
 """With fewer than five durations that factor is lower: so many times the price for each of them."""
 MAX_INTERVAL: Final = 9.5
-"""No interval is longer than this many seconds or ``MAX_INTERVAL_SHARE`` of the age, unless that without history is.
+"""No interval of a young task is longer than this many seconds, unless that without history is.
 
-So the failure of a new task is noticed within about ten seconds, however long tasks of its type take. That costs 1 to 2% more.
+The bound grows with the square of the age: with 6 s, ``MAX_INTERVAL_RISE``, it is (age / 6 s)² seconds from 18 s on. So a task
+that fails in its first 20 s is noticed within 5 s on average and 13 s at most, however long tasks of its type take.
 """
-MAX_INTERVAL_SHARE: Final = 0.5
+MAX_INTERVAL_RISE: Final = 6.0
 MIN_COUNT_FOR_P90: Final = 5
 """With fewer past durations, "nine in ten" would be a guess."""
 JITTER: Final = 0.1
@@ -48,8 +49,8 @@ class Schedule(wait_base):
 
     ``price`` is the delay in seconds that one request is worth: a higher one means fewer polls. No interval is shorter than
     ``min_interval`` seconds. With a history of the same task type, polls are dense where such tasks end. Each interval still
-    keeps to those without history at a thirtieth of the price and at a hundred times the price, and to 9.5 s or half the age of
-    the task unless the one without history is longer, or to ``min_interval`` if that is longer.
+    keeps to those without history at a thirtieth of the price and at a hundred times the price, and to 9.5 s or the square
+    of a sixth of the age unless the one without history is longer, or to ``min_interval`` if that is longer.
 
     Raises ValueError if ``price`` is not positive, ``min_interval`` is negative, or either is more than a day.
     """
@@ -78,7 +79,7 @@ class Schedule(wait_base):
         uninformed = uninformed_interval(age, self.price)
         shortest = uninformed_interval(age, self.price / MIN_INTERVAL_FACTOR)
         factor = min(MAX_INTERVAL_FACTOR, MAX_FACTOR_PER_DURATION * self._evidence)
-        longest = min(max(MAX_INTERVAL, MAX_INTERVAL_SHARE * age), uninformed_interval(age, self.price * factor))
+        longest = min(max(MAX_INTERVAL, (age / MAX_INTERVAL_RISE) ** 2), uninformed_interval(age, self.price * factor))
         return max(min(max(self._policy.interval(age), shortest), max(longest, uninformed)), self.min_interval)
 
     @property
