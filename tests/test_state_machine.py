@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -35,6 +36,7 @@ from waiter.testing import (
 from waiter.testing.faults import Fault
 from waiter.testing.script import Phase, Script
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 REQUEST_TIMEOUT = 10.0
 SHORTEST_BACKOFF = 0.375
 SURVIVED = [
@@ -168,7 +170,8 @@ def observe(scenario: Scenario, driver: Callable[..., Task | None]) -> Observati
         clock.sleep(seconds)
         await (asyncio if driver is under_asyncio else trio).sleep(0)
 
-    cloud = SimulatedCloud(clock=clock, sleep=clock.sleep, async_sleep=sleep, strict=False)
+    # Error texts quote the server's dates: from the current time, they could differ by a second between two runs.
+    cloud = SimulatedCloud(clock=clock, sleep=clock.sleep, async_sleep=sleep, start=START, strict=False)
     script = Script(
         phases=(*scenario.phases, Phase(scenario.end)), hidden_for=scenario.hidden_for, gone_after=scenario.gone_after
     )
