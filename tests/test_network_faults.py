@@ -174,8 +174,6 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEBIBYTE
 
 
-# httpx closes the generators of a response that is too long only when they are collected, of which trio warns.
-@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 @pytest.mark.usefixtures("_short_timeouts")
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.__name__)
 @pytest.mark.parametrize("fault", TABLE)

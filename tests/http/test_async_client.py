@@ -12,7 +12,7 @@ from waiter.testing import SimulatedCloud, ended, hang
 
 
 def test_polls_under_trio() -> None:
-    """Connections are httpx's there, and a poll has one deadline too."""
+    """A poll has one deadline too."""
     cloud = SimulatedCloud(api_key=KEY, strict=False)
     cloud.add(ended(), task_id="t-1", watched=False)
 

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import httpx
 import pytest
+import trio
 import trustme
 from single_poll import KEY, TASK, both, settings
 
@@ -29,6 +31,7 @@ BODY = json.dumps(TASK).encode()
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 OTHER = OK.replace(b"t-1", b"t-2")
 CLOSE = b""
+LOOPS: dict[str, Callable[..., Any]] = {"asyncio": lambda main, *args: asyncio.run(main(*args)), "trio": trio.run}
 
 
 class Server:
@@ -70,8 +73,8 @@ class Server:
 def polls(driver: str, url: str, times: int, pause: float = 0.05, **options: Any) -> list[str]:
     """Poll several times with one client and return the ID of each task, or the error."""
     config = settings(base_url=url, **options)
-    if driver == "awaited":
-        return asyncio.run(_polls_async(config, times, pause))
+    if driver in LOOPS:
+        return cast("list[str]", LOOPS[driver](_polls_async, config, times, pause))
     results: list[str] = []
     with Client(config) as client:
         for _ in range(times):
@@ -91,15 +94,15 @@ async def _polls_async(config: Any, times: int, pause: float) -> list[str]:
                 results.append((await client.get_task("t-1", timeout=5)).task.id)
             except ApiError as error:
                 results.append(str(error))
-            await asyncio.sleep(pause)
+            await anyio.sleep(pause)
     return results
 
 
 def poll_and_acknowledge(driver: str, url: str) -> str:
     """Poll a task and acknowledge it with the same client, and return its ID."""
     config = settings(base_url=url)
-    if driver == "awaited":
-        return asyncio.run(_poll_and_acknowledge_async(config))
+    if driver in LOOPS:
+        return cast("str", LOOPS[driver](_poll_and_acknowledge_async, config))
     with Client(config) as client:
         client.get_task("t-1", timeout=5)
         return client.acknowledge("t-1", timeout=5).id
@@ -111,7 +114,7 @@ async def _poll_and_acknowledge_async(config: Any) -> str:
         return (await client.acknowledge("t-1", timeout=5)).id
 
 
-drivers = pytest.mark.parametrize("driver", ["blocking", "awaited"])
+drivers = pytest.mark.parametrize("driver", ["blocking", *LOOPS])
 
 
 @drivers
@@ -195,10 +198,10 @@ ODD = {
 def test_blocking_and_awaited_read_odd_responses_alike(name: str) -> None:
     """Both accept it, or both refuse it with the same error."""
     results = []
-    for driver in ("blocking", "awaited"):
+    for driver in ("blocking", *LOOPS):
         with Server([ODD[name], CLOSE]).serve() as url:
             results.append(polls(driver, url, 1, pause=0.0))
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
 
 
 @drivers
@@ -238,8 +241,8 @@ def _poll_once(driver: str, config: Any, timeout: float) -> None:
         async with AsyncClient(config) as client:
             await client.get_task("t-1", timeout=timeout)
 
-    if driver == "awaited":
-        asyncio.run(main())
+    if driver in LOOPS:
+        LOOPS[driver](main)
     else:
         with Client(config) as client:
             client.get_task("t-1", timeout=timeout)
@@ -257,7 +260,7 @@ def test_waiter_cannot_be_used_after_close(driver: str) -> None:
     waiter = Waiter(api_key=KEY, base_url="http://127.0.0.1:1")
     waiter.close()
     with pytest.raises(WaiterError, match="the waiter is closed"):
-        asyncio.run(main()) if driver == "awaited" else waiter.status("t-1")
+        LOOPS[driver](main) if driver in LOOPS else waiter.status("t-1")
 
 
 @drivers
@@ -272,7 +275,7 @@ def test_users_client_cannot_be_used_after_close(driver: str) -> None:
     client = httpx.Client()
     client.close()
     with pytest.raises(WaiterError, match="the httpx client is closed"):
-        asyncio.run(main()) if driver == "awaited" else Waiter(api_key=KEY, client=client).status("t-1")
+        LOOPS[driver](main) if driver in LOOPS else Waiter(api_key=KEY, client=client).status("t-1")
 
 
 @drivers
@@ -290,10 +293,13 @@ END_OF_TLS = b"end of TLS"
 class Proxy:
     """A proxy that opens tunnels and is the server behind them.
 
-    It may drip its bytes. Without a response it ends the connection, and with ``END_OF_TLS`` the TLS in the tunnel.
+    It may drip its bytes, and send ``unrequested`` ones after each response, in a TLS record of their own. Without a response
+    it ends the connection, and with ``END_OF_TLS`` the TLS in the tunnel.
     """
 
-    def __init__(self, folder: Path, *, is_tls: bool, drip: bool = False, response: bytes = OK) -> None:
+    def __init__(
+        self, folder: Path, *, is_tls: bool, drip: bool = False, response: bytes = OK, unrequested: bytes = b""
+    ) -> None:
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(folder / "ca.pem"))
         self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -304,6 +310,7 @@ class Proxy:
             authority.issue_cert("localhost").configure_cert(self._proxy)
         self._drip = drip
         self._response = response
+        self._unrequested = unrequested
         self.requests: list[bytes] = []
 
     @contextmanager
@@ -357,7 +364,9 @@ class Proxy:
         while run(lambda: tls.read(65536)):
             if not self._response:
                 return
-            run(tls.unwrap if self._response == END_OF_TLS else lambda: tls.write(self._response))
+            run(
+                tls.unwrap if self._response == END_OF_TLS else lambda: tls.write(self._response) + tls.write(self._unrequested)
+            )
 
 
 @drivers
@@ -373,6 +382,20 @@ def test_tunnel_through_a_proxy_is_kept(driver: str, is_tls: bool, tmp_path: Pat
     assert proxy.requests[0].split(b"\r\n")[0] == b"CONNECT gcore.example:443 HTTP/1.1"
     assert b"Proxy-Authorization: Basic bWU6c0BjcmV0" in proxy.requests[0]
     assert KEY.encode() not in proxy.requests[0]
+
+
+@drivers
+@pytest.mark.parametrize("is_tls", [False, True], ids=["http proxy", "https proxy"])
+def test_unrequested_bytes_in_a_tunnel_are_never_a_response(
+    driver: str, is_tls: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may have been received together with the response, in another record of TLS."""
+    proxy = Proxy(tmp_path, is_tls=is_tls, unrequested=OTHER)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    with proxy.serve() as url:
+        monkeypatch.setenv("https_proxy", url)
+        assert polls(driver, "https://gcore.example", 2, pause=0.0) == ["t-1"] * 2
+    assert len(proxy.requests) == 2
 
 
 @drivers

@@ -23,6 +23,7 @@ from waiter.task import Task, TaskSnapshot
 if TYPE_CHECKING:
     from waiter.api.resources import Resource, Target
     from waiter.http.client import Client
+    from waiter.http.threaded_pool import ThreadedPool
 
 OnExchange = Callable[[float, int | None], object]
 
@@ -43,11 +44,15 @@ class AsyncClient(BaseClient):
         self._route = find_route(settings) if settings.client is None else None
 
     @cached_property
-    def _transport(self) -> AsyncPool | AsyncHttpxTransport:
+    def _transport(self) -> AsyncPool | ThreadedPool | AsyncHttpxTransport:
         """The way of all requests, which depends on whether the first of them is sent under asyncio."""
-        if self._route is not None and runs_under_asyncio():
+        if self._route is None:
+            return AsyncHttpxTransport(self.settings)
+        if runs_under_asyncio():
             return AsyncPool(self._route)
-        return AsyncHttpxTransport(self.settings)
+        from waiter.http.threaded_pool import ThreadedPool  # noqa: PLC0415 - asyncio does not need its imports
+
+        return ThreadedPool(self._route)
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - like Client
         """Like Client.get_task, awaited."""

@@ -78,8 +78,15 @@ class _Stream(Protocol):
 
     def write(self, data: bytes, deadline: float) -> None: ...
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether bytes were received that have not been read."""
+        ...
+
 
 class _SocketStream:
+    has_unread = False  # they stay in the socket: neither it nor its TLS reads ahead
+
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
 
@@ -100,6 +107,10 @@ class _TlsStream:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._run(self._tls.do_handshake, deadline)
+
+    @property
+    def has_unread(self) -> bool:
+        return self._incoming.pending > 0 or self._inner.has_unread
 
     def read(self, deadline: float) -> bytes:
         try:
@@ -139,6 +150,8 @@ class _Connection:
     def is_usable(self) -> bool:
         """Whether an idle connection has not expired, and has received neither unrequested bytes nor its end."""
         if self.idle_since is not None and time.monotonic() - self.idle_since > KEEPALIVE_EXPIRY:
+            return False
+        if self._stream.has_unread:
             return False
         try:
             self._socket.settimeout(0)

@@ -1,17 +1,15 @@
-"""Requests over httpx clients: those of the user, and waiter's own under trio. The other requests go over waiter's pools."""
+"""Requests over httpx clients of the user. The other requests go over waiter's pools."""
 
 from __future__ import annotations
 
-import ssl
 import time
 from typing import TYPE_CHECKING
 
 import httpx
 
 from waiter.errors import WaiterError
-from waiter.http.exchange import KEEPALIVE_EXPIRY, Received
+from waiter.http.exchange import Received
 from waiter.http.response_reader import MAX_BODY, body_too_large
-from waiter.http.route import make_ssl_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,11 +45,10 @@ class HttpxTransport:
 
 
 class AsyncHttpxTransport:
-    """Like HttpxTransport, awaited; without a client of the user, it opens one and closes it."""
+    """Like HttpxTransport, awaited."""
 
     def __init__(self, settings: Settings) -> None:
-        self._http: httpx.AsyncClient = settings.client or _make_client(settings)
-        self._is_own = settings.client is None
+        self._http: httpx.AsyncClient = settings.client
         self._base_url = settings.base_url
         self._clock = settings.clock
 
@@ -74,9 +71,7 @@ class AsyncHttpxTransport:
             return body.received(response)
 
     async def close(self) -> None:
-        """Close the connections, unless the client is the user's."""
-        if self._is_own:
-            await self._http.aclose()
+        """Do nothing: the client belongs to the user."""
 
 
 class _Body:
@@ -118,10 +113,3 @@ def _build_request(
     # The simulation reads the deadline: one time-out for all bytes of the response.
     extensions = {"deadline": time.monotonic() + timeout}
     return http.build_request(method, url, headers=headers, timeout=timeout, extensions=extensions)
-
-
-def _make_client(settings: Settings) -> httpx.AsyncClient:
-    limits = httpx.Limits(keepalive_expiry=KEEPALIVE_EXPIRY)
-    verify = make_ssl_context(settings) or ssl.create_default_context(capath="/")
-    transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=settings.proxy)
-    return httpx.AsyncClient(transport=transport, trust_env=False)

@@ -76,7 +76,7 @@ def check_tunnel(response: TunnelReader) -> None:
 def find_route(settings: Settings) -> Route:
     """Return the route to the API. Raises ConfigurationError when the certificates cannot be read."""
     url = httpx.URL(settings.base_url)
-    context = make_ssl_context(settings)
+    context = _make_ssl_context(settings)
     netloc, path = url.netloc.decode("ascii"), url.raw_path.decode("ascii").rstrip("/")
     server = _host_of(url, context)
     if settings.proxy is None:
@@ -94,7 +94,7 @@ def _host_of(url: httpx.URL, context: ssl.SSLContext | None) -> Host:
     return Host(url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme], context)
 
 
-def make_ssl_context(settings: Settings) -> ssl.SSLContext | None:
+def _make_ssl_context(settings: Settings) -> ssl.SSLContext | None:
     """Return the context for an https URL, else None. Raises ConfigurationError when the certificates cannot be read."""
     # Reading the certificates takes longer than a poll, so plain http does without.
     return _create_ssl_context(settings) if settings.base_url.startswith("https:") else None
