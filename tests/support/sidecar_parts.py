@@ -57,6 +57,7 @@ NEW_WAIT: dict[str, Any] = {
 TASK_JSON: dict[str, Any] = {
     "id": "a",
     "task_type": "create_vm",
+    "target": None,
     "state": "RUNNING",
     "detailed_state": None,
     "error": None,

@@ -174,7 +174,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "id": self.id,
             "status": self.status,
-            "task": self.task and self.task | timing,
+            "task": self.task and {"target": None, **self.task, **timing},  # older databases have no target
             "created_resources": self.created_resources,
             "transitions": self.transitions,
             "error": self.error,
@@ -219,7 +219,10 @@ def _elapsed(since: float, since_uptime: Uptime | None, now: float, moment: Upti
 
 def task_summary(task: Task) -> dict[str, Any]:
     """Return the fields of a task that are stored, with long texts truncated."""
-    texts = {name: truncate(getattr(task, name)) for name in ("task_type", "state", "detailed_state", "error", "request_id")}
+    texts = {
+        name: truncate(getattr(task, name))
+        for name in ("task_type", "target", "state", "detailed_state", "error", "request_id")
+    }
     times = {name: _iso(getattr(task, name)) for name in ("created_on", "updated_on", "finished_on")}
     return {"id": task.id, **texts, **times, "project_id": task.project_id, "region_id": task.region_id}
 

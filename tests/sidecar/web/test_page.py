@@ -178,23 +178,30 @@ def test_page_reconnects_after_a_restart(served: SimulatedCloud, tmp_path: Path,
     assert browser.run("return window.loaded_once") is True
 
 
-def test_thousand_waits_are_paged_filtered_and_searched(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
-    """Failed waits are listed first."""
-    ids = [served.add(never_ends()) for _ in range(999)]
+def test_two_thousand_waits_are_paged_filtered_and_searched(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """Failed waits are listed first; a search finds what the task acts on and what it created too."""
+    ids = [served.add(never_ends()) for _ in range(1997)]
+    ids += [
+        served.add(
+            Script(phases=(Phase("FINISHED"),), fields={"data": {"name": "Web-1"}}, created_resources={"ports": ["p-77"]})
+        )
+    ]
     post(sidecar, *ids)
     browser.open(sidecar.control)
-    browser.until("#filter button", ["All 999", "Problems 0", "Waiting 999", "Finished 0"])
-    assert (len(browser.texts(".card")), browser.texts("#place")) == (50, ["1 to 50 of 999"])
+    browser.until("#filter button", ["All 1998", "Problems 0", "Waiting 1997", "Finished 1"], 30)
+    assert (len(browser.texts(".card")), browser.texts("#place")) == (50, ["1 to 50 of 1998"])
     browser.run("document.getElementById('next').click()")
-    assert browser.texts("#place") == ["51 to 100 of 999"]
+    assert browser.texts("#place") == ["51 to 100 of 1998"]
     bad = served.add(fails(0.0))
     post(sidecar, bad)
     browser.run("document.getElementById('previous').click()")
     browser.until(".card:first-child .id code", [bad])
     search = browser.driver.find_element("id", "search")
-    search.send_keys(ids[500][:13])
-    browser.until(".card .id code", [ids[500]])
-    search.clear()
+    for text, expected in ((ids[500][:13], ids[500]), ("web-1", ids[-1]), ("P-77", ids[-1])):
+        search.send_keys(text)
+        browser.until(".card .id code", [expected])
+        assert browser.texts("#announcement") == ["1 of 1999 waits"]
+        search.clear()
     search.send_keys("no such thing")
     browser.until("#empty:not([hidden])", ["No wait matches."])
     search.clear()
@@ -202,6 +209,86 @@ def test_thousand_waits_are_paged_filtered_and_searched(served: SimulatedCloud, 
     browser.run("document.querySelector('#filter [value=bad]').click()")
     browser.until(".card .id code", [bad])
     assert browser.run("return document.querySelector('#filter [value=bad]').ariaPressed") == "true"
+
+
+def test_waits_are_sorted(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """By state, acceptance, time left, type or what they act on; waits without the value are last."""
+    served.add_past("create_vm", [100.0] * 30)
+    new = served.add(never_ends(age=20, task_type="create_vm", fields={"data": {"name": "web"}}))
+    old = served.add(never_ends(age=70, task_type="create_vm", fields={"data": {"name": "db"}}))
+    other = served.add(never_ends(task_type="a_type"))
+    bad = served.add(fails(0.0, task_type="z_type"))
+    for task_id in (new, old, other, bad):
+        post(sidecar, task_id)
+    browser.open(sidecar.control)
+    browser.until(".card .times", lambda found: sum("left" in one for one in found) == 2)
+    browser.until(".card .status", ["✕ Failed", *["◌ Waiting"] * 3])
+    choose = "const one = document.getElementById('sort'); one.value = arguments[0]; one.dispatchEvent(new Event('change'))"
+    orders = {
+        "problems": [bad, new, old, other],
+        "newest": [bad, other, old, new],
+        "oldest": [new, old, other, bad],
+        "left": [old, new, other, bad],
+        "type": [other, new, old, bad],
+        "target": [old, new, other, bad],
+    }
+    for sort, expected in orders.items():
+        browser.run(choose, sort)
+        assert (sort, browser.texts(".card .id code")) == (sort, expected)
+    assert browser.texts(".card .target") == ["db", "web", "", ""]
+
+
+def test_view_and_wait_can_be_linked(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """The URL has the filter, the order and the search; a link to a wait shows its page and focuses it."""
+    ids = [served.add(never_ends()) for _ in range(120)]
+    post(sidecar, *ids)
+    browser.open(f"{sidecar.control}/#filter=waiting&sort=oldest&search={ids[7]}&unknown=1&__proto__=x")
+    browser.until(".card .id code", [ids[7]])
+    assert browser.run("return [document.getElementById('sort').value, document.getElementById('search').value]") == [
+        "oldest",
+        ids[7],
+    ]
+    browser.run("document.querySelector('#filter [value=all]').click()")
+    assert browser.driver.current_url == f"{sidecar.control}/#sort=oldest&search={ids[7]}"
+    link = browser.run("return document.querySelector('.card .id a').href")
+    assert link == f"{sidecar.control}/#wait={ids[7]}"
+    browser.open(f"{sidecar.control}/#wait={ids[110]}&filter=bad")
+    browser.until(".card.linked .id code", [ids[110]])
+    assert browser.run("return document.activeElement.textContent") == ids[110]
+    assert browser.texts("#place") == ["101 to 120 of 120"]
+    browser.run("location.hash = arguments[0]", f"#wait={ids[3]}")
+    browser.until(".card.linked .id code", [ids[3]])
+    browser.run("document.querySelector('.skip').click()")
+    assert browser.texts(".card.linked .id code") == [ids[3]]
+    browser.run("location.hash = '#wait=<b>gone</b>'")
+    browser.until("#missing:not([hidden])", ["There is no wait <b>gone</b>: it was deleted, or was never requested here."])
+    assert browser.console_messages() == []
+
+
+def test_screen_reader_is_not_flooded(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """However often waits change, their numbers are announced once in ten seconds."""
+    browser.open(sidecar.control)
+    browser.until("#connection", ["live"])
+    count = """
+        window.changes = 0;
+        const what = { childList: true, characterData: true, subtree: true };
+        for (const region of document.querySelectorAll("[role=status], [role=alert], [aria-live]"))
+            new MutationObserver(() => { window.changes += 1; }).observe(region, what);
+    """
+    browser.run(count)
+    for _ in range(10):
+        post(sidecar, served.add(finishes(0.2)))
+        time.sleep(0.3)
+    browser.until("#filter button", ["All 10", "Problems 0", "Waiting 0", "Finished 10"])
+    assert browser.run("return window.changes") <= 1
+
+
+def test_many_created_resources_are_shown_in_part(served: SimulatedCloud, sidecar: Process, browser: Browser) -> None:
+    """The number of the others is shown."""
+    post(sidecar, served.add(finishes(0.0, {"ports": 3000, "volumes": 20})))
+    browser.open(sidecar.control)
+    browser.until(".card .made .more", ["and 2980 more"])
+    assert len(browser.texts(".card .made code")) == 40
 
 
 def test_page_asks_for_the_token(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
@@ -226,11 +313,12 @@ def test_everything_is_reachable_by_keyboard(served: SimulatedCloud, sidecar: Pr
     browser.open(sidecar.control)
     browser.until(".card .status", ["◌ Waiting"])
     reached = []
-    for _ in range(7):
+    for _ in range(9):
         browser.driver.switch_to.active_element.send_keys(TAB)
         reached.append(browser.run("return document.activeElement.ariaLabel || document.activeElement.textContent || 'search'"))
     filters = ["All 1", "Problems 0", "Waiting 1", "Finished 0"]
-    assert [one.strip() for one in reached] == ["Skip to the waits", *filters, "search", "Copy task ID"]
+    sorts = "Problems firstNewest firstOldest firstLeast time leftTypeWhat it acts on"
+    assert [one.strip() for one in reached] == ["Skip to the waits", *filters, sorts, "search", first, "Copy task ID"]
     browser.driver.switch_to.active_element.send_keys(ENTER)
     browser.until(".id .copy", lambda found: found[0] in {"Copied", "Selected"})
     post(sidecar, served.add(fails(0.0)))
@@ -239,17 +327,26 @@ def test_everything_is_reachable_by_keyboard(served: SimulatedCloud, sidecar: Pr
     assert browser.run(focused) == first
 
 
+def acting_on(name: str) -> dict[str, Any]:
+    return {"data": {"name": name}}
+
+
 def post_examples(served: SimulatedCloud, sidecar: Process) -> None:
     served.add_past("create_k8s_cluster_v2", [500.0 + 20 * number for number in range(20)], every=60)
     served.add_past("create_vm", [14.0 + number for number in range(20)], every=60)
     build = (Phase("NEW", 0.6), Phase("RUNNING", 1.5, "NETWORK"), Phase("RUNNING", 2, "VOLUME"))
     made: Any = {"instances": 1, "volumes": 2, "floatingips": 1}
     scripts = [
-        Script(phases=(*build, Phase("FINISHED")), created_resources=made),
-        Script(phases=(*build[:2], Phase("ERROR")), error="No valid host was found. " * 14, created_resources={"volumes": 1}),
-        never_ends(task_type="create_k8s_cluster_v2", age=240),
-        Script(phases=(*build, Phase("RUNNING", detailed_state="INSTANCE"))),
-        finishes(1.2, task_type="delete_loadbalancer"),
+        Script(phases=(*build, Phase("FINISHED")), created_resources=made, fields=acting_on("web-1")),
+        Script(
+            phases=(*build[:2], Phase("ERROR")),
+            error="No valid host was found. " * 14,
+            created_resources={"volumes": 1},
+            fields=acting_on("web-2"),
+        ),
+        never_ends(task_type="create_k8s_cluster_v2", age=240, fields=acting_on("production")),
+        Script(phases=(*build, Phase("RUNNING", detailed_state="INSTANCE")), fields=acting_on("web-3")),
+        finishes(1.2, task_type="delete_loadbalancer", fields=acting_on("old-balancer")),
     ]
     post(sidecar, *map(served.add, scripts))
 

@@ -1,4 +1,4 @@
-"""The page at ``/``: four files of this package; nothing is loaded from another host."""
+"""The page at ``/``: five files of this package; nothing is loaded from another host."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ FILES = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/live.js": ("live.js", "text/javascript"),
+    "/view.js": ("view.js", "text/javascript"),
 }
 
 

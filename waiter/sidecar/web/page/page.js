@@ -1,20 +1,26 @@
 import { follow, unlock, waits } from "./live.js";
+import { FILTERS, SORTS, kind, linkTo, matches, readFragment, select, view, writeFragment } from "./view.js";
 
 // Every text comes from the API and may be hostile: it is inserted as text, never as markup.
 
 const PAGE = 50;
+// Of a kind of created resources, so many are shown; the API has them all.
+const MAX_IDS = 20;
+// Milliseconds between two announcements of what has changed, which a screen reader reads.
+const ANNOUNCEMENT_INTERVAL = 10000;
 const LABELS = {
   waiting: "◌ Waiting", finished: "✓ Finished", failed: "✕ Failed", timed_out: "✕ Timed out", stalled: "✕ Stalled",
   not_found: "✕ Not found", refused: "✕ Refused", unavailable: "✕ API unavailable",
 };
-const FILTERS = { all: "All", bad: "Problems", waiting: "Waiting", finished: "Finished" };
-const ORDER = { bad: 0, waiting: 1, finished: 2 };
 // Characters that reorder or hide the text around them are shown as escapes.
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
 const element = (id) => document.getElementById(id);
 const cards = new Map();
-const view = { filter: "all", search: "", page: 0 };
+// The linked wait is revealed once, as soon as it is there.
+let reveal = null;
+let summarized = -Infinity;
+let summarizing = null;
 
 // An element that scrolls must be reachable by keyboard, and another one needs no stop.
 const scrollable = new ResizeObserver((entries) => {
@@ -24,7 +30,6 @@ const scrollable = new ResizeObserver((entries) => {
   }
 });
 
-const kind = (wait) => (wait.status === "waiting" || wait.status === "finished" ? wait.status : "bad");
 const escape = (text) => String(text).replace(CONTROLS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 function duration(seconds) {
@@ -57,25 +62,33 @@ function changed() {
   for (const button of element("filter").children) {
     if (button.value) button.textContent = `${FILTERS[button.value]} ${counts[button.value]}`;
   }
-  const summary = `${counts.waiting} waiting, ${counts.bad} with problems, ${counts.finished} finished`;
-  if (element("summary").textContent !== summary) element("summary").textContent = summary;
+  summarize(`${counts.waiting} waiting, ${counts.bad} with problems, ${counts.finished} finished`);
   document.title = counts.bad ? `(${counts.bad}!) waiter` : counts.waiting ? `(${counts.waiting}) waiter` : "waiter";
   draw();
 }
 
-function matches(wait) {
-  if (view.filter !== "all" && kind(wait) !== view.filter) return false;
-  if (!view.search) return true;
-  const task = wait.task || {};
-  const words = [wait.id, wait.status, task.task_type, task.state, task.detailed_state, wait.error];
-  return words.some((word) => word && word.toLowerCase().includes(view.search));
+function summarize(text) {
+  clearTimeout(summarizing);
+  if (element("summary").textContent === text) return;
+  const write = () => {
+    summarized = performance.now();
+    element("summary").textContent = text;
+  };
+  const left = summarized + ANNOUNCEMENT_INTERVAL - performance.now();
+  if (left > 0) summarizing = setTimeout(write, left);
+  else write();
 }
 
 function draw() {
-  const found = [...waits.values()].filter(matches).sort((a, b) => ORDER[kind(a)] - ORDER[kind(b)]);
+  const linked = waits.get(reveal);
+  if (linked && !matches(linked)) Object.assign(view, { filter: "all", search: "" });
+  const found = select(waits.values());
+  if (linked) view.page = Math.floor(found.indexOf(linked) / PAGE);
   const last = Math.max(0, Math.ceil(found.length / PAGE) - 1);
   view.page = Math.min(view.page, last);
   const shown = found.slice(view.page * PAGE, (view.page + 1) * PAGE);
+  element("missing").hidden = !view.wait || waits.has(view.wait);
+  element("missing").textContent = `There is no wait ${escape(view.wait || "")}: it was deleted, or was never requested here.`;
   element("empty").hidden = found.length > 0;
   element("empty").textContent = waits.size ? "No wait matches." : "No waits yet: POST task IDs to /v1/waits.";
   element("pages").hidden = last === 0;
@@ -84,6 +97,12 @@ function draw() {
   element("previous").disabled = view.page === 0;
   element("next").disabled = view.page === last;
   layOut(shown);
+  if (linked) {
+    reveal = null;
+    showControls();
+    cards.get(linked.id).querySelector(".id a").focus();
+  }
+  return found.length;
 }
 
 function layOut(shown) {
@@ -99,6 +118,7 @@ function layOut(shown) {
     const card = cards.get(wait.id);
     if (element("list").children[index] !== card) element("list").insertBefore(card, element("list").children[index] || null);
     if (card.wait !== wait) fill(card, wait);
+    card.classList.toggle("linked", wait.id === view.wait);
   });
   if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
@@ -115,9 +135,11 @@ function fill(card, wait) {
   card.dataset.kind = kind(wait);
   card.querySelector(".status").textContent = LABELS[wait.status];
   card.querySelector(".type").textContent = escape(task.task_type || "task");
+  card.querySelector(".target bdi").textContent = escape(task.target || "");
   const state = task.detailed_state ? `${task.state} / ${task.detailed_state}` : task.state;
   card.querySelector(".state bdi").textContent = state ? escape(state) : wait.status === "waiting" ? "not polled yet" : "unknown";
   card.querySelector(".id code").textContent = wait.id;
+  card.querySelector(".id a").href = linkTo(wait.id);
   addCopy(card.querySelector(".id .copy"), wait.id, "task ID");
   const error = card.querySelector(".error");
   error.hidden = !wait.error;
@@ -152,7 +174,11 @@ function fillResources(made, resources) {
   made.replaceChildren(...kinds.flatMap(([name, ids]) => {
     const term = document.createElement("dt");
     term.textContent = escape(name);
-    return [term, ...ids.map((id) => {
+    const more = document.createElement("dd");
+    more.className = "more";
+    more.textContent = `and ${ids.length - MAX_IDS} more`;
+    const rest = ids.length > MAX_IDS ? [more] : [];
+    return [term, ...ids.slice(0, MAX_IDS).map((id) => {
       const item = document.createElement("dd");
       const code = document.createElement("code");
       const button = document.createElement("button");
@@ -163,7 +189,7 @@ function fillResources(made, resources) {
       addCopy(button, String(id), `${escape(name)} ${escape(id)}`);
       item.append(code, button);
       return item;
-    })];
+    }), ...rest];
   }));
 }
 
@@ -200,26 +226,50 @@ function tick(card) {
 
 // User input.
 
+function show(choice) {
+  Object.assign(view, { wait: null, page: 0 }, choice);
+  writeFragment();
+  showControls();
+  const count = draw();
+  element("announcement").textContent = `${count} of ${waits.size} waits`;
+}
+
+function showControls() {
+  for (const button of element("filter").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.value === view.filter));
+  }
+  element("sort").value = view.sort;
+  if (element("search").value.trim().toLowerCase() !== view.search) element("search").value = view.search;
+}
+
+function openFragment() {
+  // The link that skips the tools has a fragment too.
+  if (location.hash === "#waits") return;
+  readFragment();
+  reveal = view.wait;
+  showControls();
+}
+
 for (const [name, label] of Object.entries(FILTERS)) {
   const button = document.createElement("button");
   button.type = "button";
   button.value = name;
   button.textContent = label;
-  button.setAttribute("aria-pressed", String(name === view.filter));
-  button.onclick = () => {
-    Object.assign(view, { filter: name, page: 0 });
-    for (const other of element("filter").querySelectorAll("button")) other.setAttribute("aria-pressed", String(other === button));
-    draw();
-  };
+  button.onclick = () => show({ filter: name });
   element("filter").append(button);
 }
-element("search").oninput = (event) => {
-  Object.assign(view, { search: event.target.value.trim().toLowerCase(), page: 0 });
-  draw();
+element("sort").append(...Object.entries(SORTS).map(([name, label]) => new Option(label, name)));
+element("sort").onchange = (event) => show({ sort: event.target.value });
+element("search").oninput = (event) => show({ search: event.target.value.trim().toLowerCase() });
+openFragment();
+onhashchange = () => {
+  openFragment();
+  if (!element("waits").hidden) draw();
 };
 const turn = (by) => () => {
   view.page += by;
   draw();
+  element("announcement").textContent = element("place").textContent;
   scrollTo({ top: 0 });
 };
 element("previous").onclick = turn(-1);
