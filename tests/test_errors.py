@@ -60,7 +60,7 @@ ERRORS: dict[str, WaiterError] = {
     "the task is FINISHED (t-4): wait for the same ID again to resume": TaskTimeoutError(
         "t-4", waited=60, last_task=DONE, last_error=UNAVAILABLE, not_ready=NOT_READY
     ),
-    "not reached after 60 s: /cloud/v1/x is BUILD": TaskTimeoutError(
+    "not as awaited after 60 s: /cloud/v1/x is BUILD": TaskTimeoutError(
         "/cloud/v1/x", waited=60, last_task=None, last_error=None, not_ready=[NotReady(None, "/cloud/v1/x", "BUILD")]
     ),
     "no change for 300 s: images m-1 is saving, volumes v-1 is not seen yet; the task is FINISHED (t-4)": TaskStalledError(

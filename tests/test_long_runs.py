@@ -18,7 +18,7 @@ from drivers import Driver
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, TaskTimeoutError, Waiter
-from waiter.polling import wait_state as plan
+from waiter.polling import poll_state
 from waiter.testing import SimulatedCloud, ended, half_body, hang, never_ends, reset, status
 
 DAY = 86_400.0
@@ -126,7 +126,7 @@ def options(url: str, cloud: SimulatedCloud) -> Any:
 @pytest.mark.parametrize("wait", [wait_blocking, wait_awaited], ids=["blocking", "awaited"])
 def test_no_descriptor_stays_open(wait: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     """After broken connections, time-outs, cancellation and iterators that were closed early."""
-    monkeypatch.setattr(plan, "backoff", lambda _: 0.01)
+    monkeypatch.setattr(poll_state, "backoff", lambda _: 0.01)
     cloud = SimulatedCloud()
     ids = [cloud.add(ended(), watched=False) for _ in range(5)]
     with cloud.serve() as url:

@@ -155,7 +155,7 @@ class TaskTimeoutError(WaiterError, TimeoutError):
                 f"the task is FINISHED ({task_id}): wait for the same ID again to resume"
             )
         else:
-            super().__init__(f"not reached after {waited:.0f} s: {_first_of(not_ready)}{failed}")
+            super().__init__(f"not as awaited after {waited:.0f} s: {_first_of(not_ready)}{failed}")
 
 
 class TaskStalledError(WaiterError):

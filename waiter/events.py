@@ -17,6 +17,7 @@ LEVELS: Final[Mapping[str, str]] = {
     "history.unavailable": "debug",
     "poll.failed": "warning",
     "resource.failed": "error",
+    "resource.timed_out": "warning",
     "task.failed": "error",
     "task.stalled": "warning",
     "task.state_unknown": "warning",
@@ -41,6 +42,6 @@ class Event(msgspec.Struct, frozen=True):
 
     @property
     def task_id(self) -> str:
-        """The ID of the awaited task."""
-        task_id: str = self.fields["task_id"]
+        """The ID of the awaited task; for ``waiter until``, which has none, the path of the resource."""
+        task_id: str = self.fields["task_id"] if "task_id" in self.fields else self.fields["path"]
         return task_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -15,6 +15,10 @@ from waiter.polling.history_cache import HistoryCache, shared_history_cache
 from waiter.polling.wait_state import WaitState
 from waiter.ratelimit.limiter import RateLimiter, shared_rate_limiter
 from waiter.ratelimit.reservation import RequestBudget
+
+if TYPE_CHECKING:
+    from waiter.api.resources import Check
+    from waiter.polling.resource_state import ResourceState
 
 
 class Session:
@@ -53,6 +57,16 @@ class Session:
         if self._is_closed:
             message = "the waiter is closed: use another one"
             raise WaiterError(message)
+
+    def new_resource_wait(self, path: str, check: Check) -> ResourceState:
+        """Return the state of a new wait for the resource at a path of the API. Raises WaiterError."""
+        from waiter.api.resources import Target  # noqa: PLC0415 - a wait for a task does not need it
+        from waiter.polling.reporter import Reporter  # noqa: PLC0415 - as above
+        from waiter.polling.resource_state import ResourceState  # noqa: PLC0415 - as above
+
+        self.check_open()
+        reporter = Reporter(path, self.settings.on_event, self.settings.log, "path")
+        return ResourceState([Target(path, check, path)], self.settings, reporter)
 
     def new_wait(self, ref: TaskRef, limits: Limits | None = None) -> WaitState:
         """Return the state of a new wait for one task, with limits of its own. Raises WaiterError."""

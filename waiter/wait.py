@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from tenacity import Retrying
 
@@ -25,6 +25,7 @@ from waiter.session import Session
 from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
+    from waiter.api.resources import Check, Resource
     from waiter.polling.resource_state import ResourceState
     from waiter.task import Task, TaskSnapshot
 
@@ -60,6 +61,23 @@ class Waiter:
                 retrying(self._poll, resources, self._client.get_resource)
                 resources.check_result()
             return task
+
+    def resource_path(self, path: str) -> str:
+        """Return the path of the API that ``until`` requests for this text. For the command. Raises ConfigurationError."""
+        from waiter.config.resource_path import resource_path  # noqa: PLC0415 - a wait for a task does not need it
+
+        return resource_path(path, self._session.settings.base_url)
+
+    def until(self, path: str, check: Check) -> Resource:
+        """Wait until the resource at a path of the API fulfils a condition, and return it; None when it is gone.
+
+        For the command; the path is that of ``resource_path``. Raises ResourceError when the resource has failed,
+        TaskTimeoutError, or the ApiError that ended the wait.
+        """
+        with self._session.new_resource_wait(path, check) as state:
+            snapshot = Retrying(**HOOKS, sleep=self._sleep)(self._poll, state, self._client.get_resource)
+            state.check_result()
+        return cast("Resource", snapshot.resource)
 
     def _poll(self, state: WaitState | ResourceState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
         """Poll once when the budget allows it, and fetch the history of the task's type if this wait should.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from waiter.api.resources import BARE_METAL, RESOURCE_KINDS, kind_of, reason_of, status_text, targets_of
+from waiter.api.resources import BARE_METAL, RESOURCE_KINDS, Condition, kind_of, reason_of, status_text, targets_of
 from waiter.task import CreatedResources, Task, TaskState
 
 
@@ -93,6 +93,32 @@ def test_reason_is_what_the_resource_says(resource: dict[str, Any] | None, reaso
 def test_status_is_shown_as_one_line(value: object, text: str | None) -> None:
     """Text is shown as it is without control characters, everything else as JSON."""
     assert status_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "readiness"),
+    [
+        ("active", "ready"),
+        ("Active", "pending"),
+        ("in-use", "ready"),
+        ("error", "failed"),
+        ("x-in", "pending"),
+        (None, "pending"),
+    ],
+)
+def test_condition_compares_text_and_failures_come_first(value: object, readiness: str) -> None:
+    """An asterisk matches any text; nothing else is interpreted."""
+    condition = Condition(lambda resource: resource["status"], ["active", "in-*", "error"], ["err*"])
+    assert condition.assess({"status": value}) == readiness
+
+
+def test_condition_may_be_the_absence_of_the_resource() -> None:
+    """A value of DELETED is as good as a 404."""
+    gone = Condition(lambda resource: resource.get("status"), gone=True)
+    assert [gone.assess(one) for one in (None, {"status": "DELETED"}, {"status": "deleted"}, {"status": "ACTIVE"}, {})] == [
+        "ready", "ready", "ready", "pending", "pending",
+    ]  # fmt: skip
+    assert (gone.awaits_absence, gone.status(None), gone.status({})) == (True, "gone", "null")
 
 
 def test_kind_without_a_status_is_ready_once_it_exists() -> None:

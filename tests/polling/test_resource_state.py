@@ -28,6 +28,7 @@ from waiter import (
     aio,
     wait_for_tasks,
 )
+from waiter.api.resources import Condition
 from waiter.errors import NotReady
 from waiter.schedule.inspection import uninformed_interval
 from waiter.testing import (
@@ -482,3 +483,24 @@ def test_ctrl_c_during_the_wait_for_a_resource_has_a_note(cloud: SimulatedCloud)
     with Waiter(**cloud.options | {"sleep": interrupt}, ready=True) as waiter, pytest.raises(KeyboardInterrupt) as caught:
         waiter.wait(task_id)
     assert caught.value.__notes__ == [f"the wait for task {task_id} was interrupted; the task is FINISHED"]
+
+
+def test_interrupted_wait_for_a_path_has_a_note(cloud: SimulatedCloud, events: list[Any]) -> None:
+    """There is no task of which anything could be said."""
+    cloud.on_request("GET", "/cloud/v1/x", json={"status": "BUILD"})
+
+    def interrupt(seconds: float) -> None:
+        if cloud.clock() > 60:
+            raise KeyboardInterrupt
+        cloud.sleep(seconds)
+
+    condition = Condition(lambda resource: resource["status"], ["ACTIVE"])
+    with (
+        Waiter(**cloud.options | {"sleep": interrupt}, on_event=events.append) as waiter,
+        pytest.raises(KeyboardInterrupt) as caught,
+    ):
+        waiter.until(waiter.resource_path("/cloud/v1/x"), condition)
+    assert caught.value.__notes__ == ["the wait for /cloud/v1/x was interrupted"]
+    assert [(event.name, event.task_id) for event in events] == [
+        ("wait.started", "/cloud/v1/x"), ("resource.state_changed", "/cloud/v1/x"), ("wait.ended", "/cloud/v1/x"),
+    ]  # fmt: skip

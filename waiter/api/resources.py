@@ -6,7 +6,7 @@ that is neither ready nor failed counts as pending.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -77,6 +77,40 @@ class ResourceKind(msgspec.Struct, frozen=True):
         if isinstance(status, str) and any(fnmatchcase(status, pattern) for pattern in self.failed):
             return "failed"
         return "pending"
+
+
+class Condition:
+    """A condition for any resource: a value that it has to show, or its absence.
+
+    ``find`` returns the value in a resource. Values are compared as text, in which ``*`` matches any text. With ``gone``, a 404
+    and a value of DELETED fulfil the condition.
+    """
+
+    def __init__(
+        self, find: Callable[[Any], object], values: Iterable[str] = (), fails: Iterable[str] = (), *, gone: bool = False
+    ) -> None:
+        self._find = find
+        self._values = (*values, "DELETED", "deleted") if gone else tuple(values)
+        self._fails = tuple(fails)
+        self.awaits_absence = gone
+
+    def status(self, resource: Resource) -> str:
+        """Return the value as one line of text: ``null`` without one, ``gone`` without a resource."""
+        text = "gone" if resource is None else status_text(self._find(resource))
+        return "null" if text is None else text
+
+    def assess(self, resource: Resource) -> Readiness:
+        """Return whether a resource fulfils the condition, has failed, or neither."""
+        text = self.status(resource)
+        if resource is None:
+            return "ready"
+        if _matches(text, self._fails):
+            return "failed"
+        return "ready" if _matches(text, self._values) else "pending"
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(text == pattern or fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def _regional(name: str, version: str = "v1") -> str:

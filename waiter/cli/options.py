@@ -86,7 +86,18 @@ def add_filters(group: OptionGroup) -> None:
     )
 
 
-def add_limits(parser: Parser) -> OptionGroup:
+def add_condition(parser: Parser) -> None:
+    """Add what a resource has to show."""
+    group = OptionGroup(parser.add_argument_group("what to wait for"))
+    group.add("--field", metavar="JMESPATH", help="the value in the resource, such as status (with --gone, it may be left out)")
+    alternatives = group.exclusive()
+    several: dict[str, Any] = {"action": Several, "nargs": "+", "metavar": "VALUE"}
+    alternatives.add("--is", dest="values", **several, help="wait for one of these values; * matches any text")
+    alternatives.add("--gone", action="store_true", help="wait until the resource answers 404, or its value is DELETED")
+    group.add("--fails", **several, help="exit with 1 for one of these values")
+
+
+def add_limits(parser: Parser, *, stall: bool = True) -> OptionGroup:
     """Add the limits of a wait, and return the group."""
     group = OptionGroup(parser.add_argument_group("how long to wait"))
     time: dict[str, Any] = {"type": typed(parse_duration), "metavar": "TIME"}
@@ -97,7 +108,8 @@ def add_limits(parser: Parser) -> OptionGroup:
         help="give up after this long (90, 90s, 30m, 1h30m, none; default: 2h)",
     )
     group.add("--max-outage", **time, help="how long the API may give no usable answer (default: 5m)")
-    group.add("--stall-timeout", **time, help="how long a task may show no change at all (default: none)")
+    if stall:
+        group.add("--stall-timeout", **time, help="how long a task may show no change at all (default: none)")
     return group
 
 
@@ -122,7 +134,7 @@ def add_ack(group: OptionGroup) -> None:
     group.add("--ack", action="store_true", help="acknowledge each task once it has ended")
 
 
-def add_schedule(parser: Parser) -> None:
+def add_schedule(parser: Parser, *, learn: bool = True) -> None:
     """Add the options of the polling schedule."""
     group = OptionGroup(parser.add_argument_group("how often to poll"))
     alternatives = group.exclusive()
@@ -132,7 +144,8 @@ def add_schedule(parser: Parser) -> None:
     alternatives.add(
         "--price", type=typed(parse_number), metavar="SECONDS", help="the delay that one request is worth (default: 0.05)"
     )
-    add_no_learn(group)
+    if learn:
+        add_no_learn(group)
     group.add(
         "--max-rps", type=typed(parse_number), metavar="N", help="at most this many requests a second, all tasks together"
     )

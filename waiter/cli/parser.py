@@ -119,8 +119,8 @@ class Several(argparse.Action):
 
     def __call__(self, _: object, namespace: argparse.Namespace, value: object, __: object = None) -> None:
         """Add a value."""
-        given = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [value] if given is self.default else [*given, value])
+        given, values = getattr(namespace, self.dest), value if isinstance(value, list) else [value]
+        setattr(namespace, self.dest, values if given is self.default else [*given, *values])
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

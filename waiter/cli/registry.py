@@ -11,6 +11,7 @@ from waiter.cli.parser import Parser, suggestion
 
 COMMANDS: Final = {
     "wait": "Wait until Gcore Cloud tasks end; print what they created, or why they did not.",
+    "until": "Wait until a resource shows a value, such as the status ACTIVE, or is gone.",
     "list": "List the tasks of the account that have not ended, or others.",
     "status": "Poll tasks once, whatever their state.",
     "ack": "Acknowledge tasks, so that the API lists them as acknowledged.",

@@ -38,18 +38,27 @@ def start_wait_thread(
     """
 
     def work() -> None:
+        for outcome in waiter.as_completed(task_ids):
+            inbox.put(outcome)
+            if acknowledges:
+                _acknowledge(waiter, outcome, inbox)
+            if is_sufficient(outcome, return_when):
+                break
+
+    return start_thread(work, inbox)
+
+
+def start_thread(work: Callable[[], object], inbox: Inbox) -> threading.Thread:
+    """Run the work in another thread, and put None, or what it raised, into the inbox at its end."""
+
+    def run() -> None:
         try:
-            for outcome in waiter.as_completed(task_ids):
-                inbox.put(outcome)
-                if acknowledges:
-                    _acknowledge(waiter, outcome, inbox)
-                if is_sufficient(outcome, return_when):
-                    break
+            work()
             inbox.put(None)
         except BaseException as fault:  # noqa: BLE001 - it is raised in the main thread
             inbox.put(fault)
 
-    thread = threading.Thread(target=work, name="waiter", daemon=True)
+    thread = threading.Thread(target=run, name="waiter", daemon=True)
     thread.start()
     return thread
 
@@ -102,7 +111,7 @@ def report_until_done(
                 model.rows[message.task_id].record_outcome(message, time.monotonic())
                 if message.error and reports_error(message):
                     text = f"waiter: {stderr.describe(message.error)}"
-                    fields = stderr.error_fields(message.error)
-                    progress.write(stderr.format_message("wait.failed", text, task_id=message.task_id, **fields))
+                    fields = {model.rows[message.task_id].id_field: message.task_id, **stderr.error_fields(message.error)}
+                    progress.write(stderr.format_message("wait.failed", text, **fields))
             case _:
                 raise message

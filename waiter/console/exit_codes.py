@@ -23,10 +23,10 @@ class ExitCode(IntEnum):
         return member
 
     FINISHED = 0, "every task FINISHED"
-    FAILED = 1, "a task ended in ERROR, or a resource failed (--ready)"
+    FAILED = 1, "a task ended in ERROR, or a resource failed (--ready, until)"
     USAGE = 2, "wrong usage or configuration"
     REFUSED = 3, "refused: key or permission (401, 403)"
-    NOT_FOUND = 4, "no such task (404)"
+    NOT_FOUND = 4, "no such task or resource (404)"
     UNAVAILABLE = 5, "the API gave no usable answer for --max-outage"
     STALLED = 6, "stalled (--stall-timeout)"
     FAULT = 70, "a fault in waiter itself"

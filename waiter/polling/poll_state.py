@@ -63,7 +63,7 @@ class PollState(ABC):
         if self._reporter.has_listener:
             self._report("wait.ended", outcome=outcome_of(error), waited=round(self._now() - self._started_at, 3))
         if error is not None:
-            errors.note_interruption(error, f"the wait for {self._subject()} was interrupted; {self._note()}")
+            errors.note_interruption(error, f"the wait for {self._subject()} was interrupted{self._note()}")
 
     # What a poll needs.
 
@@ -174,7 +174,7 @@ class PollState(ABC):
 
     def _unavailable_error(self, error: errors.ApiError, outage: float) -> errors.ApiUnavailableError:
         return errors.ApiUnavailableError(
-            f"no usable answer for {outage:.0f} s: {error}; {self._note()}",
+            f"no usable answer for {outage:.0f} s: {error}{self._note()}",
             status=error.status,
             request_id=error.request_id,
             url=error.url,
@@ -208,4 +208,4 @@ class PollState(ABC):
 
     @abstractmethod
     def _note(self) -> str:
-        """Return what remains true after an error, such as that the task is still running."""
+        """Return the end of a message that says what remains true: ``; the task is still running``, or nothing."""

@@ -32,11 +32,15 @@ class Known(NamedTuple):
 
 
 class Reporter(msgspec.Struct, frozen=True):
-    """Report the events of one wait, each with the ID and type of its task: to the log if ``log``, and to ``on_event``."""
+    """Report the events of one wait, each with the ID and type of its task: to the log if ``log``, and to ``on_event``.
+
+    The wait for a resource of no task has its path in the place of the ID, under the name ``path``.
+    """
 
     task_id: str
     on_event: Callable[[Event], object] | None
     log: bool
+    id_field: str = "task_id"
 
     @property
     def has_listener(self) -> bool:
@@ -59,7 +63,7 @@ class Reporter(msgspec.Struct, frozen=True):
 
     def report(self, name: str, fields: Mapping[str, Any], known: Known) -> None:
         """Log an event and call ``on_event``; an exception of the callback is logged and does not end the wait."""
-        shown: dict[str, Any] = {"task_id": self.task_id}
+        shown: dict[str, Any] = {self.id_field: self.task_id}
         if known.task is not None and known.task.task_type is not None:
             shown["task_type"] = known.task.task_type
         shown |= fields

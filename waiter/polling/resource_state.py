@@ -153,10 +153,10 @@ class ResourceState(PollState):
 
     def _timeout_error(self, now: float) -> errors.WaiterError:
         waited, not_ready = round(now - self._started_at, 3), self._not_ready()
-        self._report("task.timed_out", waited=waited, not_ready=list(map(str, not_ready)))
-        subject = self._task.id if self._task else self.target.path
+        name = "task.timed_out" if self._task else "resource.timed_out"
+        self._report(name, waited=waited, not_ready=list(map(str, not_ready)))
         return errors.TaskTimeoutError(
-            subject, waited=waited, last_task=self._task, last_error=self._error, not_ready=not_ready
+            self._reporter.task_id, waited=waited, last_task=self._task, last_error=self._error, not_ready=not_ready
         )
 
     def _stall_error(self, now: float) -> errors.TaskStalledError:
@@ -170,7 +170,7 @@ class ResourceState(PollState):
         return self._fail(self.target, None, "not found (404)")
 
     def _subject(self) -> str:
-        return self.target.label
+        return self._reporter.task_id
 
     def _note(self) -> str:
-        return "the task is FINISHED" if self._task else "the resource is still changing"
+        return "; the task is FINISHED" if self._task else ""

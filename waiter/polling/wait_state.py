@@ -169,7 +169,7 @@ class WaitState(PollState):
         return f"task {self.task_id}"
 
     def _note(self) -> str:
-        return "the task is FINISHED" if self._has_ended else "the task is still running"
+        return "; the task is FINISHED" if self._has_ended else "; the task is still running"
 
     def _use_history(self) -> None:
         history = self._history_cache.get(self.task, learned=self._settings.learn)

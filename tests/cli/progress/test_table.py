@@ -8,10 +8,11 @@ import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, event_of, make_task
 from command_progress import Clock, several_tasks
 
-from waiter.cli.progress.model import ProgressModel
+from waiter.cli.progress.model import ProgressModel, ResourceRow
 from waiter.cli.progress.table import ASCII, FANCY, block, glyphs_for
 from waiter.console.formatting import display_width
 from waiter.errors import ApiUnavailableError, TaskError
+from waiter.events import Event
 from waiter.outcome import Outcome
 
 WIDE = f"""\
@@ -116,3 +117,29 @@ def test_wide_characters_take_two_columns(clock: Clock) -> None:
     lines = block(model, clock(), 0, size(30), FANCY)
     assert lines == ["⠋ RUNNING     12s  任务  a", "⠋ RUNNING     12s  vm    b"]
     assert {display_width(line) for line in lines} == {26}
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "shown"),
+    [
+        (80, None, ["⠋ not polled yet          /cloud/v1/volumes/7/76/v-1", "✓ available          /cloud/v1/volumes/7/76/v-1"]),
+        (30, None, ["⠋ not polled yet          v-1", "✓ available          v-1"]),
+        (
+            80,
+            ApiUnavailableError("503"),
+            ["⠋ not polled yet          /cloud/v1/volumes/7/76/v-1", "· available          /cloud/v1/volumes/7/76/v-1"],
+        ),
+    ],
+)
+def test_row_of_a_resource_has_its_value_and_path(
+    clock: Clock, columns: int, error: ApiUnavailableError | None, shown: list[str]
+) -> None:
+    """The last segment of the path stands for it on a narrow terminal."""
+    row = ResourceRow("/cloud/v1/volumes/7/76/v-1", clock())
+    model = ProgressModel([], clock())
+    model.rows[row.task_id] = row
+    lines = block(model, clock(), 0, size(columns), FANCY)
+    row.record_event(Event("resource.state_changed", {"path": row.task_id, "old": None, "new": "available"}), clock())
+    row.record_event(Event("resource.ready", {"path": row.task_id}), clock())
+    row.record_outcome(Outcome(row.task_id, error=error), clock())
+    assert [*lines, *block(model, clock(), 0, size(columns), FANCY)] == shown

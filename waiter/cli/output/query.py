@@ -24,15 +24,7 @@ class Query:
     """A query and the output format of its result; raises ConfigurationError if it is invalid or does not fit the format."""
 
     def __init__(self, expression: str, format_name: str) -> None:
-        try:
-            compiled = jmespath.compile(expression)
-            unknown = set(_functions(compiled.parsed)) - jmespath.functions.Functions.FUNCTION_TABLE.keys()
-        except (jmespath.exceptions.JMESPathError, ValueError, RecursionError) as error:
-            message = f"--query: {printable(_first_line(error))}"
-            raise ConfigurationError(message) from None
-        if unknown:
-            message = f"--query: Unknown function: {printable(', '.join(f'{name}()' for name in sorted(unknown)))}"
-            raise ConfigurationError(message)
+        compiled = _compile(expression, "--query")
         self._search: Callable[[object], Any] = compiled.search
         self._format_name = format_name
         self._render_variables = FORMATS[format_name].render_variables
@@ -53,6 +45,35 @@ class Query:
             return "".join(f"{_bare(one)}\n" for one in values if one is not None), found is None
         except Exception as error:  # jmespath raises many types, and none of them may hide how the tasks ended
             raise QueryError(printable(_first_line(error))) from error
+
+
+def find_value(expression: str, option: str) -> Callable[[object], Any]:
+    """Return a function that finds the value of a JMESPath expression, None where the expression does not fit the data.
+
+    Raises ConfigurationError that names the option.
+    """
+    search: Callable[[object], Any] = _compile(expression, option).search
+
+    def find(data: object) -> Any:  # noqa: ANN401 - any JSON
+        try:
+            return search(data)
+        except Exception:  # noqa: BLE001 - jmespath raises many types, and the next poll may show other data
+            return None
+
+    return find
+
+
+def _compile(expression: str, option: str) -> Any:  # noqa: ANN401 - jmespath's type
+    try:
+        compiled = jmespath.compile(expression)
+        unknown = set(_functions(compiled.parsed)) - jmespath.functions.Functions.FUNCTION_TABLE.keys()
+    except (jmespath.exceptions.JMESPathError, ValueError, RecursionError) as error:
+        message = f"{option}: {printable(_first_line(error))}"
+        raise ConfigurationError(message) from None
+    if unknown:
+        message = f"{option}: Unknown function: {printable(', '.join(f'{name}()' for name in sorted(unknown)))}"
+        raise ConfigurationError(message)
+    return compiled
 
 
 def _functions(node: Any) -> Iterator[str]:  # noqa: ANN401 - jmespath's tree

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from waiter.cli.output.formats import FORMATS, OutputFormat, json_text
-from waiter.cli.output.result import TaskResult, as_json_object
+from waiter.cli.output.result import as_json_object
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.streams import OutputError, write_result
@@ -20,9 +20,20 @@ if TYPE_CHECKING:
 
 
 class ResultWriter:
-    """Writes results in one of the ``formats``, as the arguments say; raises ConfigurationError if that is impossible."""
+    """Writes results in one of the ``formats``, as the arguments say; raises ConfigurationError if that is impossible.
 
-    def __init__(self, args: argparse.Namespace, *, to_terminal: bool, formats: Mapping[str, OutputFormat] = FORMATS) -> None:
+    ``as_data`` returns the JSON to which a query is applied.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        *,
+        to_terminal: bool,
+        formats: Mapping[str, OutputFormat] = FORMATS,
+        as_data: Callable[[Sequence[Any]], object] = as_json_object,
+    ) -> None:
+        self._as_data = as_data
         self._format_name: str = args.output or default_format(to_terminal=to_terminal)
         self._format = formats[self._format_name]
         # Standard output belongs to the command after --, unless a format was asked for.
@@ -40,7 +51,7 @@ class ResultWriter:
             with suppress(OutputError):
                 self._write_text(self._format.render_event(event))
 
-    def write(self, results: Sequence[TaskResult], *, code: int) -> int:
+    def write(self, results: Sequence[Any], *, code: int) -> int:
         """Write the results and return the exit code: ``code``, or that of a failure to write when ``code`` is 0."""
         try:
             return self._write_or_fall_back(results, code)
@@ -48,7 +59,7 @@ class ResultWriter:
             stderr.error(str(error), "result.not_written")
             return code or ExitCode.FAULT
 
-    def _write_or_fall_back(self, results: Sequence[TaskResult], code: int) -> int:
+    def _write_or_fall_back(self, results: Sequence[Any], code: int) -> int:
         if self._is_silent:
             return code
         if self._query is not None:
@@ -56,10 +67,10 @@ class ResultWriter:
         self._write_text(self._format.render(results))
         return code
 
-    def _write_query(self, query: Query, results: Sequence[TaskResult], code: int) -> int:
+    def _write_query(self, query: Query, results: Sequence[Any], code: int) -> int:
         from waiter.cli.output.query import QueryError  # noqa: PLC0415 - only needed for queries
 
-        data = as_json_object(results)
+        data = self._as_data(results)
         try:
             text, has_null = query.run(data)
         except QueryError as error:

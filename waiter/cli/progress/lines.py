@@ -35,8 +35,9 @@ class LineProgress(Progress):
             case "task.state_changed":
                 self._write_line(f"{row.name} is {row.state}{_in_parentheses(row.times(self._clock()))}")
             case "resource.state_changed" if row.created_count <= MAX_NAMED:
-                kind, one, new = event.fields["kind"], event.fields["resource_id"], event.fields["new"]
-                self._write_line(f"{row.name}: {printable(f'{kind} {one} is {new}')}")
+                kind, new = event.fields.get("kind"), event.fields["new"]
+                resource = f": {kind} {event.fields['resource_id']}" if kind else ""
+                self._write_line(f"{row.name}{printable(f'{resource} is {new}')}")
             case "history.learned" if row.time_left(self._clock()):
                 self._write_line(f"{row.name} is {row.times(self._clock())}")
             case "poll.failed" if event.fields["attempt"] == 1 and row.problem:

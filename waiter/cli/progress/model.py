@@ -47,6 +47,8 @@ def record_history(schedules: Schedules, task_type: str | None, history: History
 class TaskRow:
     """One task as last polled; ``now`` is always in monotonic seconds."""
 
+    id_field = "task_id"
+
     def __init__(self, task_id: str, now: float, schedules: Schedules | None = None) -> None:
         self.task_id = task_id
         self.task: Task | None = None
@@ -129,6 +131,11 @@ class TaskRow:
         return " ".join([*(printable(text) for text in known if text), self.task_id])
 
     @property
+    def short_id(self) -> str:
+        """The first digits of the ID."""
+        return self.task_id[:8]
+
+    @property
     def target(self) -> str:
         """What the task acts on, with short IDs; empty if unknown."""
         return printable(with_short_ids(self.task.target)) if self.task and self.task.target else ""
@@ -183,6 +190,34 @@ class TaskRow:
         ended = self.task is not None and self.task.ended
         old = None if age is None else f"took {format_duration(age)}" if ended else f"{format_duration(age)} old"
         return ", ".join(filter(None, [old, self.estimate(now)]))
+
+
+class ResourceRow(TaskRow):
+    """One resource of ``waiter until`` as last polled; its path stands for the ID."""
+
+    id_field = "path"
+
+    def __init__(self, path: str, now: float) -> None:
+        super().__init__(path, now)
+        self._value: str | None = None
+
+    def _record_resource(self, event: Event) -> None:
+        self._value = event.fields.get("new", self._value)
+
+    @property
+    def state(self) -> str:
+        """The awaited value."""
+        return "not polled yet" if self._value is None else printable(self._value)
+
+    @property
+    def short_id(self) -> str:
+        """The first digits of the last segment."""
+        return self.task_id.rpartition("/")[2][:8]
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether the resource is as awaited."""
+        return self.outcome is not None and self.outcome.error is None
 
 
 class ProgressModel:

@@ -113,7 +113,7 @@ def _line(row: TaskRow, now: float, frame: int | None, glyphs: Glyphs) -> _Line:
         "target": fit(row.target, TARGET_WIDTH, glyphs.more),
         "short_target": fit(row.target, SHORT_TARGET_WIDTH, glyphs.more),
         "id": row.task_id,
-        "short_id": row.task_id[:8],
+        "short_id": row.short_id,
         "bar": _bar(age, left.median, glyphs) if left and age is not None else "",
         "left": f"about {format_duration(left.median)} left" if left else estimate,
         "brief": f"{format_duration(left.median)} left" if left else "",
