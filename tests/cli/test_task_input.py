@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from command_parts import GOOD, Run
@@ -34,7 +35,9 @@ TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a 
         '{"tasks": ["a"]}{"tasks": ["b", "a"]}',
         '{"tasks": ["a"]}\n{"tasks": ["b"]}\n',
         '\ufeff{"tasks": ["a", "b"]}',
-        '{"tasks": [{"id": "a", "status": "timed_out"}, {"id": "b", "status": "finished"}], "created_resources": {}}',
+        '{"tasks": [{"id": "a", "state": null}, {"id": "b", "state": "FINISHED"}], "created_resources": {}}',
+        '{"id": "v-1", "task_id": "a", "creator_task_id": "z"} {"id": "v-2", "task_id": null} {"id": "v-3", "task_id": "b"}',
+        '{"count": 3, "results": [{"id": "v-1", "task_id": "a"}, {"task_id": null}, {"task_id": "b"}]}',
         '{"count": 2, "results": [{"id": "a", "state": "NEW"}, {"id": "b", "state": "RUNNING"}]}',
         '[{"id": "a", "state": "NEW"}, {"id": "b", "state": "NEW"}]',
     ],
@@ -43,6 +46,51 @@ TOO_DEEP = "maximum recursion depth exceeded while decoding a JSON array from a 
 def test_accepted_forms_of_standard_input(text: str, encoding: str) -> None:
     """IDs one a line, a response of the API, lists of responses, several JSON values; each ID once."""
     assert read_task_ids(["-"], io.BytesIO(text.encode(encoding))) == ["a", "b"]
+
+
+VOLUME = '{"id": "v-1", "task_id": "holder", "creator_task_id": "creator"}'
+
+
+def test_resource_names_the_task_that_holds_it_or_created_it() -> None:
+    """``creator_task_id`` counts only when it is asked for, and then alone."""
+    assert read_task_ids([VOLUME], None) == ["holder"]
+    assert read_task_ids([VOLUME, "t-1"], None, creators=True) == ["creator", "t-1"]
+    assert read_task_ids(['{"task_id": null, "creator_task_id": "c"}'], None) == []
+    results = f'{{"count": 1, "results": [{VOLUME}, {{"id": "t-2", "state": "NEW"}}]}}'
+    assert read_task_ids(["-"], io.BytesIO(results.encode()), creators=True) == ["creator", "t-2"]
+    with pytest.raises(ConfigurationError, match=r"^the argument has no tasks: a resource without creator_task_id$"):
+        read_task_ids(['{"id": "v-1", "task_id": null}'], None, creators=True)
+    with pytest.raises(ConfigurationError, match=f"^not a task ID: {NOTHING}$"):
+        read_task_ids(['{"id": "v-1", "creator_task_id": null}'], None, creators=True)
+
+
+def test_file_has_every_form_of_standard_input(tmp_path: Path) -> None:
+    """Its text is in no message, because it may be the wrong file."""
+    file = tmp_path / "tasks"
+    for text in ("a\n# b\nc", '{"tasks": ["a", "c"]}', '["a", {"id": "v-1", "task_id": "c"}]'):
+        file.write_text(text)
+        assert read_task_ids([f"@{file}", "a"], None) == ["a", "c"]
+    for text, message in (
+        ("a\n1234$secret", f"line 2 of {file} is not a task ID"),
+        ('["1234$secret"]', f"{file} has a value that is not a task ID"),
+        ('"1234$secret', f"{file} is not JSON: Unterminated string starting at: line 1 column 1 (char 0)"),
+        ("", f"{file} is empty"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError) as caught:
+            read_task_ids([f"@{file}"], None)
+        assert str(caught.value) == message
+    with pytest.raises(ConfigurationError, match=f"^cannot read {tmp_path}: Is a directory$"):
+        read_task_ids([f"@{tmp_path}"], None)
+    with pytest.raises(ConfigurationError, match=r"^cannot read .*: embedded null byte$"):
+        read_task_ids(["@a\0"], None)
+
+
+@pytest.mark.parametrize("word", ["./volume.json", "a/b", "C:\\x.json"])
+def test_path_without_an_at_sign_is_no_file(word: str) -> None:
+    """A word that a program passes on must not make waiter read a file; the message says how to."""
+    with pytest.raises(ConfigurationError, match=r"^not a task ID: .* \(@FILE reads a file\)$"):
+        read_task_ids([word], None)
 
 
 def test_dash_stands_for_the_ids_on_standard_input() -> None:
@@ -78,7 +126,12 @@ def test_dash_stands_for_the_ids_on_standard_input() -> None:
         (b"[[[]]]", "not a task ID: [[]]"),
         (b"[" * 900 + b"]" * 900, "not a task ID: " + "[" * 57 + "..."),
         (b'{"tasks": [' + b"1" * 5000 + b"]}", "standard input is not JSON: a number has too many digits"),
-        (b'{"tasks": [{"name": "x"}]}', f"not a task ID: {NOTHING}"),
+        (b'{"tasks": [{"name": "x"}]}', "not a task ID: {'name': 'x'}"),
+        (b'[{"id": "v-1"}]', "not a task ID: {'id': 'v-1'}"),
+        (
+            b'{"id": "v-1", "creator_task_id": "t"}',
+            "standard input has no tasks: a resource without task_id; --creator selects the task that created it",
+        ),
     ],
 )  # fmt: skip
 def test_unusable_standard_input_is_named(data: bytes, message: str) -> None:

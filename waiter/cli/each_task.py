@@ -19,7 +19,7 @@ from waiter.wait import Waiter
 
 def request_each(args: argparse.Namespace, request: Callable[[Waiter, str], TaskResult], failure: str) -> int:
     """Send a request for each task, print the results, and return the exit code; ``failure`` names the event of an error."""
-    ids = read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None))
+    ids = read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None), creators=args.creator)
     writer = ResultWriter(args, to_terminal=is_terminal(sys.stdout))
     start_log(args, write_stderr)
     if not ids:

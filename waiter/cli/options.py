@@ -45,7 +45,13 @@ def add_tasks(parser: Parser, *, required: bool = True) -> None:
         "task_ids",
         nargs="+" if required else "*",
         metavar="TASK_ID",
-        help="task IDs; - reads them from standard input, one a line or in a response of the API: {'tasks': [...]}",
+        help="task IDs, or JSON that names tasks: a response of the API, a resource; @FILE reads IDs or JSON from a file, "
+        "- from standard input",
+    )
+    OptionGroup(parser.add_argument_group("of a resource")).add(
+        "--creator",
+        action="store_true",
+        help="the task that created it (creator_task_id), to recover a lost ID, not the one that holds it (task_id)",
     )
 
 

@@ -43,7 +43,7 @@ def task_ids(ref: TaskRef) -> list[str]:
     """
     if isinstance(ref, str) and is_task_id(ref):
         return [ref]
-    ids = _read_reference(ref)
+    ids = referenced_ids(ref)
     problems = [f"not a task ID: {task_id!r}" for task_id in ids if not is_task_id(task_id)]
     if problems:
         raise ConfigurationError(*problems)
@@ -66,29 +66,39 @@ def all_task_ids(refs: Iterable[TaskRef] | TaskRef) -> list[str]:
     return list(dict.fromkeys(ids))
 
 
-def _read_reference(ref: object) -> list[object]:
+def referenced_ids(ref: object, *, creators: bool = False) -> list[object]:
+    """Return what one reference names as task IDs, unchecked, or a part of it that names none.
+
+    Of a resource that is the task that holds it, if any, or with ``creators`` the task that created it (``creator_task_id``).
+    Raises ConfigurationError for an object that is no reference.
+    """
     if isinstance(ref, str):
         return [ref]
-    if isinstance(ref, list | tuple):
-        return [task_id for item in ref for task_id in _read_item(item)]
-    for name in ("tasks", "results"):
-        items = _field(ref, name)
-        if isinstance(items, list | tuple):
-            return [task_id for item in items for task_id in _read_item(item)]
-    found = _read_item(ref)
-    if found == [ref]:
+    items = ref if isinstance(ref, list | tuple) else [ref]
+    found = [task_id for item in items for task_id in _read_response(item, creators)]
+    if items is not ref and len(found) == 1 and found[0] is ref:
         message = f"neither a task ID nor a response with a list of tasks: {type(ref).__name__}"
         raise ConfigurationError(message)
     return found
 
 
-def _read_item(item: object) -> list[object]:
+def _read_response(item: object, creators: bool) -> list[object]:
+    for name in ("tasks", "results"):
+        parts = _field(item, name)
+        if isinstance(parts, list | tuple):
+            return [task_id for part in parts for task_id in _read_item(part, creators)]
+    return _read_item(item, creators)
+
+
+def _read_item(item: object, creators: bool) -> list[object]:
     """Return the ID of a task, the ID in a resource's ``task_id``, if it has one, or the item itself when it is neither."""
     if isinstance(item, UUID):
         return [str(item)]
-    held_by = _field(item, "task_id")
-    if held_by is not _MISSING:
-        return [] if held_by is None else [held_by]
+    holder, creator = _field(item, "task_id"), _field(item, "creator_task_id")
+    if creators and creator is not _MISSING:
+        return [creator]
+    if holder is not _MISSING and not creators:
+        return [] if holder is None else [holder]
     if _field(item, "state") is not _MISSING:
         return [_field(item, "id")]
     return [item]

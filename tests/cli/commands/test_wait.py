@@ -32,7 +32,8 @@ def test_all_problems_are_reported_together(run: Run) -> None:
     ran = run("wait", BROKEN, "/x", "y z", "--query", "[", "--", "no-such-command", env=env)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        "waiter: not a task ID: '/x'; not a task ID: 'y z'; --query: Invalid jmespath expression: Incomplete expression:; "
+        "waiter: not a task ID: '/x' (@FILE reads a file); not a task ID: 'y z'; "
+        "--query: Invalid jmespath expression: Incomplete expression:; "
         "the command after -- is not found: no-such-command; the API key is empty; "
         "the base URL 'ftp://x' must look like https://host\n"
     )

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Wait as the arguments say and return the exit code."""
     _check_usage(args)
     errors: list[ConfigurationError] = []
-    ids = _collect(errors, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None)))
+    ids = _collect(errors, lambda: read_task_ids(args.task_ids, getattr(sys.stdin, "buffer", None), creators=args.creator))
     writer = _collect(errors, lambda: ResultWriter(args, to_terminal=is_terminal(sys.stdout)))
     _collect(errors, lambda: require_command(args.command, args.environ))
     telemetry = _collect(errors, lambda: load_telemetry(args))
