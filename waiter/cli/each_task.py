@@ -9,6 +9,7 @@ from collections.abc import Callable
 from waiter.cli.output.result import TaskResult
 from waiter.cli.output.writer import ResultWriter
 from waiter.cli.task_input import read_task_ids
+from waiter.cli.wait_thread import MAX_REQUESTS
 from waiter.console import stderr
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import ExitCode, combined_exit_code
@@ -25,10 +26,24 @@ def request_each(args: argparse.Namespace, request: Callable[[Waiter, str], Task
     if not ids:
         return writer.write([], code=ExitCode.FINISHED)
     with Waiter(**waiter_options(args)) as waiter:
-        results = [request(waiter, task_id) for task_id in ids]
+        results = _request_together(lambda task_id: request(waiter, task_id), ids)
     code = writer.write(results, code=combined_exit_code(result.error for result in results))
     for result in results:
         if result.error and not result.task:
             fields = stderr.error_fields(result.error)
             stderr.error(stderr.describe(result.error), failure, task_id=result.task_id, **fields)
     return code
+
+
+def _request_together(request: Callable[[str], TaskResult], ids: list[str]) -> list[TaskResult]:
+    """Return the results in the order of the IDs; a few requests are under way together."""
+    if len(ids) == 1:
+        return [request(ids[0])]
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only needed for several tasks
+
+    pool = ThreadPoolExecutor(MAX_REQUESTS)
+    try:
+        return list(pool.map(request, ids))
+    finally:
+        # A signal does not wait for requests under way.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NoReturn
 
@@ -94,6 +94,14 @@ class Parser(argparse.ArgumentParser):
     def options(self) -> list[argparse.Action]:
         """Return the options that have an environment variable."""
         return [action for action in self._actions if action.option_strings and action.default is not argparse.SUPPRESS]
+
+    def all_actions(self) -> Iterator[argparse.Action]:
+        """Yield the arguments of this parser and of its commands."""
+        for action in self._actions:
+            yield action
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no accessor
+                for child in action.choices.values():
+                    yield from child._actions  # noqa: SLF001 - argparse has no accessor
 
     def groups(self) -> Iterable[tuple[str, list[argparse.Action]]]:
         """Return the titles of the groups in the help, each with its arguments."""

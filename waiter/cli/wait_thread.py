@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # A signal that arrives just before the thread blocks on a lock does not wake it, and on Windows no signal does.
 MAX_BLOCKING = 0.1
+# Requests under way together, beside those of the wait.
+MAX_REQUESTS = 8
 
 Inbox: TypeAlias = "SimpleQueue[Event | Outcome | str | BaseException | None]"
 
@@ -34,16 +37,16 @@ def start_wait_thread(
 ) -> threading.Thread:
     """Wait for the tasks in another thread, which puts every outcome into the inbox, and None at the end.
 
-    If it ``acknowledges``, it does so for each task that has ended.
+    If it ``acknowledges``, it does so for each task that has ended, while it waits for the others.
     """
 
     def work() -> None:
-        for outcome in waiter.as_completed(task_ids):
-            inbox.put(outcome)
-            if acknowledges:
-                _acknowledge(waiter, outcome, inbox)
-            if is_sufficient(outcome, return_when):
-                break
+        with _acknowledging(waiter, inbox) if acknowledges else nullcontext(_ignore) as acknowledge:
+            for outcome in waiter.as_completed(task_ids):
+                inbox.put(outcome)
+                acknowledge(outcome)
+                if is_sufficient(outcome, return_when):
+                    break
 
     return start_thread(work, inbox)
 
@@ -61,6 +64,19 @@ def start_thread(work: Callable[[], object], inbox: Inbox) -> threading.Thread:
     thread = threading.Thread(target=run, name="waiter", daemon=True)
     thread.start()
     return thread
+
+
+def _ignore(_: Outcome) -> None:
+    pass
+
+
+@contextmanager
+def _acknowledging(waiter: Waiter, inbox: Inbox) -> Iterator[Callable[[Outcome], object]]:
+    """Give a function that acknowledges a task in another thread; all such requests are complete at the end."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only needed with --ack
+
+    with ThreadPoolExecutor(MAX_REQUESTS) as pool:
+        yield lambda outcome: pool.submit(_acknowledge, waiter, outcome, inbox)
 
 
 def _acknowledge(waiter: Waiter, outcome: Outcome, inbox: Inbox) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
 from command_parts import UNKNOWN, Ran, Run
 
+from waiter import Task, Waiter
 from waiter.testing import SimulatedCloud, ended, fails, never_ends
 
 
@@ -56,6 +58,20 @@ def test_wait_acknowledges_ended_tasks(account: Account) -> None:
     """With --ack, tasks that have ended are acknowledged, and no others."""
     tasks = (account.good, account.broken, account.endless)
     assert account.run("wait", *tasks, "--ack", "--timeout", "1s", "--quiet").code == 1
+    assert set(account.acknowledged) == {account.good, account.broken}
+
+
+def test_tasks_are_acknowledged_together(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait for the others does not pause meanwhile, and the command ends after all acknowledgements."""
+    together = threading.Barrier(2, timeout=30)
+    acknowledge = Waiter.acknowledge
+
+    def acknowledge_together(waiter: Waiter, task_id: str) -> Task:
+        together.wait()
+        return acknowledge(waiter, task_id)
+
+    monkeypatch.setattr(Waiter, "acknowledge", acknowledge_together)
+    assert account.run("wait", account.good, account.broken, "--ack", "--quiet").code == 1
     assert set(account.acknowledged) == {account.good, account.broken}
 
 

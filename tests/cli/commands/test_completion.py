@@ -25,10 +25,24 @@ def test_completion_scripts_name_every_command(run: Run, tmp_path: Path, shell: 
         subprocess.run([shell, "-n", str(script)], check=True)
 
 
-def test_bash_completes_an_option(run: Run, tmp_path: Path) -> None:
-    """In a real shell, the start of an option is completed."""
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("wait --max-o", "--max-outage"),
+        ("list --state R", "RUNNING"),
+        ("wait --api-key-file k", "key.txt"),
+        ("simulate clou", "cloud.toml"),
+        ("sidecar --state-dir s", "states"),
+    ],
+)
+def test_bash_completes_options_choices_and_files(run: Run, tmp_path: Path, words: str, completed: str) -> None:
+    """In a real shell; where a file or a folder is meant, it is completed."""
     script = tmp_path / "waiter"
     script.write_text(run("completion", "bash").out)
-    keys = f"source {script}; COMP_WORDS=(waiter wait --max-o); COMP_CWORD=2; _shtab_waiter; echo ${{COMPREPLY[@]}}"
-    ran = subprocess.run(["bash", "-c", keys], capture_output=True, text=True, check=True)
-    assert ran.stdout == "--max-outage\n"
+    for name in ("key.txt", "cloud.toml"):
+        (tmp_path / name).touch()
+    (tmp_path / "states").mkdir()
+    count = len(words.split())
+    keys = f"source {script}; COMP_WORDS=(waiter {words}); COMP_CWORD={count}; _shtab_waiter; echo ${{COMPREPLY[@]}}"
+    ran = subprocess.run(["bash", "-c", keys], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout == f"{completed}\n"

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from command_parts import GOOD, Run
 
+from waiter import testing
 from waiter.cli.commands import simulate
 from waiter.console.signals import Interrupted
 
@@ -148,3 +149,10 @@ def test_sigterm_is_forwarded_to_the_command(
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: child)
     assert simulate.run_against(["x"], {}) == ended
     assert child.terminated == terminated
+
+
+def test_schema_of_the_file_is_printed(run: Run) -> None:
+    """It is the file beside the simulation, for editors."""
+    ran = run("simulate", "--schema")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == (Path(testing.__file__).parent / "simulation.schema.json").read_text()

@@ -32,5 +32,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the script."""
     import shtab  # noqa: PLC0415 - slow to import, and the help of waiter needs the parser only
 
-    write_result(shtab.complete(top_parser(complete=True), shell=args.shell) + "\n")
+    files = {"FILE": shtab.FILE, "SCRIPT": shtab.FILE, "DIR": shtab.DIRECTORY}
+    parser = top_parser(complete=True)
+    for action in parser.all_actions():
+        if action.metavar in files:
+            vars(action)["complete"] = files[action.metavar]  # shtab reads this attribute
+    write_result(shtab.complete(parser, shell=args.shell) + "\n")
     return ExitCode.FINISHED

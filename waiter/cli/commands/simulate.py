@@ -24,6 +24,7 @@ from waiter.console.exit_codes import ExitCode
 from waiter.console.streams import write_result
 from waiter.errors import ConfigurationError
 from waiter.testing import cloud_from_script
+from waiter.testing.script_file import schema
 
 if TYPE_CHECKING:
     from waiter.testing import SimulatedCloud, SimulatedServer
@@ -61,6 +62,7 @@ def make_parser() -> Parser:
         summary=COMMANDS["simulate"],
         examples=(
             "waiter simulate\n"
+            "waiter simulate --schema > simulation.schema.json\n"
             "waiter simulate cloud.toml --speed 10 --listen 127.0.0.1:8090\n"
             "waiter simulate cloud.toml -- make deploy              # with GCORE_BASE_URL and GCORE_API_KEY set"
         ),
@@ -69,12 +71,16 @@ def make_parser() -> Parser:
     parser.add_argument(
         "script", nargs="?", metavar="SCRIPT", help="TOML or JSON file of tasks and faults; without it, three tasks"
     )
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of SCRIPT, for editors, and exit")
     options.add_simulation(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal arrives or the command has ended, and return the exit code."""
+    if args.schema:
+        write_result(f"{json.dumps(schema(), indent=2)}\n")
+        return ExitCode.FINISHED
     require_command(args.command, args.environ)
     script = _read_script(Path(args.script)) if args.script else _DEFAULT_SCRIPT
     cloud = _make_cloud(script, given_options(args, "speed", "latency", "fault_rate"))
