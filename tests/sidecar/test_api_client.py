@@ -19,7 +19,7 @@ from waiter.outcome import WaitStatus
 from waiter.sidecar import service
 from waiter.sidecar.api_client import SidecarClient
 from waiter.sidecar.model import Wait
-from waiter.testing import SimulatedCloud, finishes, never_ends
+from waiter.testing import SimulatedCloud, finishes, never_ends, resources_fail, resources_ready, status
 
 
 @pytest.fixture
@@ -165,5 +165,26 @@ def test_only_refused_waits_of_another_key_are_restarted(sidecar: Sidecar) -> No
                 sidecar.service.waits["a"].task
                 == sidecar.service.waits["a"].with_task(make_task("a", "FINISHED"), None, 0).task
             )
+
+    run(test())
+
+
+def test_wait_may_last_until_resources_are_ready(served: SimulatedCloud, tmp_path: Path) -> None:
+    """By the request or by the command line; a refused key is an outage at the endpoints of resources too."""
+    ready = served.add(resources_ready(0.3, finishes(0.0, {"images": ["m-1"]})))
+    failed = served.add(resources_fail(0.0, finishes(0.0, {"images": ["m-2"]})))
+    refused = served.add(finishes(0.0, {"volumes": ["v-1"]}))
+
+    async def test() -> None:
+        async with used(tmp_path / "state", wait=EAGER | {"max_outage": 0.3}) as client:
+            await client.post("/v1/waits", json={"tasks": [ready, failed], "ready": True})
+            ended = [(await client.get(f"/v1/waits/{task_id}?wait=10s")).json() for task_id in (ready, failed)]
+            assert [one["status"] for one in ended] == ["finished", "failed"]
+            assert ended[1]["error"] == f"images m-2 failed: deactivated; the task is FINISHED ({failed})"
+        async with used(tmp_path / "other", wait=EAGER | {"max_outage": 0.3, "ready": True}) as client:
+            served.outage(0, 1000, status(403), on="resource")
+            await client.post("/v1/waits", json=refused)
+            ended = [(await client.get(f"/v1/waits/{refused}?wait=10s")).json()]
+            assert (ended[0]["status"], "volumes v-1" in ended[0]["error"]) == ("refused", True)
 
     run(test())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sidecar_parts import AT, NEW_WAIT, TASK_JSON, Sidecar, change_state, make_task, run, stream_events, wait_json
 
+from waiter import ResourceError, TaskError
 from waiter.schedule.history import History
-from waiter.sidecar.model import MAX_TRANSITIONS
+from waiter.sidecar.model import MAX_TRANSITIONS, RequestLimits
 
 
 def test_transitions_are_reported_once(sidecar: Sidecar) -> None:
@@ -192,5 +193,65 @@ def test_texts_and_transitions_are_limited(sidecar: Sidecar) -> None:
             assert kept == [*range(100), *range(150, 250)]
             assert wait.task is not None
             assert wait.task["error"] == "x" * 4096 + "..."
+
+    run(test())
+
+
+def test_end_of_a_wait_for_resources_is_written_with_it(sidecar: Sidecar) -> None:
+    """The end of the task is stored and measured when it is seen; its events are written together with the end of the wait."""
+
+    async def test() -> None:
+        times = {"created_on": "2027-01-15T08:00:00", "finished_on": "2027-01-15T08:00:19"}
+        end = make_task(state="FINISHED", created_resources={"images": ["m"]}, **times)
+        image = {"kind": "images", "resource_id": "m"}
+        async with sidecar.open():
+            await sidecar.service.accept(["a"], RequestLimits(ready=True))
+            await sidecar.settle()
+            change_state(sidecar, make_task(), age=3.0, history=History([30.0] * 5))
+            change_state(sidecar, end, old="RUNNING", age=20.5)
+            sidecar.send_event("task.finished", "a", end, age=20.5)
+            sidecar.send_event("resource.state_changed", "a", end, **image, old=None, new="saving")
+            await sidecar.settle()
+            shown = wait_json(sidecar)
+            assert (shown["status"], shown["ready"], shown["task"]["state"]) == ("waiting", True, "FINISHED")
+            assert (shown["task"]["age"], shown["task"]["time_left"]) == (19.0, None)
+            assert stream_events(sidecar)[-1][0] == "resource.state_changed"
+            assert stream_events(sidecar)[-1][1]["old"] is None
+        async with sidecar.open():
+            assert sidecar.waiter.limits["a"]["ready"] is True
+            change_state(sidecar, end, age=500.0)
+            sidecar.send_event("task.finished", "a", end, age=500.0)
+            sidecar.send_event("resource.failed", "a", end, **image, status="killed")
+            sidecar.send_event("task.timed_out", "a", end)
+            error = ResourceError("killed", task=end, kind="images", resource_id="m", resource={})
+            sidecar.waiter.fail("a", error)
+            await sidecar.settle()
+            assert (wait_json(sidecar)["status"], wait_json(sidecar)["error"]) == ("failed", str(error))
+        assert sidecar.measured == [("a", 1.5), ("a", None)]
+        names = [name for name, _ in stream_events(sidecar)]
+        assert names[-5:] == ["resource.state_changed", "task.finished", "resource.failed", "task.timed_out", "wait.ended"]
+
+    run(test())
+
+
+@pytest.mark.parametrize(("before", "again"), [(None, True), (False, True), (True, False)])
+def test_finished_task_is_awaited_again_if_its_resources_are_wanted_ready(
+    sidecar: Sidecar, before: bool | None, again: bool
+) -> None:
+    """Not if they were already, nor while the wait is running; a failure stays what it is."""
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a", "b", "c"], RequestLimits(ready=before))
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            sidecar.waiter.fail("b", TaskError(make_task("b", "ERROR")))
+            await sidecar.settle()
+            await sidecar.service.accept(["a", "b", "c"])
+            assert wait_json(sidecar)["status"] == "finished"
+            await sidecar.service.accept(["a", "b", "c"], RequestLimits(ready=True))
+            await sidecar.settle()
+            assert sidecar.waiter.waited_for == ["a", "b", "c", *(["a"] if again else [])]
+            assert wait_json(sidecar)["ready"] is True
 
     run(test())

@@ -53,6 +53,7 @@ NEW_WAIT: dict[str, Any] = {
     "ended_at": None,
     "timeout": None,
     "max_outage": None,
+    "ready": None,
 }
 TASK_JSON: dict[str, Any] = {
     "id": "a",

@@ -16,7 +16,7 @@ import msgspec
 from waiter import errors, outcome
 from waiter.outcome import WaitStatus
 from waiter.schedule.schedule import Schedule
-from waiter.task import Task
+from waiter.task import Task, TaskState
 
 # Texts of a task come from the API; a text of 16 MB would be sent to every client that lists waits.
 MAX_TEXT_LENGTH = 4096
@@ -43,12 +43,14 @@ class Transition(msgspec.Struct, frozen=True):
 class RequestLimits(NamedTuple):
     """The limits that a request sets for its waits, in seconds; None is the limit of the command line.
 
-    ``webhook`` is a URL to which their ends are sent, beside that of the command line.
+    ``webhook`` is a URL to which their ends are sent, beside that of the command line. ``ready`` is whether they last until the
+    created resources are ready, None for that of the command line.
     """
 
     timeout: float | None = None
     max_outage: float | None = None
     webhook: str | None = None
+    ready: bool | None = None
 
 
 NO_LIMITS = RequestLimits()
@@ -75,8 +77,8 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are seconds since the epoch on this machine's clock; ``task_created_at`` is derived from the age that the API's own
     clock gives. ``refused_key`` is the fingerprint of the key that the API refused at the end of the wait.
-    ``timeout`` and ``max_outage`` are seconds, None for the limits of the command line. ``webhooks`` are the URLs to which
-    requests want its end sent; clients do not see them, because a URL may be a secret.
+    ``timeout`` and ``max_outage`` are seconds; like ``ready`` they are None for those of the command line. ``webhooks`` are the
+    URLs to which requests want its end sent; clients do not see them, because a URL may be a secret.
     """
 
     id: str
@@ -92,12 +94,18 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     max_outage: float | None = None
     webhooks: tuple[str, ...] = ()
+    ready: bool | None = None
     task_created_at: float | None = msgspec.field(default=None, name="born")  # the name in existing databases
 
     @property
     def has_ended(self) -> bool:
         """Whether the task is no longer polled."""
         return self.status is not WaitStatus.WAITING
+
+    @property
+    def task_has_ended(self) -> bool:
+        """Whether the task is FINISHED or in ERROR; the wait may last until what it created is ready."""
+        return self.task is not None and self.task["state"] in {TaskState.FINISHED, TaskState.ERROR}
 
     def with_task(self, task: Task, age: float | None, now: float) -> Wait:
         """Return the wait with the task as a poll has just returned it; ``age`` is in seconds."""
@@ -134,6 +142,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
             refused_key=None,
             timeout=limits.timeout,
             max_outage=limits.max_outage,
+            ready=limits.ready,
         ).with_webhook(limits.webhook)
 
     def with_webhook(self, url: str | None) -> Wait:
@@ -158,14 +167,14 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     def age(self, now: float) -> float | None:
         """Return the age of the task in seconds; after its end the time it took, by the API's own timestamps."""
         task = self.task or {}
-        if self.has_ended and task.get("created_on") and task.get("finished_on"):
+        if self.task_has_ended and task.get("created_on") and task.get("finished_on"):
             return (datetime.fromisoformat(task["finished_on"]) - datetime.fromisoformat(task["created_on"])).total_seconds()
         return None if self.task_created_at is None else round(max(0.0, (self.ended_at or now) - self.task_created_at), 1)
 
     def as_json(self, now: float, schedule: Schedule | None = None) -> dict[str, Any]:
         """Return the wait as clients see it; the time left needs a schedule with the history of the task type."""
         age = self.age(now)
-        left = schedule.time_left(age) if schedule and age is not None and not self.has_ended else None
+        left = schedule.time_left(age) if schedule and age is not None and not (self.has_ended or self.task_has_ended) else None
         timing = {
             "age": age,
             "time_left": left and round(left.median, 1),
@@ -182,6 +191,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
             "ended_at": self.ended_at and format_timestamp(self.ended_at),
             "timeout": self.timeout,
             "max_outage": self.max_outage,
+            "ready": self.ready,
         }
 
 

@@ -36,7 +36,8 @@ MAINTENANCE_INTERVAL = 5.0
 
 # Events that come with a new snapshot of the task, and those that belong to the end of a wait.
 _WITH_SNAPSHOT = {"task.state_changed", "task.finished", "task.failed", "poll.recovered", "history.learned"}
-_ENDINGS = {"task.finished", "task.failed", "task.stalled", "task.timed_out"}
+_ENDINGS = {"task.finished", "task.failed", "task.stalled", "task.timed_out", "resource.failed"}
+_TASK_ENDINGS = {"task.finished", "task.failed"}
 
 
 class TaskWaiter(Protocol):
@@ -55,9 +56,13 @@ class InUseError(WaiterError):
 
 
 class _Run(msgspec.Struct):
-    """A wait that has not ended, and the events that will be written together with its end."""
+    """A wait that has not ended, and the events that will be written together with its end.
+
+    ``task_had_ended`` is whether the task was known to have ended before: the wait was resumed for what the task created.
+    """
 
     asyncio_task: asyncio.Task[None]
+    task_had_ended: bool
     ending_events: list[NewEvent] = []
     is_ending: bool = False
 
@@ -122,15 +127,16 @@ class Service:
         """Return the waits for these tasks, each once, after they are stored; new ones get the limits.
 
         A task that is already awaited or has ended keeps its wait, whose end is also sent to the webhook; any other is awaited
-        again. Raises StorageError, TooManyWaitsError, and ConfigurationError for a webhook that is not allowed.
+        again, and so is a finished one whose resources are wanted ``ready`` for the first time. Raises StorageError,
+        TooManyWaitsError, and ConfigurationError for a webhook that is not allowed.
         """
         ids = list(dict.fromkeys(task_ids))
         self._check_webhook(limits.webhook)
         async with self._change_lock:
             await self._settle_endings(ids)
             now = self._now()
-            new = [self._new_wait(task_id, now, limits) for task_id in ids if self._needs_run(task_id)]
-            known = [self.waits[task_id] for task_id in ids if not self._needs_run(task_id)]
+            new = [self._new_wait(task_id, now, limits) for task_id in ids if self._needs_run(task_id, limits)]
+            known = [self.waits[task_id] for task_id in ids if not self._needs_run(task_id, limits)]
             notified = [wait.with_webhook(limits.webhook) for wait in known if wait.with_webhook(limits.webhook) != wait]
             if any(len(wait.webhooks) > MAX_WEBHOOKS for wait in (*new, *notified)):
                 message = f"a wait can have at most {MAX_WEBHOOKS} webhooks"
@@ -195,7 +201,7 @@ class Service:
             key = self._key_fingerprint()
             for wait in refused:
                 if wait.refused_key != key:
-                    await self.accept([wait.id], RequestLimits(wait.timeout, wait.max_outage))
+                    await self.accept([wait.id], RequestLimits(wait.timeout, wait.max_outage, ready=wait.ready))
 
     async def delete_expired(self) -> None:
         """Delete the waits that ended more than ``keep_ended`` seconds ago. Raises StorageError."""
@@ -244,9 +250,13 @@ class Service:
 
     # The life of a wait.
 
-    def _needs_run(self, task_id: str) -> bool:
+    def _needs_run(self, task_id: str, limits: RequestLimits) -> bool:
         wait = self.waits.get(task_id)
-        return wait is None or (wait.has_ended and not wait.status.is_task_end)
+        if wait is None or not wait.has_ended:
+            return wait is None
+        # Whether the resources of a finished task are ready was not asked before.
+        wants_ready = wait.status is WaitStatus.FINISHED and bool(limits.ready) and not wait.ready
+        return wants_ready or not wait.status.is_task_end
 
     def _new_wait(self, task_id: str, now: float, limits: RequestLimits) -> Wait:
         known = self.waits.get(task_id) or Wait(id=task_id, accepted_at=now)
@@ -279,7 +289,8 @@ class Service:
 
     def _start_runs(self, waits: Iterable[Wait]) -> None:
         for wait in waits:
-            self._runs[wait.id] = _Run(asyncio.create_task(self._run(wait.id), name=f"wait {wait.id}"))
+            asyncio_task = asyncio.create_task(self._run(wait.id), name=f"wait {wait.id}")
+            self._runs[wait.id] = _Run(asyncio_task, wait.task_has_ended)
 
     def _cancel_run(self, wait_id: str) -> None:
         run = self._runs.pop(wait_id, None)
@@ -289,8 +300,11 @@ class Service:
     async def _run(self, wait_id: str) -> None:
         try:
             limits: Limits = {"timeout": self.time_left(wait_id)}
-            if (max_outage := self.waits[wait_id].max_outage) is not None:
-                limits["max_outage"] = max_outage
+            wait = self.waits[wait_id]
+            if wait.max_outage is not None:
+                limits["max_outage"] = wait.max_outage
+            if wait.ready is not None:
+                limits["ready"] = wait.ready
             task = await self._waiter.wait(wait_id, **limits)
         except WaiterError as error:
             await self._end(wait_id, status_of(error), str(error))
@@ -344,7 +358,8 @@ class Service:
         new_event = self._stream_event(event, before)
         if event.name in _ENDINGS:
             run.ending_events.append(new_event)
-            self._report_task_end(event, wait)
+            if event.name in _TASK_ENDINGS and event.task is not None:
+                self._report_task_end(event.task, event.age, is_observed=len(wait.transitions) > 1 and not run.task_had_ended)
         else:
             self._write_queue.enqueue(Change(waits=[wait], events=[new_event]))
 
@@ -361,7 +376,7 @@ class Service:
 
     def _stream_event(self, event: Event, before: Wait) -> NewEvent:
         fields = dict(event.fields)
-        if "old" in fields and before.transitions:
+        if event.name == "task.state_changed" and before.transitions:
             fields["old"] = before.transitions[-1].state
         if "elapsed" in fields:
             fields["elapsed"] = round(self._now() - before.accepted_at, 3)
@@ -371,13 +386,10 @@ class Service:
         data = {"task_id": wait_id, "at": format_timestamp(self._now()), **fields}
         return NewEvent(name, msgspec.json.encode(data, enc_hook=str))
 
-    def _report_task_end(self, event: Event, wait: Wait) -> None:
-        task = event.task
-        if task is None or not task.ended:
-            return
+    def _report_task_end(self, task: Task, age: float | None, *, is_observed: bool) -> None:
         delay = None
-        if task.created_on and task.finished_on and event.age is not None and len(wait.transitions) > 1:
-            delay = max(0.0, event.age - (task.finished_on - task.created_on).total_seconds())
+        if task.created_on and task.finished_on and age is not None and is_observed:
+            delay = max(0.0, age - (task.finished_on - task.created_on).total_seconds())
         self._on_task_end(task, delay)
 
     def _record_history(self, event: Event) -> None:

@@ -197,6 +197,9 @@ def test_invalid_last_event_id_is_refused(sidecar: Sidecar, last: str) -> None:
         ({}, {"timeout": inf}),
         ({"timeout": 90, "max_outage": "5m"}, {"timeout": 90.0, "max_outage": 300.0}),
         ({"timeout": "1h30m", "max_outage": None}, {"timeout": 5400.0}),
+        ({"ready": True}, {"timeout": inf, "ready": True}),
+        ({"ready": False}, {"timeout": inf, "ready": False}),
+        ({"ready": None}, {"timeout": inf}),
     ],
 )
 def test_post_sets_limits_of_its_waits(sidecar: Sidecar, members: dict[str, Any], limits: dict[str, float]) -> None:
@@ -223,6 +226,8 @@ def test_post_sets_limits_of_its_waits(sidecar: Sidecar, members: dict[str, Any]
         ({"max_outage": "none"}, "max_outage is not a positive duration: 'none'"),
         ({"max_outage": []}, "max_outage is not a positive duration: []"),
         ({"webhook": 5}, "webhook is not a URL"),
+        ({"ready": "true"}, "ready is not true or false"),
+        ({"ready": 1}, "ready is not true or false"),
         ({"webhook": "https://a.example"}, "webhooks are not allowed: the sidecar was started without --webhook-allow"),
     ],
 )

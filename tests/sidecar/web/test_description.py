@@ -90,6 +90,7 @@ def test_described_values_are_those_of_the_code() -> None:
         ["a", {"task_id": "b"}, {"id": "c", "state": "NEW"}],
         {"tasks": ["a"], "count": 1},
         {"tasks": ["a"], "timeout": 1.5, "max_outage": "1m30s"},
+        {"tasks": ["a"], "ready": True},
         {"tasks": ["a"], "timeout": None},
         {"results": [{"id": "a", "state": "RUNNING"}], "count": 1},
         {"id": "a", "state": "RUNNING", "task_type": "create_vm"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from waiter.cli.options import OptionGroup, add_connection, add_limits, add_log, add_schedule
+from waiter.cli.options import OptionGroup, add_connection, add_limits, add_log, add_ready, add_schedule
 from waiter.cli.parser import Parser, typed
 from waiter.cli.registry import COMMANDS
 from waiter.console.exit_codes import ExitCode
@@ -33,7 +33,7 @@ def make_parser() -> Parser:
     )
     parser.add_argument("task_ids", nargs="*", metavar="TASK_ID", help="tasks that must be FINISHED before it reports ready")
     _add_service(OptionGroup(parser.add_argument_group("service")))
-    add_limits(parser)
+    add_ready(add_limits(parser))
     add_schedule(parser)
     add_log(parser)
     add_connection(parser)

@@ -52,7 +52,7 @@ _EVENTS = "text/event-stream"
 # Event numbers are 64-bit integers in SQLite.
 _EVENT_ID = re.compile(r"[0-9]{0,18}")
 # The members of a request with ``tasks``; a response of the API may have a count.
-_MEMBERS = {"tasks", "count", "timeout", "max_outage", "webhook"}
+_MEMBERS = {"tasks", "count", "timeout", "max_outage", "ready", "webhook"}
 
 
 class ControlApi:
@@ -188,7 +188,8 @@ def _read_request(body: bytes) -> tuple[list[str], RequestLimits]:
         if unknown := sorted(content.keys() - _MEMBERS):
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"unknown member: {', '.join(map(repr, unknown))}")
         timeout, max_outage = _read_seconds(content, "timeout"), _read_seconds(content, "max_outage")
-        return task_ids(content), RequestLimits(timeout, max_outage, _read_webhook(content))
+        ready = _read_member(content, "ready", bool, "true or false")
+        return task_ids(content), RequestLimits(timeout, max_outage, _read_member(content, "webhook", str, "a URL"), ready)
     except ConfigurationError as error:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
     except (ValueError, RecursionError) as error:
@@ -208,11 +209,12 @@ def _read_seconds(content: Mapping[str, object], name: str) -> float | None:
     return seconds
 
 
-def _read_webhook(content: Mapping[str, object]) -> str | None:
-    value = content.get("webhook")
-    if value is None or isinstance(value, str):
+def _read_member(content: Mapping[str, object], name: str, kind: type[Result], expected: str) -> Result | None:
+    """Return a member of this type, or None for null. Raises RequestRefusedError."""
+    value = content.get(name)
+    if value is None or isinstance(value, kind):
         return value
-    raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "webhook is not a URL")
+    raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{name} is not {expected}")
 
 
 async def _as_http_errors(request: Awaitable[Result]) -> Result:
