@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from tenacity import AsyncRetrying, DoSleep, Retrying
@@ -88,7 +89,8 @@ class AsyncWaiter:
     def _open(self, session: Session, client: TaskClient | None) -> None:
         settings = session.settings
         self._session = session
-        self._client = RateLimitedClient(client or AsyncClient(settings), session.budget, settings)
+        self._unlimited_client = client or AsyncClient(settings)
+        self._client = RateLimitedClient(self._unlimited_client, session.budget, settings)
         self._listing_poller = ListingPoller(self._client, self._poll_task, settings.sleep, settings.clock, settings.max_rps)
         self._retrying = _AsyncRetrying(self._sleep)
         self._entered = 0
@@ -96,7 +98,7 @@ class AsyncWaiter:
     async def wait(self, task_id: TaskRef, **limits: Unpack[Limits]) -> Task:
         """Like Waiter.wait, awaited."""
         with self._session.new_wait(task_id, limits) as state:
-            subscription = self._listing_poller.subscribe(state) if runs_under_asyncio() else None
+            subscription = self._listing_poller.subscribe(state) if self._can_list else None
             try:
                 task = state.result(await self._retrying(self._poll, state, subscription))
             finally:
@@ -106,6 +108,11 @@ class AsyncWaiter:
                 await self._retrying(self._poll_resource, resources, None)
                 resources.check_result()
             return task
+
+    @cached_property
+    def _can_list(self) -> bool:
+        """Whether listings can serve the waits: under asyncio, but not under trio."""
+        return runs_under_asyncio()
 
     def _sleep(self, pause: _Pause) -> Awaitable[None]:
         return self._client.sleep(pause) if pause.subscription is None else pause.subscription.sleep(pause)
@@ -129,13 +136,14 @@ class AsyncWaiter:
         """Poll the task's own endpoint when the budget allows it. Raises ApiError."""
         async with self._client.slot(state.queue_limits) as delay:
             state.record_delay(delay)
-            return await self._client.get_task(state.task_id, timeout=state.request_timeout)
+            return await self._unlimited_client.get_task(state.task_id, timeout=state.request_timeout)
 
     async def _poll_resource(self, state: ResourceState, _: None) -> ResourceSnapshot:
         """Poll a created resource when the budget allows it. Raises ApiError."""
         async with self._client.slot(state.queue_limits) as delay:
             state.record_delay(delay)
-            return state.record_snapshot(await self._client.get_resource(state.target, timeout=state.request_timeout))
+            resource = await self._unlimited_client.get_resource(state.target, timeout=state.request_timeout)
+        return state.record_snapshot(resource)
 
     async def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED
@@ -156,7 +164,7 @@ class AsyncWaiter:
 
     def _outcomes(self, ids: Sequence[str]) -> AsyncGenerator[list[Outcome], None]:
         self._session.check_open()
-        if not runs_under_asyncio():
+        if not self._can_list:
             message = "several tasks together need asyncio: elsewhere, await wait() for each of them"
             raise ConfigurationError(message)
         return outcomes_as_completed(self.wait, ids)

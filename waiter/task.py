@@ -44,7 +44,10 @@ class TaskState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether a task in this state has ended: FINISHED or ERROR; no unknown state is final."""
-        return self.value in {"FINISHED", "ERROR"}
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({TaskState.FINISHED, TaskState.ERROR})
 
 
 class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -230,7 +233,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def ended(self) -> bool:
         """Whether the task is FINISHED or ERROR."""
-        return self.state is TaskState.FINISHED or self.state is TaskState.ERROR
+        return self.state in FINAL_STATES
 
     @property
     def failed(self) -> bool:

@@ -45,7 +45,7 @@ def test_listing_that_began_before_the_last_poll_is_not_used() -> None:
         subscription.notify(MISSING)
         await sleep
         subscription.cancel()
-        return [*usable, subscription.can_use(time.monotonic()), subscription.has_update]
+        return [*usable, subscription.can_use(time.monotonic()), subscription.update is not None]
 
     assert asyncio.run(main()) == [False, True, False, True]
 
@@ -151,7 +151,7 @@ def test_wait_that_awaits_a_listing_needs_any_update() -> None:
         subscription.stop_awaiting()
         await waiting
         subscription.cancel()
-        return [needs, still_sleeps, subscription.needs_update(RUNNING), subscription.has_update]
+        return [needs, still_sleeps, subscription.needs_update(RUNNING), subscription.update is not None]
 
     assert asyncio.run(main()) == [True, True, False, False]
 
@@ -167,7 +167,7 @@ def test_spot_check_ends_the_sleep_without_an_update() -> None:
         subscription.spot_check()
         await sleep
         subscription.cancel()
-        return slept_on and not subscription.has_update
+        return slept_on and subscription.update is None
 
     assert asyncio.run(main())
 
@@ -181,9 +181,9 @@ def test_unreadable_update_is_popped_and_dropped(update: bytes, error: type[Exce
         raise error
 
     subscription = awake(state_of(RUNNING))
-    assert (subscription.has_update, subscription.pop_update(read)) == (False, None)
+    assert (subscription.update, subscription.pop_update(read)) == (None, None)
     subscription.notify(update)
-    assert (subscription.has_update, subscription.pop_update(read), subscription.has_update) == (True, None, False)
+    assert (subscription.update, subscription.pop_update(read), subscription.update) == (update, None, None)
 
 
 def at(second: float) -> datetime:

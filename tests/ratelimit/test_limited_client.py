@@ -49,11 +49,12 @@ class Poll:
         self.limits = QueueLimits(task_id, time.monotonic() + time_left, inf, 300.0)
         self.delays: list[Delay] = []
         self._client = client
+        self._slow: Any = client._client
 
     async def send(self) -> Any:
         async with self._client.slot(self.limits) as delay:
             self.delays.append(delay)
-            return await self._client.get_task(self.limits.task_id, timeout=10.0)
+            return await self._slow.get_task(self.limits.task_id)
 
 
 def poll(client: RateLimitedClient, task_id: str, **limits: float) -> asyncio.Task[Any]:

@@ -12,6 +12,8 @@ import msgspec
 from waiter.task import Task, TaskState
 
 TASKS_PATH = "/cloud/v1/tasks"
+TASK_PATH = "/cloud/v1/tasks/{task_id}"
+ACKNOWLEDGE_PATH = "/cloud/v1/tasks/{task_id}/acknowledge"
 ACTIVE_STATES = (TaskState.NEW, TaskState.RUNNING)
 
 
@@ -35,16 +37,6 @@ class TaskFilter(msgspec.Struct, frozen=True):
 
 def _is_among(value: object, selected: tuple[object, ...]) -> bool:
     return not selected or value is None or value in selected
-
-
-def task_path(task_id: str) -> str:
-    """Return the path of one task."""
-    return f"{TASKS_PATH}/{task_id}"
-
-
-def acknowledge_path(task_id: str) -> str:
-    """Return the path to which a POST request acknowledges one task."""
-    return f"{TASKS_PATH}/{task_id}/acknowledge"
 
 
 def history_path(task_type: str, *, limit: int) -> str:

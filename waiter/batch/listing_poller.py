@@ -24,6 +24,7 @@ from waiter.batch.subscription import MISSING, Subscription
 from waiter.batch.timer import InterruptibleTimer, Sleep
 from waiter.errors import ApiError
 from waiter.ratelimit.reservation import RateLimitTimeoutError
+from waiter.task import FINAL_STATES
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ RECONSIDER_AFTER = 1.0
 # Spot checks step through the waits by this fraction of them, so that any number of checks is spread evenly: neighbours often
 # end together, and any tenth of the waits is reached within sixteen checks.
 GOLDEN_RATIO = 0.6180339887498949
-_ENDED = {"FINISHED", "ERROR"}
 
 
 class Client(Protocol):
@@ -83,26 +83,27 @@ class ListingPoller:
 
     def subscribe(self, state: WaitState) -> Subscription:
         """Return a subscription for a wait, which unsubscribes when it is over."""
-        subscription, key = Subscription(state, self._sleep, self._clock), _key_of(state.task_id)
+        key, subscription = _key_of(state.task_id), Subscription(state, self._sleep, self._clock)
         self._subscriptions[key] = (*self._subscriptions.get(key, ()), subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription."""
-        subscription.cancel()
         key = _key_of(subscription.state.task_id)
         others = tuple(other for other in self._subscriptions.pop(key) if other is not subscription)
         if others:
             self._subscriptions[key] = others
+        subscription.cancel()
 
     async def poll(self, subscription: Subscription) -> TaskSnapshot:
         """Return the task as a listing has just shown it, or poll its own endpoint."""
         if subscription.state.task is None:
             await self._await_listing(subscription)
-        woken_by_listing = subscription.has_update
-        shown = subscription.pop_update(self._client.decode_snapshot)
-        if shown is not None and subscription.state.time_left >= EPSILON:
-            return shown
+        woken_by_listing = subscription.update is not None
+        if woken_by_listing:
+            shown = subscription.pop_update(self._client.decode_snapshot)
+            if shown is not None and subscription.state.time_left >= EPSILON:
+                return shown
         try:
             snapshot = await self._poll_task(subscription.state)
         except RateLimitTimeoutError as error:
@@ -111,10 +112,8 @@ class ListingPoller:
             if (shown := subscription.pop_update(self._client.decode_snapshot)) is None:
                 raise
             return shown
-        if snapshot.task.ended:
-            self._record_end(subscription, snapshot)
-        elif woken_by_listing:
-            self._record_needless_poll()
+        if self._is_listing:
+            self._record_poll(subscription, snapshot, woken_by_listing=woken_by_listing)
         return snapshot
 
     async def _await_listing(self, subscription: Subscription) -> None:
@@ -133,19 +132,17 @@ class ListingPoller:
             subscription.cancel()
             self._awaiting.discard(subscription)
 
-    def _record_end(self, subscription: Subscription, snapshot: TaskSnapshot) -> None:
-        """Record an end, and pause listings that showed the task as active long after it."""
-        if not self._is_listing:
-            return
-        gone_since = subscription.ended_at(snapshot) + MAX_LAG
-        self._circuit_breaker.record_end(_key_of(subscription.state.task_id), gone_since)
-        if subscription.shown_at > gone_since:
-            self._pause_listings(is_stuck=True)
-
-    def _record_needless_poll(self) -> None:
-        self._circuit_breaker.record_needless_poll()
-        if self._circuit_breaker.is_misleading(self._cost()):
-            self._pause_listings()
+    def _record_poll(self, subscription: Subscription, snapshot: TaskSnapshot, *, woken_by_listing: bool) -> None:
+        """Pause listings that showed the task as active long after its end, or that cause too many needless polls."""
+        if snapshot.task.ended:
+            gone_since = subscription.ended_at(snapshot) + MAX_LAG
+            self._circuit_breaker.record_end(_key_of(subscription.state.task_id), gone_since)
+            if subscription.shown_at > gone_since:
+                self._pause_listings(is_stuck=True)
+        elif woken_by_listing:
+            self._circuit_breaker.record_needless_poll()
+            if self._circuit_breaker.is_misleading(self._cost()):
+                self._pause_listings()
 
     async def close(self) -> None:
         """End the listings, from any event loop."""
@@ -275,7 +272,7 @@ class ListingPoller:
         """Record which tasks a page shows as active, and update the waits to which that is news."""
         updates: list[tuple[Subscription, bytes]] = []
         for place, row in enumerate(page.tasks):
-            if row.state in _ENDED:
+            if row.state in FINAL_STATES:
                 continue
             key = _key_of(row.id)
             if (subscriptions := self._subscriptions.get(key)) is None:

@@ -19,18 +19,21 @@ MISSING = b""
 
 
 class Subscription(InterruptibleTimer):
-    """The sleep of one wait between two polls, which listings extend or end; times are monotonic seconds."""
+    """The sleep of one wait between two polls, which listings extend or end; times are monotonic seconds.
+
+    ``update`` is the JSON with which a listing has ended the last sleep, or MISSING, or None if none has.
+    """
 
     # It is a timer instead of having one because ten thousand of them weigh 1 MB less.
     __slots__ = (
         "_interval_since",
-        "_update",
         "_valid_until",
         "awaiting_listing",
         "interval",
         "shown_at",
         "sleeping_since",
         "state",
+        "update",
     )  # fmt: skip
 
     def __init__(self, state: WaitState, sleep: Sleep, clock: Callable[[], float]) -> None:
@@ -39,7 +42,7 @@ class Subscription(InterruptibleTimer):
         self.interval = 0.0
         self.awaiting_listing = False
         self.shown_at = self.sleeping_since = self._interval_since = self._valid_until = -inf
-        self._update: bytes | None = None
+        self.update: bytes | None = None
 
     # The wait's side.
 
@@ -61,14 +64,9 @@ class Subscription(InterruptibleTimer):
         self.sleeping_since = self._interval_since = self._clock()
         return super().sleep(seconds)
 
-    @property
-    def has_update(self) -> bool:
-        """Whether a listing has ended the last sleep."""
-        return self._update is not None
-
     def pop_update(self, read: Callable[[bytes], TaskSnapshot]) -> TaskSnapshot | None:
         """Return the task as the listing showed it; None if it showed nothing newer that can be read."""
-        update, self._update = self._update, None
+        update, self.update = self.update, None
         if not update:
             return None
         try:
@@ -105,7 +103,7 @@ class Subscription(InterruptibleTimer):
 
     def notify(self, update: bytes) -> None:
         """Wake the wait with the JSON of its task, or MISSING."""
-        self._update = update
+        self.update = update
         self.wake()
 
     def spot_check(self) -> None:

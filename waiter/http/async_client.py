@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import httpx
 
 from waiter.api.listings import ActivePage, TaskPage, read_active, read_history, read_page
-from waiter.api.requests import TaskFilter, acknowledge_path, active_path, history_path, listing_path, task_path
+from waiter.api.requests import ACKNOWLEDGE_PATH, TASK_PATH, TaskFilter, active_path, history_path, listing_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -56,7 +56,7 @@ class AsyncClient(BaseClient):
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - like Client
         """Like Client.get_task, awaited."""
-        response = await self._fetch(task_path(task_id), timeout)
+        response = await self._fetch(TASK_PATH.format(task_id=task_id), timeout)
         return self._server_clock.snapshot(read_task(response, task_id), now=self.settings.clock())
 
     async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - like Client
@@ -67,7 +67,7 @@ class AsyncClient(BaseClient):
 
     async def acknowledge(self, task_id: str, *, timeout: float) -> Task:  # noqa: ASYNC109 - like Client
         """Like Client.acknowledge, awaited."""
-        return read_task(await self._fetch(acknowledge_path(task_id), timeout, method="POST"), task_id)
+        return read_task(await self._fetch(ACKNOWLEDGE_PATH.format(task_id=task_id), timeout, method="POST"), task_id)
 
     async def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:  # noqa: ASYNC109 - like Client
         """Like Client.list_history, awaited."""

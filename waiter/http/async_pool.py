@@ -59,8 +59,10 @@ class AsyncPool:
                 connection = await self._connect()
                 reader = await connection.send(request, ResponseReader())
         if reader.can_keep_alive and not self._is_closed:
-            connection.record_idle()
-            self._keep(connection)
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+            while len(self._idle) > 1 and not self._idle[0].is_alive:
+                self._idle.popleft().close()
         else:
             connection.close()
         return reader.status, reader.headers, reader.body
@@ -94,11 +96,6 @@ class AsyncPool:
         if route.has_tunnel:
             await connection.open_tunnel(route)
         return connection
-
-    def _keep(self, connection: _Connection) -> None:
-        self._idle.append(connection)
-        while len(self._idle) > 1 and not self._idle[0].is_alive:
-            self._idle.popleft().close()
 
     def _take(self) -> _Connection | None:
         while self._idle:
@@ -162,12 +159,12 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._reader: ResponseReader | None = None
         self._is_read: asyncio.Future[None]
-        self._idle_since: float | None = None
+        self.idle_since: float | None = None
 
     @property
     def is_alive(self) -> bool:
         """Whether an idle connection can be used again."""
-        expired = self._idle_since is not None and self._loop.time() - self._idle_since > KEEPALIVE_EXPIRY
+        expired = self.idle_since is not None and self._loop.time() - self.idle_since > KEEPALIVE_EXPIRY
         return not (expired or self._transport.is_closing()) and self._loop is asyncio.get_running_loop()
 
     async def send(self, request: SecretBytes, reader: _Reader) -> _Reader:
@@ -184,10 +181,6 @@ class _Connection(asyncio.BufferedProtocol):
             self._reader = None
             reader.close()
         return reader
-
-    def record_idle(self) -> None:
-        """Record that the connection is idle from now on."""
-        self._idle_since = self._loop.time()
 
     async def open_tunnel(self, route: Route) -> None:
         """Ask the proxy for a tunnel and encrypt what goes through it. Raises OSError."""
@@ -238,7 +231,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._transport.close()  # a second call makes asyncio's TLS release its reference
         if (reader := self._reader) is None or self._is_read.done():
             return
-        if self._idle_since is not None and not reader.size:
+        if self.idle_since is not None and not reader.size:
             self._is_read.set_exception(StaleConnectionError())
         elif error is not None:
             self._is_read.set_exception(ReadError(str(error)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import httpx
 
 from waiter.api.listings import ActivePage, TaskPage, read_active, read_history, read_page
-from waiter.api.requests import TaskFilter, acknowledge_path, active_path, history_path, listing_path, task_path
+from waiter.api.requests import ACKNOWLEDGE_PATH, TASK_PATH, TaskFilter, active_path, history_path, listing_path
 from waiter.api.responses import Response, read_task
 from waiter.config.settings import Settings
 from waiter.errors import ConfigurationError
@@ -35,7 +35,7 @@ class Client(BaseClient):
 
     def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:
         """Poll a task once; ``timeout`` bounds the whole request. Raises ApiError."""
-        response = self._fetch(task_path(task_id), timeout)
+        response = self._fetch(TASK_PATH.format(task_id=task_id), timeout)
         return self._server_clock.snapshot(read_task(response, task_id), now=self.settings.clock())
 
     def get_resource(self, target: Target, *, timeout: float) -> Resource:
@@ -46,7 +46,7 @@ class Client(BaseClient):
 
     def acknowledge(self, task_id: str, *, timeout: float) -> Task:
         """Acknowledge a task and return it. Raises ApiError."""
-        return read_task(self._fetch(acknowledge_path(task_id), timeout, method="POST"), task_id)
+        return read_task(self._fetch(ACKNOWLEDGE_PATH.format(task_id=task_id), timeout, method="POST"), task_id)
 
     def list_history(self, task_type: str, *, limit: int, timeout: float) -> list[TaskSnapshot]:
         """List the newest tasks of a type, ended or not. Raises ApiError."""

@@ -14,7 +14,7 @@ from waiter.polling.reporter import Known, Reporter
 from waiter.ratelimit.reservation import QueueLimits
 from waiter.schedule.backoff import strategy_delay
 from waiter.schedule.schedule import Schedule
-from waiter.task import TaskSnapshot
+from waiter.task import FINAL_STATES, TaskSnapshot, TaskState
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class WaitState(PollState):
         self._age, self._seen_at = snapshot.age, now
         if task != before:
             # An equal task is not replaced: one more object for each poll makes the garbage collector halt ten thousand waits.
-            self.task, self._changed_at, self._has_ended = task, now, task.ended
+            self.task, self._changed_at, self._has_ended = task, now, task.state in FINAL_STATES
             if self._reporter.has_listener:
                 self._reporter.report_snapshot(before, task, self._known(), elapsed=round(now - self._started_at, 3))
         # tenacity holds what it is given until the next poll.
@@ -117,7 +117,7 @@ class WaitState(PollState):
 
     def result(self, snapshot: TaskSnapshot) -> Task:
         """Return the finished task. Raises TaskError for one that ended in ERROR."""
-        if snapshot.task.failed:
+        if snapshot.task.state is TaskState.ERROR:
             raise errors.TaskError(snapshot.task)
         return snapshot.task
 

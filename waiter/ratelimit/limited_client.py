@@ -71,7 +71,7 @@ class RateLimitedClient:
 
     @asynccontextmanager
     async def slot(self, limits: QueueLimits) -> AsyncIterator[Delay]:
-        """Wait until a poll may be sent, hold one of the slots meanwhile, and give how long the poll was delayed.
+        """Wait until a poll may be sent, hold a slot while the client sends it, and give how long it was delayed.
 
         Raises RateLimitTimeoutError when that is too late, ApiUnavailableError when the server blocks requests for too long.
         """
@@ -79,24 +79,11 @@ class RateLimitedClient:
         delay = await self._acquire_slot(semaphore, limits)
         try:
             yield delay
+        except ApiError as error:
+            self._budget.report_throttling(error)
+            raise
         finally:
             semaphore.release()
-
-    async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - passed on to the request
-        """Poll a task, in a slot. Raises ApiError."""
-        try:
-            return await self._client.get_task(task_id, timeout=timeout)
-        except ApiError as error:
-            self._budget.report_throttling(error)
-            raise
-
-    async def get_resource(self, target: Target, *, timeout: float) -> Resource:  # noqa: ASYNC109 - see above
-        """Poll a resource, in a slot. Raises ApiError."""
-        try:
-            return await self._client.get_resource(target, timeout=timeout)
-        except ApiError as error:
-            self._budget.report_throttling(error)
-            raise
 
     async def get_task_immediately(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - see above
         """Poll a task once, in a slot but without queueing for the budget. Raises ApiError."""
@@ -152,14 +139,14 @@ class RateLimitedClient:
             try:
                 delay = await self._wait_for_turn(limits)
                 queued += delay.queued
+                if not semaphore.locked():
+                    await semaphore.acquire()
+                    return Delay(queued, delay.blocked)
                 limits = limits._replace(failing_since=limits.failing_since + delay.queued)  # time in the queue is no outage
-                waits = semaphore.locked()
                 await self._acquire(semaphore, limits.task_id, limits.max_queue_time(self._settings.clock()))
             except RateLimitTimeoutError as error:
                 error.delay = Delay(queued + error.delay.queued)
                 raise
-            if not waits:
-                return delay._replace(queued=queued)
             try:
                 await self.sleep(self._pause_after_slot())
             except BaseException:
@@ -187,7 +174,10 @@ class RateLimitedClient:
 
     def _semaphore_of_loop(self) -> asyncio.Semaphore:
         """Return the semaphore of the running event loop; under trio, which has no loop here, it has no bound."""
-        loop = asyncio.get_running_loop() if runs_under_asyncio() else None
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
         if self._loop is not loop:
             self._loop, self._semaphore = loop, asyncio.Semaphore(MAX_CONCURRENT_POLLS if loop else sys.maxsize)
         return self._semaphore
