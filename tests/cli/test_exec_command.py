@@ -40,9 +40,9 @@ def test_signals_reach_the_command(start: Callable[..., subprocess.Popen[str]]) 
         assert endless.wait(10) == -signal.SIGPIPE
 
 
+@pytest.mark.usefixtures("kept_signals")
 def test_command_that_cannot_be_executed_exits_126(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """This is the code that shells use."""
-    heeded = signal.getsignal(signal.SIGPIPE)
     became: list[Any] = []
     monkeypatch.setattr(os, "execvpe", lambda *how: became.append(how))
     exec_command.exec_command(["deploy", "now"], {"A": "b"})
@@ -54,7 +54,6 @@ def test_command_that_cannot_be_executed_exits_126(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "execvpe", refuse)
     assert exec_command.exec_command(["deploy"], {}) == 126
     assert capsys.readouterr().err == "waiter: cannot run deploy: Permission denied\n"
-    signal.signal(signal.SIGPIPE, heeded)
 
 
 def test_command_is_a_child_process_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def record() -> Iterator[None]:
         sys.stdout.write("exported\n")
 
 
+@pytest.mark.usefixtures("kept_signals")
 def test_telemetry_is_exported_before_the_command_replaces_this_process(
     run: Run, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
