@@ -158,6 +158,33 @@ def check_signals() -> None:
         check(f"also {delay} s after its start ({took:.3f} s)", found=(code, took < QUICK), expected=(143, True))
 
 
+def check_init_process() -> None:
+    """Check that process 1 reaps orphans and passes signals on, before and while a command runs, and in a sidecar."""
+    orphans = (
+        "import os, time\nfor _ in range(3):\n    if not os.fork():\n        if os.fork(): os._exit(0)\n        os._exit(0)\n"
+    )
+    states = "[open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0] for pid in os.listdir('/proc') if pid.isdigit()]"
+    # The three children are this program's own; their children are orphans.
+    program = f"{orphans}for _ in range(3): os.wait()\ntime.sleep(0.3)\nprint(os.getpid() > 1, {states}.count('Z'))"
+    done = waiter("wait", FINISHED, "--output=ids", "--", "python", "-c", program)
+    check("a command is a child of process 1, which reaps orphans", found=done.stdout.splitlines()[-1], expected="True 0")
+    trap = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    with running("command", "wait", FINISHED, "--", "python", "-c", trap) as name:
+        until("the command runs", lambda: "ready" in podman("logs", name).stdout)
+        code, took = ends_after(name, signal.SIGTERM)
+    check(f"the command gets SIGTERM ({took:.3f} s)", found=(code, took < QUICK), expected=(9, True))
+    for args in (("wait", ENDLESS), ("sidecar", "--state-dir=/tmp")):
+        with running("parent", *args, options=("--tmpfs=/tmp:mode=1777",)) as name:
+            podman("exec", name, "python", "-c", orphans)
+            count = ("exec", name, "python", "-c", f"import os\nprint({states}.count('Z'))")
+            until(f"waiter {args[0]} reaps orphans", lambda count=count: podman(*count, ok=False).stdout == "0\n")  # type: ignore[misc]
+
+
 def check_start() -> None:
     """Measure a wait for a task that has already ended, without the time of podman."""
     program = (
@@ -225,6 +252,7 @@ def main() -> None:
         until("the simulated cloud answers", lambda: ask("GET", f"{CLOUD}/")[0] != 0)
         check_init_step()
         check_signals()
+        check_init_process()
         check_start()
         check_sidecar()
         check_pods()

@@ -56,6 +56,23 @@ def test_command_that_cannot_be_executed_exits_126(monkeypatch: pytest.MonkeyPat
     assert capsys.readouterr().err == "waiter: cannot run deploy: Permission denied\n"
 
 
+@pytest.mark.parametrize(("path", "program"), [(os.defpath, "/bin/sh"), ("/nowhere", "sh")])
+def test_command_is_supervised_by_process_1(monkeypatch: pytest.MonkeyPatch, path: str, program: str) -> None:
+    """It is looked up where the command's environment says."""
+    became: list[Any] = []
+
+    def supervise(*how: object) -> int:
+        became.append(how)
+        return 7
+
+    monkeypatch.setattr(exec_command, "is_init", lambda: True)
+    monkeypatch.setattr(exec_command, "supervise", supervise)
+    assert exec_command.exec_command(["sh", "-c", "x"], {"PATH": path}) == 7
+    ((found, *rest),) = became
+    assert (Path(found).name, rest) == (Path(program).name, [["sh", "-c", "x"], {"PATH": path}])
+    assert Path(found).is_absolute() == Path(program).is_absolute()
+
+
 def test_command_is_a_child_process_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its exit code is returned."""
     monkeypatch.setattr(exec_command, "CAN_EXEC", False)

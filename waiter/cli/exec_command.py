@@ -1,4 +1,7 @@
-"""The command after ``--``, which replaces this process when the wait has succeeded."""
+"""The command after ``--``, which replaces this process when the wait has succeeded.
+
+As process 1 of a container, this process stays and starts it as a child, because most programs do not reap orphans.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.formatting import printable
+from waiter.console.init_process import is_init, supervise
 from waiter.console.streams import write_result
 from waiter.errors import ConfigurationError
 
@@ -42,13 +46,21 @@ def require_command(command: Sequence[str] | None, environ: Mapping[str, str]) -
 
 
 def exec_command(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Replace this process with the command, which so receives all signals; where that is impossible return its exit code."""
+    """Replace this process with the command, which so receives all signals.
+
+    As process 1, and where a process cannot be replaced, run the command and return its exit code.
+    """
     write_result("")
     try:
         if not CAN_EXEC:
             import subprocess  # noqa: PLC0415 - as above
 
             return subprocess.run(command, env=environ, check=False).returncode  # noqa: S603 - the user's command
+        if is_init():
+            import shutil  # noqa: PLC0415 - as above
+
+            program = shutil.which(command[0], path=environ.get("PATH")) or command[0]
+            return supervise(program, command, environ)
         _restore_signals()
         os.execvpe(command[0], list(command), environ)  # noqa: S606 - the user's command
     except OSError as error:

@@ -13,6 +13,7 @@ from waiter.aio import AsyncWaiter
 from waiter.config.options import Options
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
+from waiter.console.init_process import reaping_orphans
 from waiter.console.log_format import start_log
 from waiter.console.streams import write_stderr
 from waiter.session import Session
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code; raises ConfigurationError."""
     options = read_options(args)
     start_log(args, write_stderr)
-    return asyncio.run(serve(options, announce=stderr.info))
+    with reaping_orphans():
+        return asyncio.run(serve(options, announce=stderr.info))
 
 
 async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -> int:

@@ -26,6 +26,7 @@ from waiter.cli.wait_thread import Inbox, is_sufficient, report_until_done, star
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import ExitCode, combined_exit_code, exit_code_table, is_still_running
+from waiter.console.init_process import reaping_orphans
 from waiter.console.log_format import is_logged, log_format, start_log
 from waiter.console.stderr import format_message
 from waiter.console.streams import is_terminal, wants_color, write_stderr
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
     # The command replaces this process only after telemetry was exported.
-    with telemetry():
+    with telemetry(), reaping_orphans():
         code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if model.rows else (int(ExitCode.FINISHED), [])
         results = model.results()
         try:
