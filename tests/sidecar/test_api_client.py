@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from sidecar_parts import EAGER, PLAIN, Sidecar, make_task, run, running, wait_json
 
@@ -129,13 +130,43 @@ def test_key_file_is_read_again_after_403(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(AsyncClient, "get_task", refuse)
 
     async def test() -> None:
-        async with SidecarClient(resolve({"api_key": file})) as client:
+        async with SidecarClient(resolve({"api_key": file}), lambda *_: None) as client:
             file.write_text("new$key")
             with pytest.raises(errors.ApiUnavailableError):
                 await client.get_task("a", timeout=1)
             assert (client.settings.api_key.header, client.refused_with) == ("apikey new$key", 403)
 
     run(test())
+
+
+@pytest.mark.usefixtures("served")
+def test_age_of_the_key_begins_with_a_new_one(tmp_path: Path) -> None:
+    """Reading the same key again does not make it younger."""
+    file = tmp_path / "key"
+    file.write_text("old$key")
+    client = SidecarClient(resolve({"api_key": file}), lambda *_: None)
+    client.settings.api_key.changed_at -= 60
+    client.key_fingerprint()
+    assert client.key_age() > 60
+    file.write_text("new$key")
+    client.key_fingerprint()
+    assert client.key_age() < 60
+
+
+@pytest.mark.usefixtures("served")
+def test_outage_lasts_from_the_first_to_the_last_poll_without_an_answer() -> None:
+    """A 404 is an answer; when nothing is polled, an outage does not grow."""
+    recorded: list[tuple[float, int | None]] = []
+    now = 0.0
+    client = SidecarClient(resolve({}), lambda *exchange: recorded.append(exchange))
+    client.settings = msgspec.structs.replace(client.settings, clock=lambda: now)
+    found = []
+    for moment, answer in ((0, 200), (10, None), (20, 503), (50, 429), (60, 404), (70, 500), (90, 200)):
+        now = float(moment)
+        client._record_exchange(0.1, answer)
+        found.append(client.outage())
+    assert found == [0, 0, 10, 40, 0, 0, 0]
+    assert [answer for _, answer in recorded] == [200, None, 503, 429, 404, 500, 200]
 
 
 def test_only_refused_waits_of_another_key_are_restarted(sidecar: Sidecar) -> None:

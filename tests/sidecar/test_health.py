@@ -14,6 +14,7 @@ WORKING: dict[str, Any] = {
     "is_failing": False,
     "damage": None,
     "lost": 0,
+    "outage": lambda: 29.9,
     "lost_events": 0,
     "lost_deliveries": 0,
 }
@@ -24,13 +25,14 @@ WORKING: dict[str, Any] = {
     [
         ({}, []),
         ({"refused_with": 403}, ["the API refuses the key (HTTP 403)"]),
+        ({"outage": lambda: 125.0}, ["the API has given no usable answer for 2m05s"]),
         ({"is_failing": True}, ["the state directory is not writable; changes are kept in memory"]),
         (
             {"damage": "/state/waits is damaged", "lost": 2},
             ["the database was damaged: 2 waits, 0 events and 0 webhooks could not be read"],
         ),
     ],
-    ids=["none", "key", "storage", "damage"],
+    ids=["none", "key", "outage", "storage", "damage"],
 )
 def test_problem_is_a_warning(problem: dict[str, Any], warnings: list[str]) -> None:
     """The text names no resource and no path."""

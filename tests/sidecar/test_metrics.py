@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from platform import python_version
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,7 +30,7 @@ def samples(metrics: Metrics) -> Mapping[str, float]:
 
 
 EMPTY = {
-    f"waiter_build_info['{__version__}']": 1,
+    f"waiter_build_info{sorted([__version__, python_version()])}": 1,
     **{f"waiter_waits['{status}']": 0 for status in WaitStatus},
     "waiter_poll_seconds_count[]": 0,
     "waiter_poll_seconds_sum[]": 0,
@@ -45,15 +46,19 @@ def test_waits_are_counted_by_status() -> None:
     assert samples(Metrics(lambda: waits)) == EMPTY | {"waiter_waits['failed']": 1, "waiter_waits['waiting']": 2}
 
 
-def test_polls_are_counted_by_result() -> None:
-    """The response time of each is recorded too."""
+def test_polls_are_counted_by_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The response time of each is recorded too, and when the last one of each result ended."""
+    monkeypatch.setattr("time.time", lambda: NOW)
     metrics = Metrics(list)
     for status in (200, 200, 401, 403, 404, 429, 503, None):
         metrics.record_poll(0.5, status)
     counts = {"ok": 2, "refused": 2, "not_found": 1, "unusable": 2, "no_answer": 1}
     polls = {f"waiter_polls_total['{result}']": count for result, count in counts.items()}
     seconds = {"waiter_poll_seconds_count[]": 8, "waiter_poll_seconds_sum[]": 4.0}
-    assert samples(metrics) == EMPTY | polls | seconds
+    found = dict(samples(metrics))
+    last = {result: found.pop(f"waiter_last_poll_timestamp_seconds['{result}']") for result in counts}
+    assert found == EMPTY | polls | seconds
+    assert set(last.values()) == {NOW}
 
 
 def test_tasks_are_measured_by_type_and_state() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
@@ -38,12 +39,14 @@ class ApiKey:
     """The API token; only ``header``, the value of the Authorization header, returns it.
 
     ``source`` is where the token came from, a file or a function, and is asked again when the API rejects the token.
-    ``accepted`` is whether the API has accepted a token of this key.
+    ``accepted`` is whether the API has accepted a token of this key. ``changed_at`` is when the present token was read for the
+    first time, in monotonic seconds.
     """
 
     def __init__(self, token: str, source: Path | Callable[[], object] | None = None) -> None:
         self._source = source
         self.accepted = False
+        self._token = ""
         self._set(token)
 
     def __repr__(self) -> str:
@@ -93,6 +96,8 @@ class ApiKey:
         return self._echo_in_bytes.sub(b"***", body) if b"\\" in body or b"%" in body else body
 
     def _set(self, token: str) -> None:
+        if token != self._token:
+            self.changed_at = time.monotonic()
         self._token = token
         self.header = Secret(f"apikey {token}")
         pattern = "".join(map(_echo_pattern, token))

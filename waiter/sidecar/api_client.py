@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from waiter.config.settings import Settings
 from waiter.errors import ApiUnavailableError, AuthenticationError, PermissionDeniedError, TaskNotFoundError
-from waiter.http.async_client import AsyncClient
+from waiter.http.async_client import AsyncClient, OnExchange
 from waiter.task import TaskSnapshot
 
 if TYPE_CHECKING:
     from waiter.api.resources import Resource, Target
+
+
+_NO_ANSWER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class SidecarClient(AsyncClient):
@@ -23,6 +28,30 @@ class SidecarClient(AsyncClient):
     """
 
     refused_with: int | None = None
+
+    def __init__(self, settings: Settings, record_poll: OnExchange) -> None:
+        """Raises ConfigurationError."""
+        super().__init__(settings, self._record_exchange)
+        self._record_poll = record_poll
+        self._first_failure: float | None = None
+        self._last_failure = 0.0
+
+    def _record_exchange(self, seconds: float, status: int | None) -> None:
+        now = self.settings.clock()
+        if status is None or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _NO_ANSWER:
+            self._first_failure = now if self._first_failure is None else self._first_failure
+            self._last_failure = now
+        else:
+            self._first_failure = None
+        self._record_poll(seconds, status)
+
+    def outage(self) -> float:
+        """Return the seconds from the first to the last of the polls in a row that had no usable answer, 0 if the last had."""
+        return 0.0 if self._first_failure is None else self._last_failure - self._first_failure
+
+    def key_age(self) -> float:
+        """Return the seconds since the present key was read for the first time."""
+        return time.monotonic() - self.settings.api_key.changed_at
 
     async def get_task(self, task_id: str, *, timeout: float) -> TaskSnapshot:  # noqa: ASYNC109 - like AsyncClient
         """Like AsyncClient.get_task, with a refusal as an outage."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from waiter.console.formatting import format_duration
 from waiter.sidecar.api_client import SidecarClient
 from waiter.sidecar.storage.store import Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 
+# Seconds of an outage that is worth a warning; a shorter one is usual.
+MIN_OUTAGE = 30.0
+
 
 class Health:
-    """The state of the API key and of the storage."""
+    """The state of the API, of the key and of the storage."""
 
     def __init__(self, client: SidecarClient, write_queue: WriteQueue, store: Store) -> None:
         self._client = client
@@ -20,6 +24,8 @@ class Health:
         found = []
         if self._client.refused_with is not None:
             found.append(f"the API refuses the key (HTTP {self._client.refused_with})")
+        if (outage := self._client.outage()) >= MIN_OUTAGE:
+            found.append(f"the API has given no usable answer for {format_duration(outage)}")
         if self._write_queue.is_failing:
             found.append("the state directory is not writable; changes are kept in memory")
         if self._store.damage is not None:

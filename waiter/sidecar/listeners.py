@@ -180,6 +180,14 @@ class Listener:
         self._config.load()
         self._state = ServerState()
 
+    def open_connections(self) -> int:
+        """Return the number of open connections."""
+        return len(self._state.connections)
+
+    def get_max_connections(self) -> int:
+        """Return the maximum number of open connections."""
+        return self._max_connections
+
     async def run_until(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then close what is open within ``SHUTDOWN_TIMEOUT``."""
         self._socket.setblocking(False)

@@ -19,6 +19,7 @@ from waiter.console.streams import write_stderr
 from waiter.session import Session
 from waiter.sidecar.api_client import SidecarClient
 from waiter.sidecar.event_stream import EventStream
+from waiter.sidecar.gauges import add_gauges
 from waiter.sidecar.health import Health
 from waiter.sidecar.listeners import Listener, connection_limits
 from waiter.sidecar.metrics import Metrics
@@ -71,18 +72,31 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
             health = Health(client, write_queue, store)
             max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)
-            _add_gauges(metrics, options, store, write_queue, client, api)
             probe_app = Probes(metrics, startup_tasks.problem, health.warnings).app()
-            listeners = [
-                Listener(api.app(options.token), control, max_connections=max_control),
-                Listener(probe_app, probes, max_connections=max_probes),
-            ]
+            listeners = {
+                "control": Listener(api.app(options.token), control, max_connections=max_control),
+                "probes": Listener(probe_app, probes, max_connections=max_probes),
+            }
+            add_gauges(
+                metrics,
+                options=options,
+                store=store,
+                write_queue=write_queue,
+                client=client,
+                api=api,
+                listeners=listeners,
+            )
             async with AsyncWaiter.from_session(session, client) as waiter:
                 await service.start(waiter, client.key_fingerprint, session.settings.timeout)
-                announce("control on {}, probes on {}".format(*(listener.url for listener in listeners)))
+                announce(", ".join(f"{name} on {listener.url}" for name, listener in listeners.items()))
                 try:
                     return await _run_until_stopped(
-                        listeners, write_queue, stream, startup_tasks, outbox, exits_on_error=options.exits_on_error
+                        list(listeners.values()),
+                        write_queue,
+                        stream,
+                        startup_tasks,
+                        outbox,
+                        exits_on_error=options.exits_on_error,
                     )
                 finally:
                     await service.stop()
@@ -112,20 +126,6 @@ async def _sending(
         yield outbox
     finally:
         await outbox.stop()
-
-
-def _add_gauges(  # noqa: PLR0913, PLR0917 - everything that is measured
-    metrics: Metrics, options: SidecarOptions, store: Store, write_queue: WriteQueue, client: SidecarClient, api: ControlApi
-) -> None:
-    add = metrics.add_gauge
-    add("waiter_max_waits", "The maximum number of stored waits", lambda: options.max_waits)
-    add("waiter_lost_waits", "Waits that could not be read at the start", lambda: store.lost)
-    add("waiter_lost_events", "Events that could not be read at the start", lambda: store.lost_events)
-    add("waiter_lost_webhooks", "Pending webhooks that could not be read at the start", lambda: store.lost_deliveries)
-    add("waiter_storage_failing", "Whether the state directory rejects writes", lambda: write_queue.is_failing)
-    add("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
-    add("waiter_open_long_polls", "Long polls that are open", api.long_polls.taken)
-    add("waiter_open_streams", "Event streams that are open", api.subscribers.taken)
 
 
 async def _run_until_stopped(  # noqa: PLR0913 - all that runs

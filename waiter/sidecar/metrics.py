@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter as Count
 from collections.abc import Callable, Iterable, Iterator
+from platform import python_version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
@@ -34,10 +35,18 @@ class Metrics:
     def __init__(self, waits: Callable[[], Iterable[Wait]]) -> None:
         self._registry = registry = CollectorRegistry()
         self._task_types: set[str] = set()
+        self._gauges: dict[str, Gauge] = {}
         registry.register(_WaitCollector(waits))
         ProcessCollector(registry=registry)
-        Info("waiter_build", "The version of waiter", registry=registry).info({"version": __version__})
+        build = {"version": __version__, "python": python_version()}
+        Info("waiter_build", "The versions of waiter and Python", registry=registry).info(build)
         self._polls = Counter("waiter_polls", "Requests to the API, by result", ["result"], registry=registry)
+        self._last_poll = Gauge(
+            "waiter_last_poll_timestamp_seconds",
+            "When the last request to the API ended, by result",
+            ["result"],
+            registry=registry,
+        )
         self._poll_seconds = Histogram("waiter_poll_seconds", "Response time of the API", registry=registry)
         self._webhooks = Counter(
             "waiter_webhook_attempts", "Attempts to deliver webhooks, by result", ["result"], registry=registry
@@ -56,13 +65,18 @@ class Metrics:
             registry=registry,
         )
 
-    def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
-        """Add a gauge whose value is read at each scrape."""
-        Gauge(name, description, registry=self._registry).set_function(read)
+    def add_gauge(self, name: str, description: str, read: Callable[[], float], **labels: str) -> None:
+        """Add a gauge, or a series with other labels to it, whose value is read at each scrape."""
+        if name not in self._gauges:
+            self._gauges[name] = Gauge(name, description, list(labels), registry=self._registry)
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set_function(read)
 
     def record_poll(self, seconds: float, status: int | None) -> None:
         """Record a request and its HTTP status, None when there was no response."""
-        self._polls.labels(_RESULTS.get(status, "unusable")).inc()
+        result = _RESULTS.get(status, "unusable")
+        self._polls.labels(result).inc()
+        self._last_poll.labels(result).set_to_current_time()
         self._poll_seconds.observe(seconds)
 
     def record_webhook(self, result: str) -> None:

@@ -177,6 +177,11 @@ class Store:
         (oldest,) = self._database.execute("SELECT min(id) FROM sealed_events").fetchone()
         return (newest if oldest is None else oldest - 1), newest
 
+    def size(self) -> int:
+        """Return the size of the database with its write-ahead log, in bytes."""
+        parts = (self._path, Path(f"{self._path}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
     def close(self) -> None:
         """Close the database and release the lock on the directory."""
         self._database.close()

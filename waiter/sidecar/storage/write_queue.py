@@ -79,6 +79,10 @@ class WriteQueue:
         self._wakeup.set()
         return entry.written
 
+    def pending(self) -> int:
+        """Return the number of changes that are not on disk yet, without those that are being written."""
+        return len(self._pending)
+
     async def query(self, read: Callable[[Store], Result]) -> Result:
         """Return the result of ``read(store)``, called in the store's thread after all earlier writes."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, read, self._store)

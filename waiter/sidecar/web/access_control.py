@@ -161,11 +161,12 @@ class Slot:
 class Slots:
     """A limit on the number of requests that are open at the same time.
 
-    When none is free, the one that was taken first is revoked if that is longer ago than ``revocable_after`` seconds.
+    ``count`` is the limit. When none is free, the one that was taken first is revoked if that is longer ago than
+    ``revocable_after`` seconds.
     """
 
     def __init__(self, count: int, *, revocable_after: float = inf) -> None:
-        self._count = count
+        self.count = count
         self._revocable_after = revocable_after
         self._taken: dict[Slot, None] = {}
 
@@ -176,7 +177,7 @@ class Slots:
     @contextmanager
     def take(self) -> Iterator[Slot]:
         """Hold a slot; raises RequestRefusedError when none is free."""
-        if len(self._taken) >= self._count:
+        if len(self._taken) >= self.count:
             self._revoke_first()
         slot = Slot()
         self._taken[slot] = None
