@@ -16,7 +16,7 @@ import pytest
 import yaml
 from msgspec.structs import replace
 
-from waiter.testing import Script, SimulatedCloud, fails, finishes
+from waiter.testing import Script, SimulatedCloud, fails, finishes, resources_fail
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PIPELINES = EXAMPLES / "pipelines"
@@ -82,7 +82,8 @@ def with_inputs(text: str, values: Mapping[str, str]) -> str:
 def component_step(**inputs: str) -> Step:
     """Return the job of the GitLab component, with these inputs."""
     described, template = (EXAMPLES / "gitlab-component" / "templates" / "wait.yml").read_text().split("\n---\n")
-    defaults = {name: one.get("default", "") for name, one in yaml.safe_load(described)["spec"]["inputs"].items()}
+    described_inputs = yaml.safe_load(described)["spec"]["inputs"]
+    defaults = {name: json.dumps(one.get("default", "")).strip('"') for name, one in described_inputs.items()}
     (job,) = yaml.safe_load(with_inputs(template, defaults | inputs)).values()
     return Step(["sh", "-e", "-c"], "\n".join(job["script"]), job["variables"])
 
@@ -251,6 +252,22 @@ def test_github_action_fails_with_the_code_of_waiter(environment: Any) -> None:
     with pipeline.start(*step.shell, step.script, **step.env, GITHUB_OUTPUT=str(outputs)) as child:
         child.communicate(timeout=30)
     assert (child.returncode, outputs.exists()) == (1, False)
+
+
+@pytest.mark.parametrize("is_action", [True, False])
+def test_actions_wait_until_resources_are_ready(environment: Any, is_action: bool) -> None:
+    """With the input ready, a resource that fails after its task is a failure."""
+    pipeline: Pipeline = environment()
+    task_id = pipeline.account.add(resources_fail(0.0, finishes(0.0, {"images": ["m-1"]})))
+    (pipeline.folder / "tasks.txt").write_text(task_id)
+    for ready, code in (("false", 0), ("true", 1)):
+        if is_action:
+            step = action_scripts(tasks=task_id, ready=ready, **{"api-key": pipeline.account.api_key})[-1]
+        else:
+            step = component_step(package="waiter.whl", ready=ready, **{"tasks-file": "tasks.txt"})
+        with pipeline.start(*step.shell, step.script, **step.env, GITHUB_OUTPUT=str(pipeline.folder / "outputs")) as child:
+            child.communicate(timeout=30)
+        assert child.returncode == code
 
 
 def test_gitlab_component_passes_the_id_to_the_next_job(environment: Any) -> None:

@@ -29,7 +29,7 @@ except ImportError as error:
 with workflow.unsafe.imports_passed_through():  # the sandbox of a workflow would import all of it again for each run
     from waiter.aio import AsyncWaiter
     from waiter.config.task_ids import TaskRef, task_ids
-    from waiter.errors import ApiUnavailableError, InvalidResponseError, TaskError, WaiterError
+    from waiter.errors import ApiUnavailableError, InvalidResponseError, ResourceError, TaskError, WaiterError
     from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class GcoreActivities:
             try:
                 task = await self._waiter.wait(task_id, timeout=_time_left(deadline), on_event=keep)
             except WaiterError as error:
-                seen |= _as_dict(error.task) if isinstance(error, TaskError) else {}
+                seen |= _as_dict(error.task) if isinstance(error, TaskError | ResourceError) and error.task else {}
                 is_final = not isinstance(error, _RETRYABLE)
                 raise ApplicationError(str(error), seen, type=type(error).__name__, non_retryable=is_final) from None
         return task.created_resources.as_dict()

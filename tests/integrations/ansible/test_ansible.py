@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from waiter.testing import SimulatedServer, ended, fails, finishes, never_ends
+from waiter.testing import SimulatedServer, ended, fails, finishes, never_ends, resources_fail
 
 EXAMPLES = Path(__file__).parents[3] / "examples/ansible"
 MODULE = "gcore.waiter.gcore_wait"
@@ -55,6 +55,15 @@ def test_failure_names_what_was_created(gcore_server: SimulatedServer) -> None:
     assert result["failed"]
     assert "No valid host was found" in result["msg"]
     assert result["created_resources"] == {"instances": ["i-1"], "volumes": ["v-1"]}
+
+
+def test_resource_that_fails_after_its_task_is_a_failure(gcore_server: SimulatedServer) -> None:
+    """With ready, the module waits for what the tasks created, too."""
+    task_id = gcore_server.cloud.add(resources_fail(0, finishes(0, {"images": ["m-1"]})))
+    assert not wait(task_id)["failed"]
+    result = wait(task_id, ready=True)
+    assert (result["failed"], "images m-1 failed" in result["msg"]) == (True, True)
+    assert result["created_resources"] == {"images": ["m-1"]}
 
 
 def test_check_mode_polls_once(gcore_server: SimulatedServer) -> None:
@@ -105,7 +114,7 @@ def test_documentation_can_be_read() -> None:
     text = run("ansible-doc", MODULE).stdout
     assert "Waits until tasks have ended" in text
     document = json.loads(run("ansible-doc", "--json", MODULE).stdout)[MODULE]
-    assert set(document["doc"]["options"]) == {"task_ids", "api_key", "base_url", "timeout", "max_outage"}
+    assert set(document["doc"]["options"]) == {"task_ids", "api_key", "base_url", "timeout", "max_outage", "ready"}
     assert set(document["return"]) == {"created_resources", "tasks"}
 
 

@@ -34,6 +34,10 @@ options:
     description: For how many seconds the API may give no usable answer.
     type: float
     default: 300
+  ready:
+    description: Whether to wait, after the tasks are FINISHED, until what they created is ready by its own endpoints.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -89,7 +93,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 try:
-    from waiter import CreatedResources, Task, TaskError, TasksError, Waiter, WaiterError
+    from waiter import CreatedResources, ResourceError, Task, TaskError, TasksError, Waiter, WaiterError
 except ImportError:
     HAS_WAITER = False
 else:
@@ -101,6 +105,7 @@ ARGUMENTS = {
     "base_url": {"type": "str", "fallback": (env_fallback, ["GCORE_BASE_URL"])},
     "timeout": {"type": "float", "default": 7200.0},
     "max_outage": {"type": "float", "default": 300.0},
+    "ready": {"type": "bool", "default": False},
 }
 
 
@@ -115,7 +120,7 @@ def main() -> None:
         with Waiter(**arguments) as waiter:
             tasks = [waiter.status(task_id) for task_id in ids] if module.check_mode else list(waiter.wait_all(ids).values())
     except TasksError as error:
-        failed = [one.task for one in error.failed.values() if isinstance(one, TaskError)]
+        failed = [one.task for one in error.failed.values() if isinstance(one, (TaskError, ResourceError)) and one.task]
         message = "; ".join(map(str, error.failed.values()))
         module.fail_json(message, **result([*error.succeeded.values(), *failed]))
     except WaiterError as error:
