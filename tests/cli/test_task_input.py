@@ -127,6 +127,7 @@ def test_dash_stands_for_the_ids_on_standard_input() -> None:
         (b"[" * 900 + b"]" * 900, "not a task ID: " + "[" * 57 + "..."),
         (b'{"tasks": [' + b"1" * 5000 + b"]}", "standard input is not JSON: a number has too many digits"),
         (b'{"tasks": [{"name": "x"}]}', "not a task ID: {'name': 'x'}"),
+        (b'"a" 7 null', f"not a task ID: 7; not a task ID: {NOTHING}"),
         (b'[{"id": "v-1"}]', "not a task ID: {'id': 'v-1'}"),
         (
             b'{"id": "v-1", "creator_task_id": "t"}',

@@ -5,7 +5,8 @@ from __future__ import annotations
 from waiter import Waiter
 from waiter.api.requests import TaskFilter
 from waiter.cli.task_list import MAX_HISTORIES, described_filter, learn, make_model, results_of
-from waiter.testing import SimulatedCloud, ended, never_ends
+from waiter.schedule.history import History
+from waiter.testing import SimulatedCloud, ended, never_ends, status
 
 
 def test_histories_of_the_most_frequent_types_are_requested() -> None:
@@ -28,6 +29,18 @@ def test_histories_of_the_most_frequent_types_are_requested() -> None:
         False,
     )
     assert len(results_of(model)) == len(model.rows)
+
+
+def test_usual_duration_stands_for_a_history_that_cannot_be_had() -> None:
+    """A type without either is missing."""
+    cloud = SimulatedCloud.virtual(strict=False)
+    cloud.add(never_ends(task_type="create_bm"))
+    cloud.add(never_ends(task_type="resize_vm"))
+    with Waiter(**cloud.options) as waiter:
+        snapshots = waiter.list_snapshots(TaskFilter())
+        cloud.fault(status(500), times=2)
+        assert learn(waiter, snapshots, ask=True) == {"create_bm": History(usual=(240.0, 900.0))}
+        assert learn(waiter, snapshots, ask=True)["create_bm"].running != ()
 
 
 def test_filter_is_described() -> None:

@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any
 
@@ -17,8 +17,10 @@ from command_parts import BROKEN, GOOD, Run, Terminal, make_task
 from waiter import Waiter
 from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.cli import watch
+from waiter.cli.progress import live
 from waiter.cli.progress.model import Problem, ProgressModel
 from waiter.cli.watch import KEEP_ENDED, Inbox, Lines, Listing, ListingThread, show_until_stopped, update
+from waiter.console.signals import Interrupted
 from waiter.errors import AuthenticationError
 from waiter.schedule.history import History
 from waiter.task import TaskSnapshot
@@ -290,6 +292,45 @@ def test_errors_have_the_usual_exit_codes(account: tuple[SimulatedCloud, dict[st
     assert refused == (2, "", "waiter: --query does not go with --watch: -o json gives one object a line\n")
     ran = run("list", "--watch", env=env | {"GCORE_API_KEY": "wrong"})
     assert (ran.code, ran.out) == (3, "")
+
+
+def test_interruption_and_missing_reader_end_the_watch(
+    account: tuple[SimulatedCloud, dict[str, str]], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal is the exit code, a reader that has exited is a success; neither is a message."""
+    cloud, env = account
+    cloud.add(never_ends(), task_id="a")
+    monkeypatch.setattr(watch, "write_result", lambda _: False)
+    assert run("list", "--watch", env=env) == (0, "", "")
+
+    def interrupt(_: str) -> bool:
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(watch, "write_result", interrupt)
+    assert run("list", "--watch", env=env) == (130, "", "")
+
+
+def test_live_table_is_for_text_on_a_terminal(
+    account: tuple[SimulatedCloud, dict[str, str]], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its final state stays on the screen."""
+    closed: list[bool] = []
+
+    class Table:
+        def __init__(self, model: ProgressModel, environ: Mapping[str, str]) -> None:
+            assert (model.empty_text, environ["WAITER_INTERVAL"]) == ("no task (NEW or RUNNING)", "0.05")
+
+        def refresh(self) -> float:
+            raise Interrupted(signal.SIGINT)
+
+        def close(self, *, keep: bool) -> None:
+            closed.append(keep)
+
+    monkeypatch.setattr(live, "LiveProgress", Table)
+    monkeypatch.setattr(watch, "is_terminal", lambda _: True)
+    monkeypatch.setattr(watch, "is_interactive", lambda _: True)
+    assert run("list", "--watch", env=account[1]).code == 130
+    assert closed == [True]
 
 
 def test_main_thread_draws_while_it_waits() -> None:

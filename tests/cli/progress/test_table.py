@@ -8,7 +8,7 @@ import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, event_of, make_task
 from command_progress import Clock, several_tasks
 
-from waiter.cli.progress.model import ProgressModel, ResourceRow
+from waiter.cli.progress.model import Problem, ProgressModel, ResourceRow
 from waiter.cli.progress.table import ASCII, FANCY, block, glyphs_for
 from waiter.console.formatting import display_width
 from waiter.errors import ApiUnavailableError, TaskError
@@ -125,7 +125,7 @@ def test_wide_characters_take_two_columns(clock: Clock) -> None:
         (80, None, ["⠋ not polled yet          /cloud/v1/volumes/7/76/v-1", "✓ available          /cloud/v1/volumes/7/76/v-1"]),
         (30, None, ["⠋ not polled yet          v-1", "✓ available          v-1"]),
         (
-            80,
+            70,
             ApiUnavailableError("503"),
             ["⠋ not polled yet          /cloud/v1/volumes/7/76/v-1", "· available          /cloud/v1/volumes/7/76/v-1"],
         ),
@@ -143,3 +143,51 @@ def test_row_of_a_resource_has_its_value_and_path(
     row.record_event(Event("resource.ready", {"path": row.task_id}), clock())
     row.record_outcome(Outcome(row.task_id, error=error), clock())
     assert [*lines, *block(model, clock(), 0, size(columns), FANCY)] == shown
+
+
+def test_empty_listing_has_a_text_and_its_problem_a_line(clock: Clock) -> None:
+    """A listing that fails is a problem of no task; the final frame has no spinner."""
+    model = ProgressModel([], clock())
+    model.empty_text = "no task"
+    assert block(model, clock(), 2, size(80), FANCY) == ["⠹ no task"]
+    model.problem = Problem("the API\x1b returned 503", 503, clock() + 60)
+    assert block(model, clock(), None, size(80), FANCY) == [
+        "· no task",
+        r"the API\x1b returned 503, retrying, gives up in 1m00s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (
+            70,
+            [
+                f"⠋ RUNNING     12s  create_vm      {'web-1':<16}  11111111",
+                "⠋ RUNNING     12s  attach_volume  volume 726ecfcc…  22222222",
+            ],
+        ),
+        (
+            80,
+            [
+                f"⠋ RUNNING     12s  create_vm      {'web-1':<34}  11111111",
+                "⠋ RUNNING     12s  attach_volume  volume 726ecfcc, instance a7e7e8d6  22222222",
+            ],
+        ),
+        (
+            50,
+            [
+                f"⠋ RUNNING     12s  {'web-1':<16}  11111111",
+                "⠋ RUNNING     12s  volume 726ecfcc…  22222222",
+            ],
+        ),
+        (40, ["⠋ RUNNING     12s  11111111", "⠋ RUNNING     12s  22222222"]),
+    ],
+)
+def test_line_says_what_a_task_acts_on(clock: Clock, columns: int, lines: list[str]) -> None:
+    """Its IDs are short; on a narrow terminal it is cut before the type of the task is left out."""
+    model = ProgressModel([GOOD, BROKEN], clock())
+    ids = {"volume_id": "726ecfcc-7fd0-4e30-a86e-7892524aa483", "instance_id": "a7e7e8d6-0bf7-4ac9-8170-831b47ee2ba9"}
+    model.rows[GOOD].record_event(event_of(make_task(GOOD, data={"name": "web-1"})), clock())
+    model.rows[BROKEN].record_event(event_of(make_task(BROKEN, task_type="attach_volume", data=ids)), clock())
+    assert block(model, clock(), 0, size(columns), FANCY) == lines
