@@ -7,6 +7,7 @@ wait (``id`` and ``state``) and lenient about the rest: a wait must not fail bec
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -48,6 +49,14 @@ class TaskState(StrEnum):
 
 
 FINAL_STATES = frozenset({TaskState.FINISHED, TaskState.ERROR})
+
+
+_TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
+
+
+def is_task_id(text: object) -> bool:
+    """Whether this can be the ID of a task: the API's description says string, and real ones are UUIDs."""
+    return isinstance(text, str) and _TASK_ID.fullmatch(text) is not None
 
 
 class CreatedResources(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from waiter import InvalidResponseError
-from waiter.api.listings import read_history
+from waiter.api.listings import read_history, read_page
 from waiter.api.responses import Response
 
 
@@ -33,3 +33,21 @@ def test_malformed_listing_is_one_error(body: bytes) -> None:
     """A listing is read as a whole or not at all."""
     with pytest.raises(InvalidResponseError, match=r"invalid response: .* \(listing\)"):
         read_history(listing(body), "create_vm")
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([{}], "Object missing required field `id`"),
+        ([{"id": "a", "state": "NEW"}, {"id": "b"}], "Object missing required field `state`"),
+        ([{"id": "../b", "state": "NEW"}], "not a task ID: '../b'"),
+        ([{"id": "a\x1b[2J", "state": "NEW"}], "not a task ID: 'a [2J'"),
+        ("x", "Expected `array`, got `str`"),
+    ],
+)
+def test_page_with_a_task_that_is_none_is_one_error(rows: object, why: str) -> None:
+    """Its ID would be shown, and become a part of a path."""
+    with pytest.raises(InvalidResponseError) as caught:
+        read_page(listing(json.dumps({"count": 1, "results": rows}).encode()))
+    assert str(caught.value).startswith(f"invalid response: {why}")
+    assert str(caught.value).endswith(" (listing)")

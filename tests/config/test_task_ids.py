@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from waiter import ConfigurationError, Task, TaskState
-from waiter.config.task_ids import all_task_ids, is_task_id, task_ids
+from waiter.config.task_ids import all_task_ids, task_ids
+from waiter.task import is_task_id
 
 
 def test_one_reference_gives_each_id_once() -> None:

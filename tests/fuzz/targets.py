@@ -24,7 +24,6 @@ from waiter.api.listings import read_active, read_history
 from waiter.api.responses import Response, read_date, read_retry_after, read_task
 from waiter.cli.task_input import read_task_ids
 from waiter.config.api_key import read_token
-from waiter.config.task_ids import is_task_id
 from waiter.console.formatting import parse_duration
 from waiter.errors import ApiError, ConfigurationError, InvalidResponseError
 from waiter.http.exchange import decode_body
@@ -36,7 +35,7 @@ from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.salvage import EVENT, WAIT, find_documents
 from waiter.sidecar.storage.store import FILE_NAME, Change, Store
 from waiter.sidecar.web.app import ControlApi
-from waiter.task import Task
+from waiter.task import Task, is_task_id
 
 T = TypeVar("T")
 TASK_ID = "t-1"

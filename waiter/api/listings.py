@@ -8,9 +8,9 @@ from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
-from waiter.api.responses import Response, error_of, invalid_response, quote
+from waiter.api.responses import Response, error_of, invalid_response, one_line, quote
 from waiter.errors import InvalidResponseError
-from waiter.task import Task, TaskSnapshot
+from waiter.task import Task, TaskSnapshot, is_task_id
 
 # A listing that counts more tasks than this is malformed.
 MAX_COUNT = 10**9
@@ -119,9 +119,13 @@ def read_page(response: Response) -> tuple[list[Task], int]:
         raise error_of(response, "listing")
     try:
         listing = _decode_listing(response.body)
-        return [Task.from_mapping(payload) for payload in listing.results], listing.count
+        tasks = [Task.from_mapping(payload) for payload in listing.results]
     except (ValueError, RecursionError) as error:
         raise invalid_response(response, f"{error}: {quote(response.body)}", "listing") from None
+    # They are shown, and become a part of paths.
+    if bad := [task.id for task in tasks if not is_task_id(task.id)]:
+        raise invalid_response(response, f"not a task ID: {one_line(bad[0])!r}", "listing")
+    return tasks, listing.count
 
 
 class _Listing(msgspec.Struct):

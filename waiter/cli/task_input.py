@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from waiter.config.task_ids import is_task_id, referenced_ids
+from waiter.config.task_ids import referenced_ids
 from waiter.console.formatting import printable
 from waiter.errors import ConfigurationError
+from waiter.task import is_task_id
 
 MAX_PROBLEMS = 5
 MAX_LENGTH = 60

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 from uuid import UUID
 
 from waiter.errors import ConfigurationError
+from waiter.task import is_task_id
 
-_TASK_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 _FIELDS = ("tasks", "results", "task_id", "state")
 _MISSING = object()
 
@@ -27,11 +26,6 @@ class TaskLike(Protocol):
 
 
 TaskRef = str | UUID | TaskLike | Mapping[str, Any] | Sequence[str | UUID | TaskLike | Mapping[str, Any]]
-
-
-def is_task_id(text: object) -> bool:
-    """Whether this can be the ID of a task: the API's description says string, and real ones are UUIDs."""
-    return isinstance(text, str) and _TASK_ID.fullmatch(text) is not None
 
 
 def task_ids(ref: TaskRef) -> list[str]:
