@@ -18,7 +18,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factor
 from waiter import AsyncWaiter, CreatedResources, Event, TaskError, WaiterError
 from waiter.config.task_ids import TaskRef, task_ids
 from waiter.integrations.airflow.hook import GcoreHook, options_of
-from waiter.integrations.airflow.trigger import RETRYABLE, GcoreTaskTrigger, log_fields, wait
+from waiter.integrations.airflow.trigger import RETRYABLE, GcoreTaskTrigger, log_fields, log_level, wait
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -62,7 +62,7 @@ class _Waits:
         return self.execute_complete(context, outcome)
 
     def _write(self, event: Event) -> None:
-        self.log.info(event.name, **log_fields(event))
+        self.log.log(log_level(event), event.name, **log_fields(event))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Return what the tasks created. Raises AirflowFailException, which is not retried, unless it was an outage."""

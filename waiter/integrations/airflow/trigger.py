@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from waiter import (
     TaskNotFoundError,
     WaiterError,
 )
+from waiter.events import LEVELS
 from waiter.integrations.airflow.hook import shared_waiter
 
 RETRYABLE = (ApiUnavailableError, InvalidResponseError)
@@ -59,12 +61,27 @@ class GcoreTaskTrigger(BaseTrigger):
         yield TriggerEvent(outcome)  # type: ignore[no-untyped-call, unused-ignore]
 
     async def _write(self, events: asyncio.Queue[Event | None]) -> None:
-        while (event := await events.get()) is not None:
-            await self.log.ainfo(event.name, **log_fields(event))
+        """Log the events in another thread, because the log may block; those that come together in one go."""
+        event = await events.get()
+        while event is not None:
+            batch = [event]
+            while not events.empty() and (event := events.get_nowait()) is not None:
+                batch.append(event)
+            await asyncio.to_thread(self._write_batch, batch)
+            event = event and await events.get()
+
+    def _write_batch(self, events: list[Event]) -> None:
+        for event in events:
+            self.log.log(log_level(event), event.name, **log_fields(event))
 
     async def on_kill(self) -> None:
         """Log what continues when a person ends the task in Airflow."""
         await self.log.awarning("the tasks continue at Gcore", gcore_task_ids=list(self.task_ids))
+
+
+def log_level(event: Event) -> int:
+    """Return the level of an event by the numbers of the standard library."""
+    return logging.getLevelNamesMapping()[LEVELS.get(event.name, "info").upper()]
 
 
 def log_fields(event: Event) -> dict[str, Any]:
