@@ -87,6 +87,19 @@ def test_links_lead_somewhere(page: str) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
 
 
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    """By links from page to page."""
+    reached: set[str] = set()
+    open_pages = ["README.md"]
+    while open_pages:
+        page = open_pages.pop()
+        reached.add(page)
+        targets = re.findall(r"\]\(([^)\s#:]+\.md)", PAGES[page])
+        paths = {(ROOT / page).parent.joinpath(target).resolve().relative_to(ROOT).as_posix() for target in targets}
+        open_pages += (paths & PAGES.keys()) - reached
+    assert set(PAGES) - reached == set()
+
+
 @parametrized
 def test_files_that_are_named_exist(page: str) -> None:
     """A path in backticks that begins with a folder of the repository, or names a file of the page's folder, exists."""
