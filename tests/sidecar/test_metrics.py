@@ -36,6 +36,7 @@ EMPTY = {
     "waiter_poll_seconds_sum[]": 0,
     "waiter_detection_delay_seconds_count[]": 0,
     "waiter_detection_delay_seconds_sum[]": 0,
+    **{f"waiter_webhook_attempts_total['{result}']": 0 for result in ("delivered", "failed", "given_up")},
 }
 
 
@@ -59,6 +60,13 @@ def test_polls_are_counted_by_result(monkeypatch: pytest.MonkeyPatch) -> None:
     last = {result: found.pop(f"waiter_last_poll_timestamp_seconds['{result}']") for result in counts}
     assert found == EMPTY | polls | seconds
     assert set(last.values()) == {NOW}
+
+
+def test_webhooks_are_counted_by_result() -> None:
+    """Each series exists from the start, so that the increase to its first value is seen."""
+    metrics = Metrics(list)
+    metrics.record_webhook("failed")
+    assert samples(metrics) == EMPTY | {"waiter_webhook_attempts_total['failed']": 1}
 
 
 def test_tasks_are_measured_by_type_and_state() -> None:

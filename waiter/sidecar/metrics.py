@@ -51,6 +51,8 @@ class Metrics:
         self._webhooks = Counter(
             "waiter_webhook_attempts", "Attempts to deliver webhooks, by result", ["result"], registry=registry
         )
+        for result in ("delivered", "failed", "given_up"):
+            self._webhooks.labels(result)  # increase() misses the first of a series that begins with it
         self._task_seconds = Histogram(
             "waiter_task_seconds",
             "Duration of tasks from creation to end, by the API's own timestamps",
