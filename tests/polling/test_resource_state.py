@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import trio
 from drivers import Awaited, Blocking, Driver
 from fault_table import SURVIVED
 from tenacity import wait_fixed
@@ -20,6 +21,7 @@ from waiter import (
     CreatedResources,
     PermissionDeniedError,
     ResourceError,
+    TaskNotFoundError,
     TasksError,
     TaskStalledError,
     TaskState,
@@ -504,3 +506,25 @@ def test_interrupted_wait_for_a_path_has_a_note(cloud: SimulatedCloud, events: l
     assert [(event.name, event.task_id) for event in events] == [
         ("wait.started", "/cloud/v1/x"), ("resource.state_changed", "/cloud/v1/x"), ("wait.ended", "/cloud/v1/x"),
     ]  # fmt: skip
+
+
+def test_path_that_stays_unknown_is_not_found(cloud: SimulatedCloud) -> None:
+    """Without a task, a 404 that lasts is the end of the wait, as it is for tasks."""
+    cloud.add(resources_vanish(0, finishes(0, {"volumes": ["v-1"]})), watched=False)
+    with Waiter(**cloud.options) as waiter, pytest.raises(TaskNotFoundError, match="no such resource for this account"):
+        waiter.until("/cloud/v1/volumes/1/1/v-1", Condition(lambda _: None, ["x"]))
+    assert 9 < cloud.clock() < 11
+
+
+def test_resources_are_awaited_under_trio() -> None:
+    """As their tasks are."""
+
+    async def wait(url: str, api_key: str, task_id: str) -> tuple[str, ...]:
+        async with AsyncWaiter(api_key=api_key, base_url=url, ready=True, wait=wait_fixed(0.1)) as waiter:
+            return (await waiter.wait(task_id)).created_resources.images
+
+    cloud = SimulatedCloud()
+    task_id = cloud.add(resources_ready(0.3, finishes(0, {"images": ["m-1"]}, starts_when_seen=True)))
+    with cloud.serve() as url:
+        assert trio.run(wait, url, cloud.api_key, task_id) == ("m-1",)
+    assert len(polls_of(cloud, IMAGE)) > 1
