@@ -38,7 +38,14 @@ if TYPE_CHECKING:
 
     from waiter.events import Event
 
-_SPAN_EVENTS = {"task.state_changed", "poll.failed", "poll.recovered"}
+_SPAN_EVENTS = {
+    "task.state_changed",
+    "poll.failed",
+    "poll.recovered",
+    "resource.state_changed",
+    "resource.ready",
+    "resource.failed",
+}
 _WAIT_BOUNDARIES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 # https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpclientrequestduration
 _REQUEST_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from waiter import AsyncWaiter, AuthenticationError, Event, TaskError, TaskTimeoutError, Waiter, wait_for_task, wait_for_tasks
 from waiter.integrations import otel
-from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends, refuse, status
+from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends, refuse, resources_ready, status
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -125,6 +125,17 @@ def test_failed_poll_is_an_event(telemetry: Telemetry, gcore_cloud: SimulatedClo
     wait(gcore_cloud.add(ended()), gcore_cloud)
     [span] = telemetry.spans()
     assert [event.name for event in span.events] == ["poll.failed", "poll.recovered", "task.state_changed"]
+
+
+def test_span_lasts_until_the_resources_are_ready(telemetry: Telemetry, gcore_cloud: SimulatedCloud, wait: Wait) -> None:
+    """What their endpoints show are events too."""
+    task_id = gcore_cloud.add(resources_ready(30, finishes(19, {"images": ["m-1"]})))
+    wait(task_id, gcore_cloud, ready=True)
+    [span] = telemetry.spans()
+    names = [event.name for event in span.events]
+    assert names[-2:] == ["resource.state_changed", "resource.ready"]
+    assert {(event.attributes or {}).get("resource_id") for event in span.events[-2:]} == {"m-1"}
+    assert span.status.status_code is StatusCode.UNSET
 
 
 def test_on_event_of_the_caller_is_still_called(telemetry: Telemetry, gcore_cloud: SimulatedCloud, wait: Wait) -> None:
