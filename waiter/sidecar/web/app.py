@@ -202,7 +202,7 @@ def _read_seconds(content: Mapping[str, object], name: str) -> float | None:
         return None
     try:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # msgspec decodes integers of any size
         seconds = inf
     if not 0 < seconds < inf:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{name} is not a positive duration: {value!r}")
