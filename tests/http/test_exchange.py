@@ -184,6 +184,14 @@ def test_short_key_is_hidden_in_errors() -> None:
     assert str(caught.value) == "the API returned 400: Bad token *** (t-1)"
 
 
+def test_short_key_is_hidden_in_the_error_of_a_task() -> None:
+    """A field that decides something is kept, although it may have the key as a word."""
+    body = b'{"id": "t-1", "state": "ERROR", "error": "token ab1 is bad", "data": "ab1"}'
+    with serve(response(body)) as (url, _), Client(settings(base_url=url, api_key="ab1")) as client:
+        task = client.get_task("t-1", timeout=5).task
+    assert (task.error, task.data) == ("token *** is bad", "ab1")
+
+
 def test_exchanges_are_reported() -> None:
     """With the status of the response, or None without one."""
     statuses: list[int | None] = []

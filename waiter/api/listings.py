@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple, cast
 
 import msgspec
 
-from waiter.api.responses import Response, error_of, invalid_response, one_line, quote
+from waiter.api.responses import Response, error_of, invalid_response, mask_error, one_line, quote
 from waiter.errors import InvalidResponseError
 from waiter.task import Task, TaskSnapshot, is_task_id
 
@@ -17,6 +17,9 @@ MAX_COUNT = 10**9
 # The API gives up to 1000 tasks a page. Half of that leaves room for tasks whose data is large.
 MAX_PAGE = 500
 MAX_REQUESTS = 200
+# Decoded, a value takes about a hundred bytes; honest pages have fewer. Counting takes time, so small bodies are exempt.
+MAX_VALUES = 250_000
+_MAX_UNCOUNTED = 2**20
 
 
 class ActiveTask(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +35,7 @@ class ActivePage:
 
     def __init__(self, body: bytes) -> None:
         """Decode a page; raises ValueError."""
+        _check_values(body)
         page = _decode_page(body)
         self.tasks, self.count, self.size = page.results, page.count, len(body)
         self._body = body
@@ -47,6 +51,7 @@ def read_history(response: Response, task_type: str) -> list[Task]:
     if response.status != HTTPStatus.OK:
         raise error_of(response, "listing")
     try:
+        _check_values(response.body)
         listing = _decode_listing(response.body)
         tasks = [Task.from_mapping(payload) for payload in listing.results]
     except (ValueError, RecursionError) as error:
@@ -118,14 +123,22 @@ def read_page(response: Response) -> tuple[list[Task], int]:
     if response.status != HTTPStatus.OK:
         raise error_of(response, "listing")
     try:
+        _check_values(response.body)
         listing = _decode_listing(response.body)
-        tasks = [Task.from_mapping(payload) for payload in listing.results]
+        tasks = [mask_error(Task.from_mapping(payload), response) for payload in listing.results]
     except (ValueError, RecursionError) as error:
         raise invalid_response(response, f"{error}: {quote(response.body)}", "listing") from None
     # They are shown, and become a part of paths.
     if bad := [task.id for task in tasks if not is_task_id(task.id)]:
         raise invalid_response(response, f"not a task ID: {one_line(bad[0])!r}", "listing")
     return tasks, listing.count
+
+
+def _check_values(body: bytes) -> None:
+    """Raise ValueError for a body whose values would take too much memory; each follows one of these characters."""
+    if len(body) > _MAX_UNCOUNTED and sum(map(body.count, (b",", b":", b"[", b"{"))) > MAX_VALUES:
+        message = f"more than {MAX_VALUES} values"
+        raise ValueError(message)
 
 
 class _Listing(msgspec.Struct):

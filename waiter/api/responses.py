@@ -44,7 +44,14 @@ def read_task(response: Response, task_id: str) -> Task:
         raise invalid_response(response, f"{error}: {quote(response.body)}", task_id) from None
     if task.id != task_id and task.id.lower() != task_id.lower():
         raise invalid_response(response, f"it describes task {one_line(task.id)}", task_id)
-    return task
+    return mask_error(task, response)
+
+
+def mask_error(task: Task, response: Response) -> Task:
+    """Return the task without the API key in its error: the body keeps a short key, which may be a valid value elsewhere."""
+    if task.error is None or (masked := response.mask(task.error)) == task.error:
+        return task
+    return msgspec.structs.replace(task, error=masked)
 
 
 def error_of(response: Response, subject: str, *, what: str = "task") -> errors.ApiError:
