@@ -1,14 +1,22 @@
 """Real waits over real HTTP, beside the costs that the simulation predicts.
 
-    python tests/benchmarks/end_to_end.py [--tasks N] [--speed X]
+    python tests/benchmarks/end_to_end.py [--tasks N] [--speed X] [--processes N]
 
 Tasks of the rough mix run in waiter's simulated cloud, behind a loopback port, and a `Waiter` waits for each of them. The
 clocks of the cloud and of the waits are faster than real ones, and all figures are in their seconds. So a request takes long,
 and the simulation is given its mean duration.
+
+With ``--processes`` it is the command that waits, in a fresh process for each task, in real time, at the default price.
+Requests and delays are those that the server saw. Each type has 20 past tasks, which the command may list. The row "history
+known before" is the most that a cache of histories between runs could save: the process has the history from the start.
 """
 
 import argparse
+import json
+import os
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +24,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
+from fresh import pay_fresh
 from laws import ROUGH
 from peers import Peer, pay
 from simulation import Costs, Task, synthetic_tasks
 
 from waiter import History, Waiter
+from waiter.schedule.priors import USUAL_DURATIONS
 from waiter.schedule.schedule import Schedule
 from waiter.testing import SimulatedCloud, finishes
 
@@ -32,6 +42,21 @@ REPEATS = 50
 LONGEST = 600.0
 """Tasks that take more seconds are left out, so that the run takes a minute or two."""
 THREADS = 12
+LONGEST_IN_REAL_TIME = 120.0
+DEFAULT_PRICE = 0.05
+COMMAND = "import sys; from waiter.cli import main; sys.exit(main())"
+KNOWN_BEFORE = f"""
+import json, os, msgspec
+from waiter.polling.history_cache import HistoryCache
+from waiter.schedule.history import History
+from waiter.schedule.priors import prior
+known = History(json.loads(os.environ["PAST"]))
+usual = prior(os.environ["TASK_TYPE"])
+known = msgspec.structs.replace(known, usual=usual.usual) if usual else known
+HistoryCache.claim = lambda *_, **__: False
+HistoryCache.get = lambda *_, **__: known
+{COMMAND}
+"""
 
 
 class Stage:
@@ -97,13 +122,61 @@ def _print_row(name: str, measured: Costs, predicted: Costs) -> None:
     )
 
 
+def _run_command(task: Task, code: str) -> tuple[float, int, float]:
+    """Return the delay and the requests of the command for one task as the server saw them, and the age at its first poll."""
+    cloud = SimulatedCloud()
+    cloud.add_past(task.name, task.past[:MEMORY][::-1])
+    with cloud.serve() as url:
+        environment = dict(os.environ, GCORE_API_KEY=cloud.api_key, GCORE_BASE_URL=url)
+        environment |= {"TASK_TYPE": task.name, "PAST": json.dumps(task.past[:MEMORY])}
+        began = cloud.elapsed
+        task_id = cloud.add(finishes(task.duration, task_type=task.name))
+        arguments = ["wait", task_id, "--timeout", "10m", "--quiet"]
+        subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True, stdout=subprocess.DEVNULL)
+    first, last = cloud.requests[0], cloud.requests[-1]
+    return last.at - began - task.duration, len(cloud.requests), first.at - began
+
+
+def measure_processes(count: int) -> None:
+    """Print the costs of the command in fresh processes, and what the simulation predicts."""
+    drawn = synthetic_tasks(np.random.default_rng(SEED), ROUGH, 5 * count)
+    random.shuffle(drawn)
+    tasks = [task for task in drawn if task.duration <= LONGEST_IN_REAL_TIME][:count]
+    print(
+        f"\n{len(tasks)} fresh processes, tasks of {np.mean([task.duration for task in tasks]):.1f} s on average, in real time"
+    )
+    for name, code in (("fresh process", COMMAND), ("history known before", KNOWN_BEFORE)):
+        with ThreadPoolExecutor(THREADS) as pool:
+            rows = np.array(list(pool.map(lambda task, code=code: _run_command(task, code), tasks)))
+        start = float(rows[:, 2].mean())
+        predicted = [_predict_process(task, start, knows=code == KNOWN_BEFORE) for task in tasks]
+        _print_row(name, rows[:, :2], np.array(predicted))
+        print(f"  the first poll came at an age of {start:.2f} s")
+
+
+def _predict_process(task: Task, start: float, *, knows: bool) -> Costs:
+    usual = USUAL_DURATIONS.get(task.name)
+    if knows:
+        schedule = Schedule(price=DEFAULT_PRICE, history=History(task.past[:MEMORY], usual=usual))
+        rows = [pay(Peer("waiter", schedule), task.duration, start=start) for _ in range(REPEATS)]
+    else:
+        task = task._replace(past=task.past[:MEMORY])
+        rows = [pay_fresh(task, usual, price=DEFAULT_PRICE, start=start) for _ in range(REPEATS)]
+    means: Costs = np.array(rows).mean(axis=0)
+    return means
+
+
 def main() -> None:
     """Wait, simulate and print."""
     parser = argparse.ArgumentParser(description="Real waits over real HTTP, beside the simulation.")
     parser.add_argument("--tasks", type=int, default=200, metavar="N", help="about so many (default %(default)s)")
     parser.add_argument("--speed", type=float, default=20, metavar="X", help="seconds in a real one (default %(default)s)")
+    parser.add_argument("--processes", type=int, metavar="N", help="measure the command instead, in so many fresh processes")
     options = parser.parse_args()
     random.seed(SEED)
+    if options.processes:
+        measure_processes(options.processes)
+        return
     drawn = synthetic_tasks(np.random.default_rng(SEED), ROUGH, options.tasks)
     tasks = [task for task in drawn if task.duration <= LONGEST]
     random.shuffle(tasks)  # many quick ones together would delay each other

@@ -37,12 +37,15 @@ DOCUMENTED = {
 Usual = tuple[float, float] | None
 
 
-def pay_fresh(task: Task, usual: Usual, *, learn: bool = True) -> tuple[float, int]:
-    """Return the delay and the requests of a wait that begins with the usual range and requests the history on its way."""
-    schedule = Schedule(price=PRICE, history=History(usual=usual))
+def pay_fresh(task: Task, usual: Usual, *, learn: bool = True, price: float = PRICE, start: float = 0.0) -> tuple[float, int]:
+    """Return the delay and the requests of a wait that begins with the usual range and requests the history on its way.
+
+    Its first poll is at the age ``start``.
+    """
+    schedule = Schedule(price=price, history=History(usual=usual))
     min_age = MIN_AGE if usual else 0.0
     state, listings = PollState(), 0
-    state.attempt_number = 1
+    state.attempt_number, state.age = 1, start
     while state.age < task.duration:
         if learn and not listings and state.age >= min_age:
             listings, schedule = 1, schedule.learned(History(task.past, usual=usual))

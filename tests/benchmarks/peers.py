@@ -1,4 +1,10 @@
-"""The schedules of other tools as tenacity strategies, and the delay and requests of any strategy."""
+"""The schedules of other tools as tenacity strategies, and the delay and requests of any strategy.
+
+Published in: `gcore`, resources/cloud/tasks.py (3 s); botocore, data/ec2/*/waiters-2.json, which aws and boto3 use (15 s for
+instances); azure-core, polling/base_polling.py, which az uses (30 s without Retry-After); terraform-plugin-sdk,
+helper/retry/state.go (0.1 s, doubling to 10 s); hcloud-go, hcloud/client.go (0.5 s); google-api-core,
+future/polling.py; the Smithy specification, "Waiters".
+"""
 
 import random
 from typing import NamedTuple, Self, cast
@@ -40,16 +46,19 @@ class GoogleApiCore(wait_base):
 
 
 FIXED = Peer("official SDKs, 3 s", wait_fixed(3))
+BOTOCORE = Peer("botocore, 15 s", wait_fixed(15))
+AZURE = Peer("azure-core, 30 s", wait_fixed(30))
+TERRAFORM = Peer("terraform, 0.1-10 s", Doubling())
 
 PEERS = (
     FIXED,
     Peer("older Go library, 1 s", wait_fixed(1), sleeps_first=True),
     Peer("hcloud, 0.5 s", wait_fixed(0.5)),
-    Peer("botocore, 15 s", wait_fixed(15)),
-    Peer("azure-core, 30 s", wait_fixed(30)),
+    BOTOCORE,
+    AZURE,
     Peer("Smithy, 2-120 s", Smithy()),
     Peer("google-api-core, 1-20 s", GoogleApiCore()),
-    Peer("terraform, 0.1-10 s", Doubling()),
+    TERRAFORM,
     Peer("tenacity exponential", wait_exponential(max=60)),
     Peer("tenacity random exp.", wait_random_exponential(max=60)),
 )
@@ -74,13 +83,13 @@ class PollState:
         return self
 
 
-def pay(peer: Peer, duration: float, request_time: float = 0.0) -> tuple[float, int]:
+def pay(peer: Peer, duration: float, request_time: float = 0.0, start: float = 0.0) -> tuple[float, int]:
     """Return the delay in seconds and the requests until a poll finds that a task of this duration has ended.
 
-    A response shows the task as it was in the middle of its request.
+    The first poll begins at the age ``start``. A response shows the task as it was in the middle of its request.
     """
     state = PollState()
-    state.age, state.attempt_number = request_time, 0 if peer.sleeps_first else 1
+    state.age, state.attempt_number = start + request_time, 0 if peer.sleeps_first else 1
     while state.age - request_time / 2 < duration:
         state.age += peer.wait(cast("RetryCallState", state)) + request_time
         state.attempt_number += 1

@@ -165,7 +165,7 @@ def test_history_is_shared_by_all_waiters_of_an_account() -> None:
 def test_end_in_the_listing_is_confirmed_by_a_poll(on: Driver) -> None:
     """A listing that shows the task as ended causes an immediate poll, and is no result."""
     cloud = SimulatedCloud.virtual(latency=5)
-    task_id = cloud.add(finishes(24))
+    task_id = cloud.add(finishes(30))
     random.seed(4)  # of the jitter: the end lies between the second poll and the listing
     on.wait(cloud, task_id, price=8)
     assert [request.task_id for request in cloud.requests] == [task_id, task_id, None, task_id]

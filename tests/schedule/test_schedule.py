@@ -66,7 +66,11 @@ def test_interval_is_bounded_for_any_history(history: History, age: float, price
     """Every interval keeps to those without history at a thirtieth and a hundred times the price, and to the early bound."""
     shortest = Schedule(price=price / MIN_INTERVAL_FACTOR, min_interval=0).interval(age)
     longest = math.sqrt(2 * MAX_INTERVAL_FACTOR * price * (5 + min(age, MAX_AGE))) + MAX_INTERVAL_FACTOR * price / 2
-    early = max(9.5, (min(age, MAX_AGE) / 6) ** 2, Schedule(price=price, min_interval=0).interval(age))
+    early = max(
+        9.5 * math.sqrt(max(1.0, price / 0.2)),
+        (min(age, MAX_AGE) / 6) ** 2,
+        Schedule(price=price, min_interval=0).interval(age),
+    )
     interval = Schedule(price=price, min_interval=0, history=history).interval(age)
 
     assert 0 < interval < math.inf

@@ -97,7 +97,7 @@ def estimate(history: History, purpose: Purpose = FOR_COST) -> CumulativeHazard:
 
     The weight of the broad kernel balances histories that are right, for which less is better, against those that are wrong by
     a factor of two. A running task that has outlived all durations counts as one that ends now. The constants were chosen by
-    cost on random distributions; ``tests/benchmarks/fresh.py`` measures them on others.
+    cost on random distributions (``tests/benchmarks/constants.py``); ``tests/benchmarks/fresh.py`` measures them on others.
     """
     finished, errors = _newest(history)
     log_ages, weights = _centres(finished, history)

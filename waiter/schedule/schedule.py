@@ -3,6 +3,7 @@
 Times are seconds. Ages are those of the task, not of the wait: a wait that begins late, or again, continues from there.
 """
 
+import math
 import random
 from functools import lru_cache
 from typing import Final, Self
@@ -11,7 +12,7 @@ import msgspec
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
-from waiter.schedule.hazard import FOR_TIME_LEFT, MAX_AGE, USUAL_COUNT, estimate
+from waiter.schedule.hazard import FOR_COST, FOR_TIME_LEFT, MAX_AGE, USUAL_COUNT, estimate
 from waiter.schedule.history import History
 from waiter.schedule.inspection import InspectionPolicy, uninformed_interval
 
@@ -28,6 +29,8 @@ The bound grows with the square of the age: with 6 s, ``MAX_INTERVAL_RISE``, it 
 that fails in its first 20 s is noticed within 5 s on average and 13 s at most, however long tasks of its type take.
 """
 MAX_INTERVAL_RISE: Final = 6.0
+MAX_INTERVAL_PRICE: Final = 0.2
+"""At higher prices, where fewer requests are wanted, the bound grows with the square root of the price."""
 MIN_COUNT_FOR_P90: Final = 5
 """With fewer past durations, "nine in ten" would be a guess."""
 JITTER: Final = 0.1
@@ -49,8 +52,9 @@ class Schedule(wait_base):
 
     ``price`` is the delay in seconds that one request is worth: a higher one means fewer polls. No interval is shorter than
     ``min_interval`` seconds. With a history of the same task type, polls are dense where such tasks end. Each interval still
-    keeps to those without history at a thirtieth of the price and at a hundred times the price, and to 9.5 s or the square
-    of a sixth of the age unless the one without history is longer, or to ``min_interval`` if that is longer.
+    keeps to those without history at a thirtieth of the price and at a hundred times the price, and to 9.5 s (more at a price
+    above 0.2) or the square of a sixth of the age unless the one without history is longer, or to ``min_interval`` if that is
+    longer.
 
     Raises ValueError if ``price`` is not positive, ``min_interval`` is negative, or either is more than a day.
     """
@@ -79,7 +83,8 @@ class Schedule(wait_base):
         uninformed = uninformed_interval(age, self.price)
         shortest = uninformed_interval(age, self.price / MIN_INTERVAL_FACTOR)
         factor = min(MAX_INTERVAL_FACTOR, MAX_FACTOR_PER_DURATION * self._evidence)
-        longest = min(max(MAX_INTERVAL, (age / MAX_INTERVAL_RISE) ** 2), uninformed_interval(age, self.price * factor))
+        early = max(MAX_INTERVAL * math.sqrt(max(1.0, self.price / MAX_INTERVAL_PRICE)), (age / MAX_INTERVAL_RISE) ** 2)
+        longest = min(early, uninformed_interval(age, self.price * factor))
         return max(min(max(self._policy.interval(age), shortest), max(longest, uninformed)), self.min_interval)
 
     @property
@@ -110,7 +115,7 @@ class Schedule(wait_base):
 @lru_cache(maxsize=256)
 def _policy(history: History, price: float) -> InspectionPolicy:
     # Ten thousand waits for tasks of one type share it.
-    return InspectionPolicy(estimate(history), price)
+    return InspectionPolicy(estimate(history, FOR_COST), price)
 
 
 def _age(retry_state: RetryCallState) -> float:
