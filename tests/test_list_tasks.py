@@ -123,7 +123,7 @@ def test_tasks_that_end_between_two_pages_hide_no_others(list_tasks: List, monke
 
 
 def test_listing_without_an_end_is_refused(list_tasks: List) -> None:
-    """A server may repeat its first page for ever, or count tasks that it does not list."""
+    """A server may repeat its first page without end, or count tasks that it does not list."""
     for rows in ([{"id": "a", "state": "NEW"}], []):
 
         def respond(_: httpx.Request, rows: object = rows) -> httpx.Response:

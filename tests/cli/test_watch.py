@@ -247,7 +247,7 @@ def test_live_table_on_a_terminal(account: tuple[SimulatedCloud, dict[str, str]]
 def test_lines_on_a_terminal_that_cannot_redraw(
     account: tuple[SimulatedCloud, dict[str, str]], terminal: Callable[..., Terminal], env: dict[str, str]
 ) -> None:
-    """Text, because somebody reads it."""
+    """Text, because a person reads it."""
     cloud, connection = account
     cloud.add(never_ends(), task_id="a")
     at = terminal("list", "--watch", env=connection | env)
@@ -256,7 +256,7 @@ def test_lines_on_a_terminal_that_cannot_redraw(
     assert at.finish()[0] == 130
 
 
-def test_watch_ends_when_nobody_reads_it(
+def test_watch_without_a_reader_ends(
     account: tuple[SimulatedCloud, dict[str, str]], start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """As ``| head -1`` does; it is no error."""

@@ -67,11 +67,11 @@ def _problem(word: _Word) -> str:
     if word.source not in {"", STDIN, ARGUMENT}:
         # A file may be the wrong one, and its text a secret.
         return f"{where}not a task ID" if where else f"{word.source} has a value that is not a task ID"
-    hint = " (@FILE reads a file)" if not word.source and _looks_like_a_file(word.value) else ""
+    hint = " (@FILE reads a file)" if not word.source and _is_like_a_path(word.value) else ""
     return f"{where}not a task ID: {_cut(repr(word.value))}{hint}"
 
 
-def _looks_like_a_file(word: str) -> bool:
+def _is_like_a_path(word: str) -> bool:
     return "/" in word or "\\" in word
 
 

@@ -133,7 +133,7 @@ class Lines:
         self._form = form
 
     def show(self, changed: list[TaskRow], new: set[str]) -> bool:
-        """Write a line for each task that has changed, and return whether somebody still reads them."""
+        """Write a line for each task that has changed, and return whether they have a reader."""
         now = time.monotonic()
         rows = [row for row in changed if row.task_id in new] if self._form == "ids" else changed
         return not rows or write_result("".join(self._line(row, now) for row in rows))
@@ -156,7 +156,7 @@ class Lines:
 
 
 def watch(args: argparse.Namespace, chosen: TaskFilter) -> int:
-    """Show what changes until a signal arrives or nobody reads it any more, and return the exit code.
+    """Show what changes until a signal arrives or standard output has no reader, and return the exit code.
 
     Raises ConfigurationError, and the ApiError that ends the listing.
     """
@@ -193,7 +193,7 @@ def _live_table(args: argparse.Namespace, model: ProgressModel, form: str) -> Li
 
 
 def show_until_stopped(inbox: Inbox, model: ProgressModel, live: LiveProgress | None, lines: Lines) -> None:
-    """Show everything that arrives in the inbox until nobody reads it any more; raises what the thread raised."""
+    """Show what arrives in the inbox until standard output has no reader; raises what the thread raised."""
     while True:
         raise_received()
         try:

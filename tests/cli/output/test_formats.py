@@ -65,6 +65,18 @@ def test_text_of_a_task_never_polled_is_unknown() -> None:
     )
 
 
+def test_text_names_what_a_task_acts_on() -> None:
+    """With short IDs, beside which that of the task stands whole; a single poll adds the age."""
+    ids = {"volume_id": "726ecfcc-7fd0-4e30-a86e-7892524aa483"}
+    results = [
+        TaskResult(GOOD, make_task(task_type="extend_volume", data=ids), age=63.0),
+        TaskResult("b", make_task("b", data={"name": "web-1\x1b"})),
+    ]
+    assert FORMATS["text"].render(results) == (
+        f"RUNNING   extend_volume  volume 726ecfcc  {GOOD}  1m03s old\nRUNNING   create_vm  web-1\\x1b  b\n"
+    )
+
+
 def test_ids_are_one_a_line(run: Run) -> None:
     """The format ids is for loops of a shell."""
     assert run("wait", GOOD, "-o", "ids", "-q") == (0, "vm-1\ndisk-1\ndisk-2\n", "")

@@ -20,11 +20,13 @@ FINISHES: Final = Script(
     phases=(Phase("NEW", 9.5), Phase("RUNNING", 2, "NETWORK"), Phase("RUNNING", 2, "VOLUME"), Phase("FINISHED")),
     created_resources={"instances": 1, "volumes": 1},
     age=8.5,
+    fields={"data": {"name": "web-1"}},
 )
 FAILS: Final = Script(
     phases=(Phase("RUNNING", 1), Phase("ERROR")),
     created_resources={"volumes": 1},
     error="No valid host was found",
+    fields={"data": {"name": "web-2"}},
 )
 RUNS_FOREVER: Final = Script(phases=(Phase("RUNNING"),), task_type="create_k8s_cluster_v2")
 TIMEOUT: Final = 2

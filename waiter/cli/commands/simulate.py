@@ -39,6 +39,7 @@ _DEFAULT_SCRIPT: dict[str, Any] = {
                 {"state": "FINISHED"},
             ],
             "created_resources": {"instances": 1, "volumes": 1},
+            "fields": {"data": {"name": "web-1"}},
             "starts_when_seen": True,
         },
         {
@@ -46,6 +47,7 @@ _DEFAULT_SCRIPT: dict[str, Any] = {
             "phases": [{"state": "RUNNING", "seconds": 8}, {"state": "ERROR"}],
             "error": "No valid host was found",
             "created_resources": {"volumes": 1},
+            "fields": {"data": {"name": "web-2"}},
             "starts_when_seen": True,
         },
         {"id": "33333333-3333-4333-8333-333333333333", "phases": [{"state": "RUNNING"}], "task_type": "create_k8s_cluster_v2"},

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from waiter.cli.output.result import TaskResult, as_json_object, finished_resources, task_duration
-from waiter.console.formatting import format_duration, printable
+from waiter.console.formatting import format_duration, printable, with_short_ids
 from waiter.console.result_json import utc_text
 from waiter.errors import ConfigurationError
 from waiter.events import Event
@@ -77,7 +77,7 @@ def _text_block(result: TaskResult) -> str:
     if took is None and result.age is not None:
         took = f"{format_duration(result.age)} old"
     head = [f"{printable(task.state):<8}" if task else "UNKNOWN "]
-    head += [printable(text) for text in (task.task_type, task.target) if text] if task else []
+    head += [printable(text) for text in (task.task_type, with_short_ids(task.target or "")) if text] if task else []
     lines = ["  ".join(filter(None, [*head, result.task_id, took]))]
     if result.reason:
         lines.append(f"  error: {printable(result.reason)}")

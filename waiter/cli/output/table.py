@@ -18,8 +18,8 @@ _HEADER: Final = {"id": "ID", "type": "TYPE", "target": "TARGET", "state": "STAT
 _LAYOUTS: Final[tuple[dict[str, int], ...]] = (
     {},
     {"target": 36},
-    {"target": 36, "left": 12},
-    {"target": 12, "left": 12},
+    {"target": 36, "left": 24},
+    {"target": 16, "left": 24},
 )
 _SECOND_LINE: Final = ("state", "age", "type", "target", "left")
 
@@ -33,7 +33,7 @@ def table(results: Sequence[TaskResult], columns: int | None = None) -> str:
         lines = _lines([_HEADER, *rows], limits, tuple(_HEADER))
         if columns is None or max(map(display_width, lines)) <= columns:
             return "".join(f"{line}\n" for line in lines)
-    details = _lines([dict.fromkeys(_HEADER, ""), *rows], {"target": 36}, _SECOND_LINE)[1:]
+    details = _lines([dict.fromkeys(_HEADER, ""), *rows], _LAYOUTS[-1], _SECOND_LINE)[1:]
     return "".join(f"{row['id']}\n{fit(f'  {line}', columns or 0, '~')}\n" for row, line in zip(rows, details, strict=True))
 
 
@@ -55,6 +55,8 @@ def _lines(rows: Sequence[dict[str, str]], limits: dict[str, int], order: Sequen
     shown = [name for name in order if any(row[name] for row in rows[1:])]
     if "target" in limits:
         rows = [{**row, "target": with_short_ids(row["target"])} for row in rows]
+    if "left" in limits:
+        rows = [{**row, "left": row["left"].partition(" (")[0]} for row in rows]
     cut = [{name: fit(row[name], limits.get(name, sys.maxsize), "~") for name in shown} for row in rows]
     widths = {name: max(display_width(row[name]) for row in cut) for name in shown}
     padded = [[row[name] + " " * (widths[name] - display_width(row[name])) for name in shown] for row in cut]
