@@ -62,13 +62,12 @@ class GcoreTaskTrigger(BaseTrigger):
 
     async def _write(self, events: asyncio.Queue[Event | None]) -> None:
         """Log the events in another thread, because the log may block; those that come together in one go."""
-        event = await events.get()
-        while event is not None:
-            batch = [event]
-            while not events.empty() and (event := events.get_nowait()) is not None:
-                batch.append(event)
-            await asyncio.to_thread(self._write_batch, batch)
-            event = event and await events.get()
+        batch: list[Event | None] = []
+        while None not in batch:
+            batch = [await events.get()]
+            while not events.empty():
+                batch.append(events.get_nowait())
+            await asyncio.to_thread(self._write_batch, [event for event in batch if event])
 
     def _write_batch(self, events: list[Event]) -> None:
         for event in events:
