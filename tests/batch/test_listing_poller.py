@@ -37,6 +37,14 @@ def test_first_polls_of_many_waits_are_one_listing(cloud: SimulatedCloud) -> Non
     assert sum(request.task_id is not None and request.at < 1 for request in cloud.requests) < 15
 
 
+def test_honest_listing_causes_one_poll(cloud: SimulatedCloud) -> None:
+    """It is the spot check; with a low price the second listing comes before the waits of the first poll individually."""
+    ids = [cloud.add(finishes(600, task_type="create_image")) for _ in range(60)]
+    wait_all(cloud, ids, learn=False, price=0.05)
+    early = sum(request.task_id is not None and request.at < 600 for request in cloud.requests)
+    assert early <= len(listings(cloud)) + 10
+
+
 def test_waits_that_start_one_by_one_share_listings(cloud: SimulatedCloud) -> None:
     """Listings begin as soon as there are enough waits."""
     ids = [cloud.add(finishes(600)) for _ in range(60)]

@@ -186,6 +186,7 @@ class ListingPoller:
                 now = self._clock()
                 if self._is_due(now):
                     await self._list()
+                    await self._let_all_sleep()
                     self._schedule_next_listing()
                     continue
                 _stop_awaiting(self._awaiting)
@@ -204,6 +205,13 @@ class ListingPoller:
         before = -1
         while before < len(self._awaiting):
             before = len(self._awaiting)
+            await asyncio.sleep(0)
+
+    async def _let_all_sleep(self) -> None:
+        """Run the event loop until the waits whose first poll was a listing sleep: their intervals decide about the next."""
+        before = inf
+        while (awake := sum(not one.interval for one in self._all())) < before:
+            before = awake
             await asyncio.sleep(0)
 
     def _is_due(self, now: float) -> bool:
@@ -289,7 +297,7 @@ class ListingPoller:
         """Wake the waits whose task was not listed, and some of the others as a check on the listing."""
         everyone = list(self._all())
         shown = [one for one in everyone if one.shown_at == began]
-        for _ in range(ceil(len(shown) / PAGE_SIZE) + 1 if shown else 0):
+        for _ in range(ceil(len(shown) / PAGE_SIZE)):
             self._check_position = (self._check_position + GOLDEN_RATIO) % 1
             shown[int(self._check_position * len(shown))].spot_check()
         await self._notify([(one, MISSING) for one in everyone if one.shown_at != began], began)
