@@ -6,11 +6,15 @@ import asyncio
 import pickle
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
+import httpx
 import pytest
 import trio
 from drivers import Awaited, Blocking, Driver
 from fault_table import SURVIVED
+from hypothesis import given
+from hypothesis import strategies as st
 from tenacity import wait_fixed
 
 from waiter import (
@@ -27,6 +31,7 @@ from waiter import (
     TaskState,
     TaskTimeoutError,
     Waiter,
+    WaiterError,
     aio,
     wait_for_tasks,
 )
@@ -36,6 +41,7 @@ from waiter.schedule.inspection import uninformed_interval
 from waiter.testing import (
     Fault,
     SimulatedCloud,
+    VirtualClock,
     fails,
     finishes,
     hang,
@@ -528,3 +534,92 @@ def test_resources_are_awaited_under_trio() -> None:
     with cloud.serve() as url:
         assert trio.run(wait, url, cloud.api_key, task_id) == ("m-1",)
     assert len(polls_of(cloud, IMAGE)) > 1
+
+
+# Any interleaving.
+
+RESPONSES: dict[str, Any] = {
+    "creating": {"status": "creating"},
+    "retyping": {"status": "retyping"},
+    "null": {"status": None},
+    "available": {"status": "available"},
+    "error": {"status": "error"},
+    "other": {"id": "other", "status": "available"},
+    "list": ["available"],
+    "404": 404,
+    "429": 429,
+    "503": 503,
+}
+timelines = st.lists(st.tuples(st.sampled_from(sorted(RESPONSES)), st.integers(1, 12)), min_size=1, max_size=4)
+
+
+class Timelines:
+    """A task that has ended, and resources whose responses change with time: each name holds for so many seconds."""
+
+    def __init__(self, resources: list[list[tuple[str, int]]]) -> None:
+        self.clock = VirtualClock()
+        self.last_at = 0.0
+        self._resources = {f"v-{number}": timeline for number, timeline in enumerate(resources)}
+
+    def respond(self, request: httpx.Request) -> httpx.Response:
+        self.last_at = self.clock()
+        name = request.url.path.rpartition("/")[2]
+        if name == "t-1":
+            created = {"volumes": list(self._resources)}
+            task = {"id": "t-1", "state": "FINISHED", "project_id": 1, "region_id": 1, "created_resources": created}
+            return httpx.Response(200, json=task)
+        found: Any = RESPONSES[self._name_at(name)]
+        return httpx.Response(found) if isinstance(found, int) else httpx.Response(200, json=found)
+
+    def _name_at(self, resource: str) -> str:
+        passed = 0
+        for name, seconds in self._resources[resource]:
+            passed += seconds
+            if self.clock() < passed:
+                return name
+        return self._resources[resource][-1][0]
+
+    def observe(self, *, awaited: bool) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
+        """Return how a wait ends, and its events."""
+        events: list[Any] = []
+        limits: dict[str, Any] = {"timeout": 40, "max_outage": 15, "ready": True, "on_event": events.append}
+        options: Any = {"api_key": "1$abcdef", "wait": wait_fixed(2), "clock": self.clock, "log": False, **limits}
+        transport = httpx.MockTransport(self.respond)
+
+        async def wait() -> None:
+            client = httpx.AsyncClient(transport=transport)
+            async with AsyncWaiter(**options, client=client, sleep=self.clock.async_sleep) as waiter:
+                await waiter.wait("t-1")
+
+        try:
+            if awaited:
+                asyncio.run(wait())
+            else:
+                with Waiter(**options, client=httpx.Client(transport=transport), sleep=self.clock.sleep) as waiter:
+                    waiter.wait("t-1")
+        except WaiterError as error:
+            return f"{type(error).__name__}: {error}", [(event.name, dict(event.fields)) for event in events]
+        return "finished", [(event.name, dict(event.fields)) for event in events]
+
+
+@given(st.lists(timelines, min_size=1, max_size=3))
+def test_both_drivers_agree_on_any_resources(resources: list[list[tuple[str, int]]]) -> None:
+    """The outcome and the events are the same; the deadline holds, and each resource is ready once and ends once."""
+    with mock.patch("waiter.polling.poll_state.backoff", lambda failures: min(failures, 5)):
+        blocking, awaited = Timelines(resources), Timelines(resources)
+        outcome, events = blocking.observe(awaited=False)
+        assert (outcome, events) == awaited.observe(awaited=True)
+    assert blocking.last_at <= 46
+    names = [name for name, _ in events]
+    assert (names[0], names[-1], names.count("wait.ended")) == ("wait.started", "wait.ended", 1)
+    ready = [fields["resource_id"] for name, fields in events if name == "resource.ready"]
+    assert len(ready) == len(set(ready))
+    assert (outcome == "finished") == (len(ready) == len(resources))
+    changes = [
+        (fields["resource_id"], fields["old"], fields["new"]) for name, fields in events if name == "resource.state_changed"
+    ]
+    for resource in {one for one, _, _ in changes}:
+        seen = [(old, new) for one, old, new in changes if one == resource]
+        assert all(before[1] == after[0] and after[0] != after[1] for before, after in pairwise(seen))
+    expected = {"ResourceError": "failed", "TaskTimeoutError": "timed_out", "ApiUnavailableError": "unavailable"}
+    assert events[-1][1]["outcome"] == expected.get(outcome.partition(":")[0], "finished")
