@@ -12,14 +12,16 @@ from collections.abc import Callable
 import pytest
 from command_parts import Run, Terminal
 
+from waiter.cli.commands import until
+from waiter.console import signals
 from waiter.testing import (
     Script,
     SimulatedCloud,
     finishes,
     redirect,
     resources_appear,
-    resources_ready,
     resources_vanish,
+    says,
     status,
 )
 
@@ -37,9 +39,10 @@ def add(cloud: SimulatedCloud) -> Callable[..., str]:
     return add
 
 
-def test_value_is_awaited_and_the_resource_printed(run: Run, add: Callable[..., str]) -> None:
+def test_value_is_awaited_and_the_resource_printed(run: Run, cloud: SimulatedCloud, add: Callable[..., str]) -> None:
     """Each change is a line on standard error, and the result is the resource as JSON."""
-    path = add(lambda script: resources_ready(0.5, script))
+    path = add()
+    cloud.fault(says({"status": "creating"}), times=2, on="resource")
     ran = run("until", path, "--field", "status", "--is", "available", "in-use", "--interval", "0.1")
     assert (ran.code, ran.err) == (0, f"waiter: {path} is creating\nwaiter: {path} is available\n")
     assert json.loads(ran.out)["status"] == "available"
@@ -83,9 +86,10 @@ def test_field_that_does_not_fit_is_null(run: Run, add: Callable[..., str]) -> N
     assert run("until", add(), "--field", "length(size)", "--is", "null", "-q").code == 0
 
 
-def test_resource_that_is_gone_is_null(run: Run, add: Callable[..., str]) -> None:
+def test_resource_that_is_gone_is_null(run: Run, cloud: SimulatedCloud, add: Callable[..., str]) -> None:
     """With --gone, a 404 is the end."""
-    path = add(lambda script: resources_vanish(0.4, script))
+    path = add(lambda script: resources_vanish(0, script))
+    cloud.fault(says({"status": "available"}), times=2, on="resource")
     ran = run("until", path, "--gone", "--interval", "0.1")
     assert ran == (0, "null\n", f"waiter: {path} is available\nwaiter: {path} is gone\n")
     assert run("until", path, "--gone", "-q", "-o", "text").out == f"gone  {path}\n"
@@ -197,13 +201,14 @@ def test_live_progress_shows_the_value(terminal: Callable[..., Terminal], add: C
 
 
 def test_interruption_ends_the_wait(environ: dict[str, str], add: Callable[..., str]) -> None:
-    """SIGTERM exits immediately with 143."""
-    command = [sys.executable, "-m", "waiter", "until", add(), "--field", "status", "--is", "in-use"]
+    """SIGTERM exits immediately with 143, and the message has the last value."""
+    path = add()
+    command = [sys.executable, "-m", "waiter", "until", path, "--field", "status", "--is", "in-use"]
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "is available" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        assert (process.wait(), process.stderr.read()) == (143, "waiter: interrupted\n")
+        assert (process.wait(), process.stderr.read()) == (143, f"waiter: interrupted by SIGTERM; {path} is available\n")
 
 
 def test_fault_of_waiter_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,3 +221,16 @@ def test_fault_of_waiter_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("waiter.wait.Waiter.until", fail)
     ran = run("until", "/x", "--gone")
     assert (ran.code, "a fault in waiter itself: RuntimeError: broken" in ran.err) == (70, True)
+
+
+def test_interruption_is_reported_with_the_value(run: Run, add: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a JSON log it is an object."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise signals.Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(until, "report_until_done", interrupt)
+    path = add()
+    ran = run("until", path, "--gone", "--log-format", "json")
+    shown = json.loads(ran.err.splitlines()[-1])
+    assert (ran.code, shown["signal"], shown["path"], shown["value"]) == (130, "SIGINT", path, "not polled yet")

@@ -292,7 +292,8 @@ def test_ctrl_c_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
 
 def test_ready_waits_for_created_resources(run: Run, cloud: SimulatedCloud) -> None:
     """Each change of one is a line, and the result is printed once it is ready."""
-    task_id = cloud.add(resources_ready(0.3, ended({"images": ["m-1"]}, task_type="create_image")))
+    image = ended({"images": ["m-1"]}, task_type="create_image", starts_when_seen=True)
+    task_id = cloud.add(resources_ready(0.3, image))
     ran = run("wait", task_id, "--ready", "-o", "ids")
     assert ran == (
         0,

@@ -17,10 +17,12 @@ from waiter.cli.progress.choose import choose_progress
 from waiter.cli.progress.model import ProgressModel, ResourceRow
 from waiter.cli.registry import COMMANDS
 from waiter.cli.wait_thread import Inbox, report_until_done, start_thread
+from waiter.console import signals
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import exit_code
 from waiter.console.log_format import is_logged, start_log
-from waiter.console.streams import is_terminal
+from waiter.console.stderr import format_message
+from waiter.console.streams import is_terminal, write_stderr
 from waiter.errors import ResourceError, WaiterError
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
@@ -81,7 +83,13 @@ def run(args: argparse.Namespace) -> int:
     inbox: Inbox = SimpleQueue()
     with Waiter(**waiter_options(args), on_event=inbox.put) as waiter:
         row = ResourceRow(waiter.resource_path(args.path), time.monotonic())
-        error, resource = _wait(args, waiter, row, condition, inbox)
+        try:
+            error, resource = _wait(args, waiter, row, condition, inbox)
+        except signals.Interrupted as interruption:
+            text = f"waiter: interrupted by {interruption.name}; {row.name} is {row.state}"
+            data = {"signal": interruption.name, "path": row.task_id, "value": row.state}
+            write_stderr(format_message("wait.interrupted", text, level="warning", **data))
+            return interruption.exit_code
     code = int(exit_code(error))
     return code if error and resource is None else int(writer.write([(row, resource)], code=code))
 
