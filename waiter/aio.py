@@ -171,8 +171,12 @@ class AsyncWaiter:
 
     async def status(self, task_id: TaskRef) -> Task:
         """Like Waiter.status, awaited."""
+        return (await self.snapshot(task_id)).task
+
+    async def snapshot(self, task_id: TaskRef) -> TaskSnapshot:
+        """Like Waiter.snapshot, awaited."""
         state = self._session.new_wait(task_id)
-        return (await self._client.get_task_immediately(state.task_id, timeout=state.request_timeout)).task
+        return await self._client.get_task_immediately(state.task_id, timeout=state.request_timeout)
 
     async def acknowledge(self, task_id: TaskRef) -> Task:
         """Like Waiter.acknowledge, awaited."""
