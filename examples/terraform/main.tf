@@ -21,7 +21,7 @@ variable "instance" {
   }
 }
 
-# A request that has succeeded is not sent again when the wait after it fails: the two are resources of their own.
+# A request that has succeeded is not sent again when the wait after it fails: the two are separate resources.
 resource "terraform_data" "instance" {
   triggers_replace = [var.instances_url, var.instance]
 
