@@ -174,6 +174,20 @@ def app_of(*chunks: bytes, until: asyncio.Event | None = None) -> Any:
     return app
 
 
+def test_head_and_body_are_not_delayed() -> None:
+    """The body is sent without waiting for the acknowledgement of the head."""
+
+    async def test() -> None:
+        async with serving(app_of(b"ok")) as listener, connected(listener.url, b"") as _:
+            while not listener.waiting:  # noqa: ASYNC110 - until it is accepted
+                await asyncio.sleep(0.001)
+            (connection,) = listener.waiting
+            accepted = connection.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    run(test())
+
+
 def test_new_connection_replaces_the_one_that_waits_longest_for_its_client() -> None:
     """The first idle connections are closed; the newest ones stay."""
 

@@ -212,7 +212,7 @@ class Listener:
                 accepted.close()
                 continue
             if accepted.family is not socket.AF_UNIX:
-                _detect_lost_peers(accepted)
+                _set_options(accepted)
             await loop.connect_accepted_socket(lambda: _Connection(self, self._config, self._state), accepted)
 
     def _has_place(self) -> bool:
@@ -249,7 +249,10 @@ class Listener:
             await asyncio.sleep(0.01)
 
 
-def _detect_lost_peers(accepted: socket.socket) -> None:
+def _set_options(accepted: socket.socket) -> None:
+    # asyncio sets it only for sockets that were created with the protocol's number. Without it the body of each response waits
+    # for the client to acknowledge the head, which takes 40 ms.
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         accepted.setsockopt(socket.IPPROTO_TCP, option, value)
