@@ -25,7 +25,7 @@ PAGES = {
 TESTED_ELSEWHERE = {"airflow", "ansible", "opentelemetry", "temporal"}
 TASK_IDS = ("26986bc0-748a-4448-b836-0a2aa465eb06", "id-1", "id-2")
 # Options of other programs.
-FOREIGN_OPTIONS = {"--durations", "--tag"}
+FOREIGN_OPTIONS = {"--bound", "--durations", "--processes", "--tag", "--tasks"}
 # Options that the pages say do not exist.
 ABSENT_OPTIONS = {"--api-key"}
 FOREIGN_ERRORS = {"APIStatusError", "ApplicationError", "CancelledError"}

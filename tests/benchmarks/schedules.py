@@ -6,9 +6,9 @@ Needs numpy and, for the picture, matplotlib. FILE holds real durations as {name
 which its operations ran; each one is then awaited with those before it as its history. A history costs one more request for
 each task type and process, which is not counted.
 
-The constants of waiter's estimate were tuned by cost at one price on random log-normal, gamma, Weibull, shifted exponential
-and two-humped distributions of random scale, some with tasks that hang, with histories right, half and twice the truth; none
-on the mixes or the real operations here. An earlier choice between nearly equal candidates used other samples of the rough mix.
+The constants of waiter's estimate were chosen by cost at one price on random distributions (``constants.py``), with histories
+right, half and twice the truth. Of several balances between these, one was chosen that keeps the cost of a right history on the
+mixes here close to that of an earlier form of the estimate.
 
 Without history nothing is tuned: on random mixes of task types, the scale-free hazard is as good as any of the form
 a/(b + t)^c. The optimum blind to the type is the least cost without knowledge of the type of a task.

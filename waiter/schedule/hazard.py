@@ -5,7 +5,7 @@ Hazards are simpler over the log-age u = ln(5 s + age), where they are chances p
 - Without history the hazard is 1 at every age (1 / (5 s + age) per second): no age is more likely than another of its size.
 - A past duration x contributes a kernel around ln(5 + x), log-logistic in time. With z = k·(u - ln(5 + x)), the share of
   tasks that are still running is S = 1 / (1 + eᶻ), and the density is k·S·(1 - S).
-- A history is a mixture of these kernels, one broad kernel around two thirds of their middle, and a constant of small weight,
+- A history is a mixture of these kernels, one broad kernel around four fifths of their middle, and a constant of small weight,
   ``_PRIOR_WEIGHT``. The broad kernel stands for "similar, but not the same"; it is rather shorter, because noticing an end
   late costs more than one request too many. When a task outlives the kernels, the rest of the mixture gains weight.
 - Tasks that ended in ERROR are such a mixture of their own, with wide kernels: errors come early, and must not widen the
