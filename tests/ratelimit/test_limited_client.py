@@ -39,7 +39,7 @@ class SlowClient:
     async def list_active(self, **_: float) -> float:
         return asyncio.get_running_loop().time()
 
-    snapshot = close = None
+    decode_snapshot = close = None
 
 
 class Poll:

@@ -72,7 +72,7 @@ def _reject_first_word(argv: Sequence[str]) -> NoReturn:
 
 
 def _report_interruption(interruption: signals.Interrupted) -> int:
-    stderr.error("interrupted", "wait.interrupted", level="warning", signal=interruption.name)
+    stderr.write_message("interrupted", "wait.interrupted", level="warning", signal=interruption.name)
     return interruption.exit_code
 
 

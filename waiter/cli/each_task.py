@@ -6,8 +6,12 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from waiter.cli import options
+from waiter.cli.output.formats import FORMATS
 from waiter.cli.output.result import TaskResult
 from waiter.cli.output.writer import ResultWriter
+from waiter.cli.parser import Parser
+from waiter.cli.registry import COMMANDS
 from waiter.cli.task_input import read_task_ids
 from waiter.cli.wait_thread import MAX_REQUESTS
 from waiter.console import stderr
@@ -16,6 +20,16 @@ from waiter.console.exit_codes import ExitCode, combined_exit_code
 from waiter.console.log_format import start_log
 from waiter.console.streams import is_terminal, write_stderr
 from waiter.wait import Waiter
+
+
+def make_task_parser(name: str, *, examples: str, epilog: str) -> Parser:
+    """Return the parser of such a command."""
+    parser = Parser(name, "[OPTIONS] TASK_ID... | -", summary=COMMANDS[name], examples=examples, epilog=epilog)
+    options.add_tasks(parser)
+    options.add_result(parser, FORMATS)
+    options.add_log(parser)
+    options.add_connection(parser)
+    return parser
 
 
 def request_each(args: argparse.Namespace, request: Callable[[Waiter, str], TaskResult], failure: str) -> int:

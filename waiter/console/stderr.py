@@ -41,19 +41,24 @@ def format_message(event: str, text: str, *, level: str = "error", **data: objec
     return json.dumps({**content, "event": event, "level": level, "timestamp": timestamp}) + "\n"
 
 
-def error(text: str, event: str, **data: Any) -> None:  # noqa: ANN401 - passed to format_message()
-    """Write an error message, prefixed with the name of the command."""
-    write_stderr(format_message(event, f"waiter: {text}", **data))
+def write_message(text: str, event: str, *, level: str, **data: object) -> None:
+    """Write a message of this level, prefixed with the name of the command."""
+    write_stderr(format_message(event, f"waiter: {text}", level=level, **data))
+
+
+def error(text: str, event: str, **data: object) -> None:
+    """Write an error message."""
+    write_message(text, event, level="error", **data)
 
 
 def warn(text: str) -> None:
     """Write a warning."""
-    error(text, "waiter.warned", level="warning")
+    write_message(text, "waiter.warned", level="warning")
 
 
 def info(text: str) -> None:
     """Write an informational message."""
-    error(text, "waiter.told", level="info")
+    write_message(text, "waiter.told", level="info")
 
 
 def describe(fault: WaiterError) -> str:

@@ -146,9 +146,9 @@ class ThreadedClient:
         page = await self._run(self._client.list_tasks, chosen, limit=limit, offset=offset, timeout=timeout)
         return cast("TaskPage", page)
 
-    def snapshot(self, body: bytes) -> TaskSnapshot:
-        """Like Client.snapshot."""
-        return self._client.snapshot(body)
+    def decode_snapshot(self, body: bytes) -> TaskSnapshot:
+        """Like Client.decode_snapshot."""
+        return self._client.decode_snapshot(body)
 
     async def close(self) -> None:
         """Do nothing: the blocking client belongs to the caller."""

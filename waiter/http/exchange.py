@@ -61,7 +61,7 @@ class BaseClient:
             self._server_clock.observe(date, sent_at=sent_at, received_at=self.settings.clock())
         return response
 
-    def snapshot(self, body: bytes) -> TaskSnapshot:
+    def decode_snapshot(self, body: bytes) -> TaskSnapshot:
         """Return the snapshot of a task that a listing has just shown. Raises ValueError."""
         return self._server_clock.snapshot(decode_task(body), now=self.settings.clock())
 

@@ -48,7 +48,7 @@ class TaskClient(Protocol):
     async def list_tasks(self, chosen: TaskFilter, *, limit: int, offset: int, timeout: float) -> TaskPage:  # noqa: ASYNC109 - see above
         """Return a page of the tasks that a filter selects."""
 
-    def snapshot(self, body: bytes) -> TaskSnapshot:
+    def decode_snapshot(self, body: bytes) -> TaskSnapshot:
         """Decode a task from the body of a listing. Raises ValueError."""
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ class RateLimitedClient:
         self._semaphore = asyncio.Semaphore(sys.maxsize)
         self._next_at = -inf
         self.sleep: Callable[[float], Awaitable[None]] = settings.sleep or _sleep
-        self.decode_snapshot = client.snapshot
+        self.decode_snapshot = client.decode_snapshot
         self.close = client.close
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from waiter.cli import options
 from waiter.cli.output.formats import json_text
 from waiter.cli.output.writer import default_format
 from waiter.cli.parser import Parser, typed
-from waiter.cli.progress.table import glyphs_for
+from waiter.cli.progress.block import glyphs_for
 from waiter.cli.registry import COMMANDS
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import ExitCode

@@ -5,32 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from waiter.cli import options
-from waiter.cli.each_task import request_each
-from waiter.cli.output.formats import FORMATS
+from waiter.cli.each_task import make_task_parser, request_each
 from waiter.cli.output.result import TaskResult
-from waiter.cli.parser import Parser
-from waiter.cli.registry import COMMANDS
 from waiter.errors import TaskError, WaiterError
 
 if TYPE_CHECKING:
+    from waiter.cli.parser import Parser
     from waiter.wait import Waiter
 
 
 def make_parser() -> Parser:
     """Return the parser of ``waiter status``."""
-    parser = Parser(
+    return make_task_parser(
         "status",
-        "[OPTIONS] TASK_ID... | -",
-        summary=COMMANDS["status"],
         examples="waiter status 26986bc0-748a-4448-b836-0a2aa465eb06\nwaiter status TASK_ID -o text --query 'tasks[0].state'",
         epilog="The exit code is 0 if every task was found and none is in ERROR, otherwise that of waiter wait.",
     )
-    options.add_tasks(parser)
-    options.add_result(parser, FORMATS)
-    options.add_log(parser)
-    options.add_connection(parser)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -81,7 +81,8 @@ class ResultWriter:
         # After a failure a missing resource is no surprise.
         if not has_null or code != ExitCode.FINISHED:
             return code
-        stderr.error("--query: the result is null", "result.null", level="error" if self._is_strict else "warning")
+        level = "error" if self._is_strict else "warning"
+        stderr.write_message("--query: the result is null", "result.null", level=level)
         return ExitCode.USAGE if self._is_strict else code
 
     def _write_text(self, text: str) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from waiter.cli.progress.base import Progress
-from waiter.cli.progress.table import block, glyphs_for
+from waiter.cli.progress.block import block, glyphs_for
 from waiter.console.formatting import display_width
 from waiter.console.streams import wants_color, write_stderr
 

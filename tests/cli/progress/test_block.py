@@ -8,8 +8,8 @@ import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, event_of, make_task
 from command_progress import Clock, several_tasks
 
+from waiter.cli.progress.block import ASCII, FANCY, block, glyphs_for
 from waiter.cli.progress.model import Problem, ProgressModel, ResourceRow
-from waiter.cli.progress.table import ASCII, FANCY, block, glyphs_for
 from waiter.console.formatting import display_width
 from waiter.errors import ApiUnavailableError, TaskError
 from waiter.events import Event
