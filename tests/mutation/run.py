@@ -144,7 +144,7 @@ class Mutator(ast.NodeTransformer):
 def ignored_lines(tree: ast.AST, lines: Sequence[str]) -> set[int]:
     """Return the lines that are for type checkers only, and those that no test is meant to reach."""
     ignored = {number for number, line in enumerate(lines, 1) if "pragma: no cover" in line}
-    for node in ast.walk(tree):
+    for node in (one for one in ast.walk(tree) if isinstance(one, ast.stmt)):
         is_protocol = isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
         is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         if is_protocol or is_for_types or isinstance(node, ast.Assert):
@@ -160,7 +160,7 @@ def mutants_of(module: str) -> Iterator[Mutant]:
     number = 0
     while True:
         mutator = Mutator(number, ignored)
-        tree = mutator.visit(ast.parse(source))
+        tree = cast("ast.Module", mutator.visit(ast.parse(source)))
         if mutator.applied is None:
             return
         number += 1
@@ -211,6 +211,7 @@ def _run_tests_here(mutant: Mutant | None, tests: list[str]) -> None:
     code = 1
     try:
         os.setsid()
+        random.seed(0)  # jitter must not make the difference
         if mutant is not None:
             silence = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
