@@ -33,7 +33,7 @@ def test_path_and_url_of_the_configured_host_are_accepted(text: str, path: str) 
 
 
 def test_path_of_a_url_is_relative_to_that_of_the_base_url() -> None:
-    """A proxy may serve the API below a path of its own."""
+    """A proxy may serve the API below another path."""
     assert resource_path("http://127.0.0.1:8080/gcore/cloud/v1/x", "http://127.0.0.1:8080/gcore", {}) == "/cloud/v1/x"
     with pytest.raises(ConfigurationError, match="must begin with"):
         resource_path("http://127.0.0.1:8080/gcorex/cloud/v1/x", "http://127.0.0.1:8080/gcore", {})

@@ -9,6 +9,7 @@ import structlog
 from command_parts import BROKEN, ENDLESS, GOOD, PAST, event_of, make_task
 from command_progress import Clock, several_tasks
 
+from waiter import CreatedResources
 from waiter.cli.progress.base import Progress
 from waiter.cli.progress.lines import LineProgress, LogProgress, closing_summary
 from waiter.cli.progress.model import ProgressModel
@@ -51,6 +52,21 @@ def test_each_change_is_a_line(clock: Clock, capsys: pytest.CaptureFixture[str])
     assert lines_for(model, lines, clock, capsys, unlearned) == ""
     done = event_of(make_task(state="FINISHED", took=19))
     assert lines_for(model, lines, clock, capsys, done) == f"waiter: create_vm {GOOD} is FINISHED (took 19s)\n"
+
+
+def test_resources_are_lines_unless_they_are_many(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each change is one; of many, the heartbeat counts them. Kinds that count as ready are named."""
+    model = ProgressModel([GOOD], clock())
+    lines = LineProgress(model, clock)
+    for count, expected in ((5, f"waiter: create_vm {GOOD}: volumes v-0 is creating\n"), (6, "")):
+        created = CreatedResources(volumes=tuple(f"v-{number}" for number in range(count)))
+        task = make_task(state="FINISHED", took=19, created_resources=created)
+        changed = event_of(task, name="resource.state_changed", kind="volumes", resource_id="v-0", old=None, new="creating")
+        assert lines_for(model, lines, clock, capsys, changed) == expected
+    unchecked = event_of(task, name="resource.unchecked", kind="l7rules", resource_ids=["l-1"])
+    assert lines_for(model, lines, clock, capsys, unchecked) == (
+        f"waiter: create_vm {GOOD}: no endpoint of l7rules is known, so they count as ready\n"
+    )
 
 
 def test_heartbeat_after_50_seconds_without_a_line(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ class LineProgress(Progress):
         self._written_at = clock()
 
     def show_event(self, event: Event) -> None:
-        """Write a line for a change of state, and for the start and the end of an outage."""
+        """Write a line for a change of state of a task or of its resources, and for the start and the end of an outage."""
         row = self._model.rows[event.task_id]
         match event.name:
             case "task.state_changed":
@@ -38,6 +38,10 @@ class LineProgress(Progress):
                 kind, new = event.fields.get("kind"), event.fields["new"]
                 resource = f": {kind} {event.fields['resource_id']}" if kind else ""
                 self._write_line(f"{row.name}{printable(f'{resource} is {new}')}")
+            case "resource.unchecked":
+                self._write_line(
+                    f"{row.name}: no endpoint of {printable(event.fields['kind'])} is known, so they count as ready"
+                )
             case "history.learned" if row.time_left(self._clock()):
                 self._write_line(f"{row.name} is {row.times(self._clock())}")
             case "poll.failed" if event.fields["attempt"] == 1 and row.problem:
