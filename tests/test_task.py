@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waiter import CreatedResources, Task, TaskState
-from waiter.task import decode_task
+from waiter.task import TaskSnapshot, decode_task
 
 DESCRIPTION: Any = json.loads((Path(__file__).parent / "api" / "tasks.openapi.json").read_text())["components"]["schemas"]
 LEAST = {"id": "t-1", "state": "RUNNING", "task_type": "create_vm", "user_id": 1, "created_on": None}
@@ -256,3 +256,39 @@ def test_task_has_ended_when_its_state_is_final(state: str) -> None:
 def test_target_is_read_from_the_data(data: object, target: str | None) -> None:
     """A name, or the IDs of resources; the shape of ``data`` is not described, so everything else is ignored."""
     assert Task.from_mapping({"id": "t", "state": "NEW", "data": data}).target == target
+
+
+@pytest.mark.parametrize("payload", [None, 3, "t-1", [LEAST], True])
+def test_task_of_anything_but_an_object_is_a_value_error(payload: object) -> None:
+    """Not a TypeError, which a wait would not survive."""
+    with pytest.raises(ValueError, match="Expected `object`, got "):
+        Task.from_mapping(payload)
+
+
+def test_state_of_a_task_that_has_not_failed_is_false() -> None:
+    """Not None, so that it can be printed and stored."""
+    found = [(task.ended, task.failed) for task in map(Task.from_mapping, ({"id": "t", "state": one} for one in TaskState))]
+    assert found == [(False, False), (False, False), (True, False), (True, True)]
+
+
+@pytest.mark.parametrize(("length", "is_kept"), [(2**16 - 2, True), (2**16 - 1, False)])
+def test_large_field_of_a_large_body_is_left_out(length: int, is_kept: bool) -> None:
+    """A body above 1 MiB loses its fields above 64 KiB, whose size includes the quotes; a smaller body loses none."""
+    text, rest = "x" * length, "y" * (2**20 - length)
+    assert decode(data=text, unknown=rest).data == (text if is_kept else None)
+    fits = json.dumps(LEAST | {"data": text, "unknown": ""}).encode()
+    padded = fits + b" " * (2**20 - len(fits))
+    assert (len(padded), decode_task(padded).data) == (2**20, text)
+
+
+@pytest.mark.parametrize("value", [TaskSnapshot(Task.from_mapping(LEAST)), CreatedResources(), Task.from_mapping(LEAST)])
+def test_values_cannot_be_changed(value: Any) -> None:
+    """They are shared between waits, events and results."""
+    with pytest.raises(AttributeError, match="immutable"):
+        setattr(value, value.__struct_fields__[0], None)
+
+
+def test_resources_are_given_by_name() -> None:
+    """The order of the kinds is no interface."""
+    with pytest.raises(TypeError):
+        CreatedResources(("key",))  # type: ignore[call-arg]

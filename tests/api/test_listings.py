@@ -9,8 +9,18 @@ from collections.abc import Callable
 import pytest
 
 from waiter import InvalidResponseError
-from waiter.api.listings import MAX_VALUES, read_active, read_history, read_page
+from waiter.api.listings import (
+    MAX_PAGE,
+    MAX_REQUESTS,
+    MAX_VALUES,
+    TaskListing,
+    TaskPage,
+    read_active,
+    read_history,
+    read_page,
+)
 from waiter.api.responses import Response
+from waiter.task import Task, TaskSnapshot
 
 
 def listing(body: bytes) -> Response:
@@ -101,3 +111,46 @@ def test_listing_with_too_many_values_is_refused() -> None:
     body = b'{"count":1,"results":[%s{}]}' % (b"{}," * 2**20)
     with pytest.raises(InvalidResponseError, match=f"more than {MAX_VALUES} values"):
         read_page(listing(body))
+
+
+def page(total: int, *ids: str) -> TaskPage:
+    return TaskPage([TaskSnapshot(Task.from_mapping({"id": task_id, "state": "NEW"})) for task_id in ids], total)
+
+
+def ids_of(tasks: TaskListing) -> list[str]:
+    return [one.task.id for one in tasks.snapshots]
+
+
+def test_listing_requests_one_page_if_all_tasks_fit() -> None:
+    """One more than the limit is requested, as every later page begins with a known task."""
+    tasks = TaskListing(3)
+    assert (tasks.page_size, tasks.offset, tasks.is_complete) == (4, 0, False)
+    tasks.add(page(2, "a", "b"))
+    assert (ids_of(tasks), tasks.is_complete) == (["a", "b"], True)
+
+
+def test_listing_ends_at_its_limit() -> None:
+    """The newest are kept; a limit of none requests nothing."""
+    tasks = TaskListing(2)
+    tasks.add(page(9, "a", "b", "c"))
+    assert (ids_of(tasks), tasks.is_complete) == (["a", "b"], True)
+    assert [TaskListing(limit).is_complete for limit in (-1, 0, 1)] == [True, True, False]
+
+
+def test_page_of_a_listing_overlaps_the_one_before() -> None:
+    """Tasks that end move the others up: a page without a known task is requested again from further up."""
+    tasks = TaskListing(2000)
+    assert tasks.page_size == MAX_PAGE
+    tasks.add(page(1000, *(f"t-{number}" for number in range(500))))
+    assert (tasks.offset, tasks.is_complete) == (499, False)
+    tasks.add(page(1000, *(f"t-{number}" for number in range(700, 900))))
+    assert (tasks.offset, len(ids_of(tasks))) == (0, 500)
+
+
+def test_listing_without_an_end_is_an_error() -> None:
+    """A server that always counts more tasks is not asked for ever."""
+    tasks = TaskListing(10**9)
+    for number in range(MAX_REQUESTS):
+        tasks.add(page(10**6, f"t-{number}", f"t-{number + 1}"))
+    with pytest.raises(InvalidResponseError, match=f"more than {MAX_REQUESTS} pages"):
+        tasks.add(page(10**6, f"t-{MAX_REQUESTS}"))

@@ -125,3 +125,13 @@ def test_kind_without_a_status_is_ready_once_it_exists() -> None:
     """It has no status to show, and its absence is never awaited."""
     kind = RESOURCE_KINDS["networks"]
     assert (kind.status({"status": "ERROR"}), kind.assess({}), kind.awaits_absence) == (None, "ready", False)
+
+
+def test_status_of_a_kind_without_one_is_none() -> None:
+    """Nor has a resource that is gone."""
+    network, instance = RESOURCE_KINDS["networks"], RESOURCE_KINDS["instances"]
+    assert [network.status({"status": "x"}), instance.status(None), instance.status({"status": "BUILD"})] == [
+        None,
+        None,
+        "BUILD",
+    ]
