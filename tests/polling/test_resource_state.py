@@ -38,6 +38,7 @@ from waiter import (
 from waiter.api.resources import Condition
 from waiter.errors import NotReady
 from waiter.schedule.inspection import uninformed_interval
+from waiter.schedule.schedule import JITTER
 from waiter.testing import (
     Fault,
     SimulatedCloud,
@@ -378,13 +379,20 @@ def test_status_that_is_not_described_is_pending(on: Driver, cloud: SimulatedClo
 # The pace.
 
 
+def check_interval(seconds: float, *, age: float) -> None:
+    """Compare an interval with that of the schedule, which has a jitter and sees the age by a clock of whole seconds."""
+    shortest = uninformed_interval(max(0.0, age - 1.5), 0.05) * (1 - JITTER)
+    longest = uninformed_interval(age + 1.5, 0.05) * (1 + JITTER)
+    assert shortest - 0.02 <= seconds <= longest + 0.02  # the rate limit may delay a request by a hundredth of a second
+
+
 def test_intervals_follow_the_age_of_the_resource(on: Driver, cloud: SimulatedCloud) -> None:
     """They are those of the schedule without a history, from the end of the task on."""
     task_id = add_image(cloud, ready_after=300)
     on.wait(cloud, task_id, ready=True)
     polls = polls_of(cloud, IMAGE)
     for first, second in pairwise(polls):
-        assert second - first == pytest.approx(uninformed_interval(first - 10, 0.05), rel=0.12)
+        check_interval(second - first, age=first - 10)
 
 
 def test_wait_that_begins_late_continues_the_schedule(on: Driver, cloud: SimulatedCloud) -> None:
@@ -392,7 +400,7 @@ def test_wait_that_begins_late_continues_the_schedule(on: Driver, cloud: Simulat
     task_id = cloud.add(resources_ready(4000, finishes(10, {"images": ["m-1"]}, age=3610)))
     on.wait(cloud, task_id, ready=True)
     first, second, *_ = polls_of(cloud, IMAGE)
-    assert second - first == pytest.approx(uninformed_interval(3600, 0.05), rel=0.12)
+    check_interval(second - first, age=3600)
 
 
 def test_resource_of_a_task_without_times_counts_from_the_end(on: Driver, cloud: SimulatedCloud) -> None:
@@ -400,7 +408,7 @@ def test_resource_of_a_task_without_times_counts_from_the_end(on: Driver, cloud:
     task_id = cloud.add(resources_ready(4000, finishes(10, {"images": ["m-1"]}, age=3610, fields={"created_on": None})))
     on.wait(cloud, task_id, ready=True)
     first, second, *_ = polls_of(cloud, IMAGE)
-    assert second - first == pytest.approx(uninformed_interval(0, 0.05), rel=0.12)
+    check_interval(second - first, age=0)
 
 
 def test_strategy_of_the_user_applies_to_resources(on: Driver, cloud: SimulatedCloud) -> None:
@@ -415,7 +423,7 @@ def test_rounds_of_many_resources_are_rarer(on: Driver, cloud: SimulatedCloud) -
     task_id = cloud.add(resources_ready(60, finishes(10, {"volumes": 300})))
     on.wait(cloud, task_id, ready=True)
     polls = [request.at for request in cloud.requests if "/volumes/" in request.path]
-    assert len(polls) in {900, 1200, 1500}
+    assert 600 < len(polls) <= 1500  # individual intervals would make it about thirty rounds
     assert cloud.clock() < 110
     assert max(sum(at <= other < at + 1 for other in polls) for at in polls[::50]) <= 111
 
