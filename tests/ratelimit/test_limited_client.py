@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from waiter import AsyncWaiter
+from waiter import ApiUnavailableError, AsyncWaiter
 from waiter.ratelimit import limited_client
 from waiter.ratelimit.limited_client import RateLimitedClient
 from waiter.ratelimit.limiter import RateLimiter
@@ -299,6 +299,35 @@ def test_listing_does_not_queue_but_counts() -> None:
 
     past, pause, sent = run(main, max_rps=10.0)
     assert (past, pause, sent) == ("history of create_vm", pytest.approx(0.9, abs=0.05), pytest.approx(10, abs=0.5))
+
+
+THROTTLED = {
+    "429 without a time": (ApiUnavailableError("slowly", status=429), True),
+    "503 with a time, which holds for listings alone": (ApiUnavailableError("later", status=503, retry_after=9.0), False),
+    "503": (ApiUnavailableError("later", status=503), False),
+}
+
+
+@pytest.mark.parametrize(("error", "slows_polls"), THROTTLED.values(), ids=THROTTLED)
+@pytest.mark.parametrize("request_name", ["list_active", "list_history", "list_tasks"])
+def test_throttled_listing_slows_the_polls(request_name: str, error: ApiUnavailableError, slows_polls: bool) -> None:
+    """Whichever listing it is, its error is raised too."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    async def main(client: Any, slow: Any, limiter: RateLimiter) -> bool:
+        setattr(slow, request_name, fail)
+        arguments: dict[str, dict[str, Any]] = {"list_active": {"offset": 0}, "list_history": {"task_type": "create_vm"}}
+        chosen = arguments.get(request_name, {"chosen": None, "offset": 0})
+        told: list[float] = []
+        limiter.on_throttled = lambda *_: told.append(1.0)  # type: ignore[method-assign]
+        with pytest.raises(ApiUnavailableError) as caught:
+            await getattr(client, request_name)(limit=1, timeout=1.0, **chosen)
+        assert caught.value is error
+        return bool(told)
+
+    assert run(main) == slows_polls
 
 
 def test_listing_waits_while_the_server_blocks() -> None:

@@ -102,6 +102,23 @@ def test_write_eventually_is_retried(make_queue: Any, published: Published, caps
     assert capsys.readouterr().err.splitlines()[1:] == ["waiter: the state directory is writable again"]
 
 
+def test_retried_changes_are_written_before_later_ones(make_queue: Any, published: Published) -> None:
+    """Otherwise the numbers of the events would not follow the order in which they happened."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            await fill(queue)
+            await queue.write_eventually(big("first"), lambda: None)
+            queue.enqueue(big("second"))
+            queue.enqueue(big("third"))
+            await queue.query(lambda _: None)
+            await free(queue)
+            await queue.write(change("last"), lambda: None)
+        assert [name for name, _ in published] == ["first", "second", "third", "last"]
+
+    run(test())
+
+
 def test_queue_closes_on_a_full_disk(make_queue: Any, published: Published) -> None:
     """Changes that cannot be written are lost with the process."""
 
