@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,10 +109,16 @@ def test_retried_changes_are_written_before_later_ones(make_queue: Any, publishe
     async def test() -> None:
         async with make_queue() as queue:
             await fill(queue)
-            await queue.write_eventually(big("first"), lambda: None)
-            queue.enqueue(big("second"))
-            queue.enqueue(big("third"))
-            await queue.query(lambda _: None)
+            is_enqueued = threading.Event()
+            held = asyncio.create_task(queue.query(lambda _: is_enqueued.wait(60)))
+            failing = asyncio.create_task(queue.write_eventually(big("first"), lambda: None))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not queue._pending
+            queue.enqueue(change("second"))  # while the first is being written
+            queue.enqueue(change("third"))
+            is_enqueued.set()
+            await asyncio.gather(held, failing)
             await free(queue)
             await queue.write(change("last"), lambda: None)
         assert [name for name, _ in published] == ["first", "second", "third", "last"]
