@@ -8,10 +8,13 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import signal
+import socket
 import statistics
 import subprocess
 import time
+from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,8 @@ KEY = "1234$simulated"
 USER = 65532
 LARGEST = 45_000_000  # bytes; growth beyond this must be deliberate
 QUICK = 1.0  # seconds
+FLOOD = 1100  # connections to each listener
+SHORT = 1000  # characters
 
 
 def prepare() -> None:
@@ -70,8 +75,9 @@ def check_contents() -> None:
     check("runs as a user by number", found=config["User"], expected=f"{USER}:{USER}")
     check("entry point is the command", found=config["Entrypoint"], expected=["waiter"])
     check("has a health check", found=image["Healthcheck"]["Test"][0], expected="CMD")
-    labels = {"title", "description", "licenses", "version", "revision"}
-    check("has its labels", found=labels - {name.rpartition(".")[2] for name in config["Labels"]}, expected=set())
+    labels = {"title", "description", "licenses", "version", "revision", "created", "source", "base.name"}
+    own = {name.removeprefix("org.opencontainers.image.") for name, value in config["Labels"].items() if value}
+    check("has its labels", found=labels - own, expected=set())
     archive = subprocess.run(["podman", "save", "--format=docker-archive", IMAGE], stdout=subprocess.PIPE, check=True).stdout
     say(f"size: {image['Size'] / 1e6:.1f} MB, {len(gzip.compress(archive, 6)) / 1e6:.1f} MB compressed")
     check("is small", found=image["Size"] < LARGEST, expected=True)
@@ -236,6 +242,28 @@ def check_sidecar() -> None:
     check("a sidecar without a state directory that it can write is 2", found=waiter("sidecar").returncode, expected=2)
 
 
+def check_flood() -> None:
+    """Check that both listeners answer while more idle connections are opened than the process may have descriptors."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    volumes = (f"--volume={WORK}/state:/var/lib/waiter",)
+    with running("sidecar", "sidecar", options=volumes) as name, ExitStack() as connections:
+        until("the sidecar is live", lambda: ask("GET", "127.0.0.1:8081/livez")[0] == HTTPStatus.OK)
+        pid = podman("inspect", "--format={{.State.Pid}}", name).stdout.strip()
+        limit = Path(f"/proc/{pid}/limits").read_text(encoding="ascii").partition("Max open files")[2].split()[0]
+        check("the limit of descriptors", found=limit, expected="1024")
+        for number in range(2 * FLOOD):
+            with suppress(OSError):
+                connection = socket.create_connection(("127.0.0.1", (8080, 8081)[number % 2]), timeout=5)
+                connections.enter_context(connection).sendall(b"GET / HTTP/1.1\r\n")
+        for what in ("127.0.0.1:8081/livez", "127.0.0.1:8081/metrics", "127.0.0.1:8080/v1/waits"):
+            began = time.monotonic()
+            codes = {ask("GET", what)[0] for _ in range(10)}
+            check(f"{what} answers in a flood ({(time.monotonic() - began) / 10:.3f} s)", found=codes, expected={HTTPStatus.OK})
+        opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        check(f"{opened} of 1024 descriptors are open", found=opened < int(limit) - 100, expected=True)
+        check("the log stays short", found=len(podman("logs", name).stderr) < SHORT, expected=True)
+
+
 def health(name: str) -> tuple[int, str]:
     """Run the image's health check in a container and return its exit code and standard error."""
     test = json.loads(podman("image", "inspect", IMAGE).stdout)[0]["Healthcheck"]["Test"]
@@ -255,6 +283,7 @@ def main() -> None:
         check_init_process()
         check_start()
         check_sidecar()
+        check_flood()
         check_pods()
         code, _ = ends_after("cloud", signal.SIGTERM)
     check("the simulation ends with 0", found=code, expected=0)

@@ -46,6 +46,7 @@ SYSTEM = (
 # glibc loads it by its name to end a thread; no ELF header refers to it.
 LOADED_BY_NAME = "libgcc_s.so.1"
 USER = 65532
+TIME = 315532800  # the first of 1980, the oldest that every archive can store
 
 
 def collect(root: Path, venv: Path) -> None:
@@ -67,8 +68,11 @@ def collect(root: Path, venv: Path) -> None:
         copy(library, root)
     # Records libraries outside the default directories for the loader.
     subprocess.run(["ldconfig", "-r", root], check=True)
+    # A cache of inode numbers and times, which differ between builds.
+    shutil.rmtree(root / "var/cache/ldconfig", ignore_errors=True)
     record_packages(root, [*copies, *libraries])
     create_directories(root)
+    set_times(root)
 
 
 def inside(root: Path, path: Path) -> Path:
@@ -87,12 +91,15 @@ def copy(path: Path, root: Path) -> None:
 
 
 def copy_code(tree: Path, root: Path, excluded: tuple[str, ...]) -> None:
-    """Copy a tree of Python code as bytecode that is never compared with its source, so that builds are reproducible."""
+    """Copy a tree of Python code as bytecode that is never compared with its source, so that builds are reproducible.
+
+    One process compiles all files in order: bytecode depends a little on what its process has compiled before.
+    """
     target = inside(root, tree)
     shutil.copytree(tree, target, symlinks=True, ignore=shutil.ignore_patterns(*excluded))
     never_compared = py_compile.PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(
-        target, maxlevels=99, quiet=1, legacy=True, stripdir=root, prependdir="/", workers=0, invalidation_mode=never_compared
+        target, maxlevels=99, quiet=1, legacy=True, stripdir=root, prependdir="/", workers=1, invalidation_mode=never_compared
     ):
         raise SystemExit(1)
     for source in target.rglob("*.py"):
@@ -146,6 +153,12 @@ def create_directories(root: Path) -> None:
     state = root / "var/lib/waiter"
     state.mkdir()
     os.chown(state, USER, USER)
+
+
+def set_times(root: Path) -> None:
+    """Give every file the same time: the history of an image has a digest of what is copied, with its times."""
+    for path in [root, *root.rglob("*")]:
+        os.utime(path, (TIME, TIME), follow_symlinks=False)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,14 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = {"requirements.lock": ROOT / "requirements.lock", "build.lock": ROOT / ".ci" / "container" / "build.lock"}
 
+GIVEN = {
+    "version": "VERSION",
+    "revision": "REVISION",
+    "created": "CREATED",
+    "source": "SOURCE",
+    "base.name": "BASE",
+}
+
 
 def pins(lock: str) -> dict[str, str]:
     found = re.findall(r"^([\w.-]+)==([\w.+!-]+)", LOCKS[lock].read_text(encoding="utf-8"), re.MULTILINE)
@@ -79,3 +87,13 @@ def test_build_context_has_only_copied_files() -> None:
     }
     assert first == "*"
     assert {line.removeprefix("!") for line in rest if line.startswith("!")} == copied
+
+
+def test_image_says_what_it_was_made_of() -> None:
+    """The labels are those of the Open Containers Initiative, with values that a build is given."""
+    labels = dict(re.findall(r'org\.opencontainers\.image\.([\w.]+)="(.*)"', DOCKERFILE))
+    given = {name: f"${{{argument}}}" for name, argument in GIVEN.items()}
+    assert labels.items() >= given.items()
+    assert labels.keys() - given.keys() == {"title", "description", "licenses"}
+    final = DOCKERFILE.partition("FROM scratch\n")[2]
+    assert set(re.findall(r"^ARG (\w+)", final, re.MULTILINE)) == set(GIVEN.values())
