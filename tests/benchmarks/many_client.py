@@ -68,6 +68,7 @@ async def waiter_polls(count: Count, port: int, ids: list[str], delays: list[flo
 
     from waiter import AsyncWaiter
     from waiter.http.async_client import AsyncClient
+    from waiter.session import Session
 
     class Client(AsyncClient):
         async def get_task(self, task_id: str, *, timeout: float) -> Any:  # noqa: ASYNC109 - as it is there
@@ -77,13 +78,11 @@ async def waiter_polls(count: Count, port: int, ids: list[str], delays: list[flo
             count.requests += 1
             return await super().list_active(**options)
 
-    class Counted(AsyncWaiter):
-        def _connect(self, settings: Any) -> AsyncClient:
-            return Client(settings)
-
     options: Any = {"api_key": "k", "base_url": f"http://127.0.0.1:{port}", "timeout": None, "wait": wait_fixed(INTERVAL)}
     # A quarter more than is due, so that polls which were late are made up for.
-    async with Counted(**options, max_rps=max(100.0, 1.25 * len(ids) / INTERVAL)) as waiter:
+    options["max_rps"] = max(100.0, 1.25 * len(ids) / INTERVAL)
+    session = Session.open(options)
+    async with AsyncWaiter.from_session(session, Client(session.settings)) as waiter:
         if not listing:
             waiter._listing_poller._circuit_breaker._open_until = inf
 

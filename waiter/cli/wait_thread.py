@@ -72,7 +72,7 @@ def _ignore(_: Outcome) -> None:
 
 @contextmanager
 def _acknowledging(waiter: Waiter, inbox: Inbox) -> Iterator[Callable[[Outcome], object]]:
-    """Give a function that acknowledges a task in another thread; all such requests are complete at the end."""
+    """Yield a function that acknowledges a task in another thread; all such requests are complete at the end."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only needed with --ack
 
     with ThreadPoolExecutor(MAX_REQUESTS) as pool:

@@ -71,7 +71,7 @@ class RateLimitedClient:
 
     @asynccontextmanager
     async def slot(self, limits: QueueLimits) -> AsyncIterator[Delay]:
-        """Wait until a poll may be sent, hold a slot while the client sends it, and give how long it was delayed.
+        """Wait until a poll may be sent, hold a slot while the client sends it, and yield its delay.
 
         Raises RateLimitTimeoutError when that is too late, ApiUnavailableError when the server blocks requests for too long.
         """
