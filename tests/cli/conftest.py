@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -25,3 +26,13 @@ def kept_signals() -> Iterator[None]:
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_wait_continues() -> Iterator[None]:
+    """A wait whose command was interrupted within pytest would disturb later tests: it polls, looks up names, draws numbers."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "waiter":
+            thread.join(10)
+            assert not thread.is_alive(), "the wait of this test is still running"

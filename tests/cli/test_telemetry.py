@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import signal
 import sys
+import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,12 +65,13 @@ def test_telemetry_is_exported_after_a_failure(run: Run, register: Register, opt
 
 
 def test_telemetry_is_exported_after_a_signal(run: Run, register: Register, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wait is still under way in its thread."""
+    """The wait is still under way then."""
     register("telemetry_of_a_test:record")
 
     def interrupt(*_: Any, **__: Any) -> None:
         raise Interrupted(signal.SIGTERM)
 
+    monkeypatch.setattr("waiter.cli.commands.wait.start_wait_thread", lambda *_: threading.Thread())
     monkeypatch.setattr("waiter.cli.commands.wait.report_until_done", interrupt)
     ran = run("wait", ENDLESS, "-q", "-o", "ids", "--otel")
     assert (ran.code, ran.out) == (143, "recording\nexported\n")

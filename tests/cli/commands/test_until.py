@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -229,6 +230,7 @@ def test_interruption_is_reported_with_the_value(run: Run, add: Callable[..., st
     def interrupt(*_: object, **__: object) -> None:
         raise signals.Interrupted(signal.SIGINT)
 
+    monkeypatch.setattr(until, "start_thread", lambda *_: threading.Thread())
     monkeypatch.setattr(until, "report_until_done", interrupt)
     path = add()
     ran = run("until", path, "--gone", "--log-format", "json")
