@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +12,7 @@ from airflow.triggers.base import TriggerEvent
 from structlog.testing import capture_logs
 
 from waiter.integrations.airflow.trigger import GcoreTaskTrigger
-from waiter.testing import Script, SimulatedCloud, SimulatedServer, ended, fails, finishes, missing, never_ends, refuse
+from waiter.testing import Script, SimulatedServer, fails, finishes, missing, never_ends, refuse
 
 Connect = Callable[..., None]
 
@@ -176,37 +172,3 @@ def test_log_names_what_continues_when_the_task_is_ended() -> None:
     with capture_logs() as logs:
         asyncio.run(trigger_for("a").on_kill())
     assert [(log["event"], log["gcore_task_ids"]) for log in logs] == [("the tasks continue at Gcore", ["a"])]
-
-
-def costs_of(*kinds: str, number: int, cloud: SimulatedCloud) -> list[dict[str, Any]]:
-    """Return what this number of triggers of each kind costs, in processes beside each other; see ``many_triggers.py``."""
-    script = finishes(45, {"instances": ["i-1"]}, starts_when_seen=True)
-    file, pipe = str(Path(__file__).with_name("many_triggers.py")), subprocess.PIPE
-    started = [subprocess.Popen([sys.executable, file, kind, "45"], stdin=pipe, stdout=pipe, text=True) for kind in kinds]
-    for process in started:
-        assert process.stdin is not None
-        process.stdin.write(" ".join([*(cloud.add(script) for _ in range(number)), cloud.add(ended())]))
-        process.stdin.close()
-        process.stdin = None
-    costs = [json.loads(process.communicate()[0].splitlines()[-1]) for process in started]
-    sys.stdout.write(f"{number} triggers: {dict(zip(kinds, costs, strict=True))}\n")
-    assert [cost["errors"] for cost in costs] == [[]] * len(kinds)
-    return costs
-
-
-def test_two_thousand_triggers_on_one_loop(gcore_server: SimulatedServer, connect: Connect) -> None:
-    """A triggerer runs 1,000 unless its capacity is raised."""
-    connect()
-    [cost] = costs_of("bare", number=2000, cloud=gcore_server.cloud)
-    assert cost["added_mebibytes"] <= 40
-    assert cost["descriptors"] <= 150
-    assert cost["lag_ms"] <= 100
-
-
-def test_triggerer_costs_little_more_than_with_the_triggers_of_airflow(gcore_server: SimulatedServer, connect: Connect) -> None:
-    """A thousand waits in the runner of a triggerer, beside as many of a trigger that only sleeps and logs."""
-    connect()
-    gcore_server.cloud.strict = False  # only half of the tasks are awaited
-    gcore, date_time = costs_of("gcore", "date_time", number=1000, cloud=gcore_server.cloud)
-    assert gcore["mebibytes"] <= 1.2 * date_time["mebibytes"]
-    assert gcore["cpu"] <= 2 * date_time["cpu"]
