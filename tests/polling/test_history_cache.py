@@ -194,7 +194,7 @@ def test_type_without_a_usual_range_has_no_history(task_type: str | None) -> Non
     assert HistoryCache().get(Task(id="a", state=TaskState.NEW, task_type=task_type)) is None
 
 
-def test_errors_of_a_listing_are_told_apart() -> None:
+def test_errors_of_a_listing_are_distinguished() -> None:
     """Tasks in ERROR count as durations, and are named among them."""
     created = datetime(2026, 7, 1, tzinfo=UTC)
     ends = ((TaskState.ERROR, 7), (TaskState.FINISHED, 60), (TaskState.ERROR, 5))

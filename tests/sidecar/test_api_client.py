@@ -102,7 +102,7 @@ def test_refused_wait_is_restarted_when_the_key_changes(
 
 
 @pytest.mark.usefixtures("key_file")
-def test_permission_and_missing_task_are_told_apart(served: SimulatedCloud, tmp_path: Path) -> None:
+def test_permission_and_missing_task_are_distinguished(served: SimulatedCloud, tmp_path: Path) -> None:
     """A 404 shows that the key is accepted."""
     task_id = served.add(never_ends())
 

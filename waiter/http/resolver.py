@@ -1,4 +1,4 @@
-"""Addresses of a host, found in a thread of their own, because no time-out can end ``getaddrinfo``."""
+"""Addresses of a host, found in a separate thread, because no time-out can end ``getaddrinfo``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long tasks of a type usually take, for waits that know no durations of their own account.
+"""How long tasks of a type usually take, for waits without durations of their account.
 
 The ranges are those of the public documentation of Gcore Cloud, in seconds. A type that the documentation does not give, but
 whose duration was observed, stands with two thirds of that to one and a half times it. To correct a range, change its line. A

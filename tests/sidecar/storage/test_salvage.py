@@ -33,7 +33,7 @@ def test_documents_are_found_in_other_bytes() -> None:
     assert list(find_documents(data)) == [first, None, second, None]
 
 
-def test_kinds_of_documents_are_told_apart() -> None:
+def test_kinds_of_documents_are_distinguished() -> None:
     """A wait is never read as an event."""
     data = seal(Document(1, b"{}")) + seal(Document(2, b"x"), EVENT)
     assert [list(find_documents(data, magic)) for magic in (WAIT, EVENT)] == [[Document(1, b"{}")], [Document(2, b"x")]]

@@ -27,7 +27,7 @@ MAX_ATTEMPTS_TOGETHER = 4
 # Seconds after which a delivery is given up, and how many are kept until then.
 MAX_AGE = 24 * 3600.0
 MAX_PENDING = 5000
-# Seconds for which a receiver may ask to be left alone.
+# Seconds for which a receiver may ask for no requests for a while.
 MAX_RETRY_AFTER = 3600.0
 # 1 s, then a random time up to a limit that doubles from 2 s to 10 minutes.
 _BACKOFF = wait_random_exponential(multiplier=1, min=1, max=600)
