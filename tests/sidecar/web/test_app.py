@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from sidecar_parts import NEW_WAIT, PLAIN, Sidecar, connected, events_in, run, running
+from starlette.requests import Request
 
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.sidecar.web import app
@@ -117,6 +118,29 @@ def test_long_poll_returns_when_the_wait_ends(sidecar: Sidecar, path: str) -> No
             sidecar.waiter.finish("a")
             response = (await request).json()
             assert response.get("waits", [response])[0]["status"] == "finished"
+
+    run(test())
+
+
+def test_lists_are_made_one_in_each_turn_of_the_event_loop(sidecar: Sidecar) -> None:
+    """So that many requests for all waits do not delay the answer to a probe."""
+
+    async def test() -> None:
+        async with sidecar.open():
+            turns = 0
+
+            async def count_turns() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            api = app.ControlApi(sidecar.service, sidecar.write_queue, sidecar.stream, max_open_requests=1)
+            counting = asyncio.create_task(count_turns())
+            requests = [Request({"type": "http", "query_string": b"", "headers": []}) for _ in range(20)]
+            responses = await asyncio.gather(*(api.list(request) for request in requests))
+            counting.cancel()
+            assert ({response.status_code for response in responses}, turns >= 20) == ({200}, True)
 
     run(test())
 

@@ -62,6 +62,8 @@ class ControlApi:
         self._service = service
         self._write_queue = write_queue
         self._stream = stream
+        # Held for one turn of the event loop: a list of all waits takes milliseconds, and hundreds together would delay probes.
+        self._listing = asyncio.Lock()
         self.long_polls = Slots(max_open_requests)
         self.subscribers = Slots(max_open_requests, revocable_after=MIN_STREAM_TIME)
 
@@ -94,8 +96,11 @@ class ControlApi:
         query = read_wait_query(request.query_params)
         query.candidates(self._service.waits)  # an unknown ID is refused before the long poll, and after it when it was deleted
         await self._long_poll(request, all_ended(query, self._service.waits))
-        waits, next_cursor = query.page(self._service.waits)
-        return self._respond({"waits": self._service.as_json(waits), "next": next_cursor})
+        async with self._listing:
+            waits, next_cursor = query.page(self._service.waits)
+            response = self._respond({"waits": self._service.as_json(waits), "next": next_cursor})
+            await asyncio.sleep(0)
+        return response
 
     async def get(self, request: Request) -> Response:
         """GET /v1/waits/{id}?wait=30s: one wait; with wait, once it has ended or the time is over."""
