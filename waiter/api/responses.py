@@ -44,7 +44,7 @@ def read_task(response: Response, task_id: str) -> Task:
         raise invalid_response(response, f"{error}: {quote(response.body)}", task_id) from None
     if task.id != task_id and task.id.lower() != task_id.lower():
         raise invalid_response(response, f"it describes task {one_line(task.id)}", task_id)
-    return mask_error(task, response)
+    return task if task.error is None else mask_error(task, response)
 
 
 def mask_error(task: Task, response: Response) -> Task:

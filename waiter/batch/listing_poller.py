@@ -112,7 +112,7 @@ class ListingPoller:
             if (shown := subscription.pop_update(self._client.decode_snapshot)) is None:
                 raise
             return shown
-        if self._is_listing:
+        if self._listing is not None:
             self._record_poll(subscription, snapshot, woken_by_listing=woken_by_listing)
         return snapshot
 
@@ -134,6 +134,8 @@ class ListingPoller:
 
     def _record_poll(self, subscription: Subscription, snapshot: TaskSnapshot, *, woken_by_listing: bool) -> None:
         """Pause listings that showed the task as active long after its end, or that cause too many needless polls."""
+        if not self._is_listing:
+            return
         if snapshot.task.ended:
             gone_since = subscription.ended_at(snapshot) + MAX_LAG
             self._circuit_breaker.record_end(_key_of(subscription.state.task_id), gone_since)
