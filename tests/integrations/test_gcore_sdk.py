@@ -130,7 +130,7 @@ def test_every_helper_waits_with_waiter(cloud: SimulatedCloud) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_awaited_helper_waits_with_waiter(cloud: SimulatedCloud) -> None:
-    """The helpers of an asynchronous client wait together."""
+    """The helpers of an asynchronous client wait together: the tasks of 19 s take less time than two waits in a row."""
 
     async def call_all() -> int:
         client = install_async(cloud, Network(cloud), learn=False)
@@ -139,7 +139,7 @@ def test_every_awaited_helper_waits_with_waiter(cloud: SimulatedCloud) -> None:
         return len(helpers)
 
     assert asyncio.run(call_all()) >= 75
-    assert 19 <= cloud.elapsed < 25
+    assert 19 <= cloud.elapsed < 2 * 19
     cloud.verify()
 
 
