@@ -16,9 +16,11 @@ from hypothesis import settings
 
 from waiter.testing import SimulatedCloud
 
-# In the background of a script SIGINT is ignored, and processes that tests start and interrupt would inherit that.
+# In the background of a script SIGINT and SIGQUIT are ignored, and processes that tests start and interrupt would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGQUIT"):
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # .ci/integrations runs them, each in an environment of its own.
 collect_ignore_glob = ["integrations/*/*"]

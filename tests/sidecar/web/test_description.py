@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
+from contextlib import suppress
+from math import inf, nan
 from typing import Any
 
 import httpx
 import pytest
 from api_description import API, DESCRIPTION, check_response, operations
+from hypothesis import given
+from hypothesis import strategies as st
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest
 from openapi_spec_validator import validate
 from sidecar_parts import Sidecar, run
 from starlette.routing import BaseRoute, Route
 
+from waiter.console.formatting import parse_duration
 from waiter.outcome import WaitStatus
 from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.model import Wait
@@ -38,6 +44,35 @@ def test_description_is_served_without_a_token(sidecar: Sidecar) -> None:
             assert (response.json(), response.headers["content-type"]) == (DESCRIPTION, "application/json")
 
     run(test())
+
+
+@given(st.from_regex(DESCRIPTION["components"]["schemas"]["Duration"]["anyOf"][1]["pattern"].replace("$", r"\Z")))
+def test_described_durations_are_accepted(text: str) -> None:
+    """Every text that the description allows is a positive duration."""
+    assert 0 < parse_duration(text) < inf
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("90", True),
+        ("1.5h", True),
+        ("2d12h", True),
+        ("1h30m10s", True),
+        ("0", False),
+        ("0m0s", False),
+        ("8s8s", False),
+        ("", False),
+    ],
+)
+def test_durations_are_described_exactly(text: str, valid: bool) -> None:
+    """What the sidecar accepts is what the description allows."""
+    pattern = DESCRIPTION["components"]["schemas"]["Duration"]["anyOf"][1]["pattern"]
+    assert bool(re.search(pattern, text)) is valid
+    seconds = nan
+    with suppress(ValueError):
+        seconds = parse_duration(text)
+    assert (0 < seconds < inf) is valid
 
 
 @pytest.mark.parametrize("problem", [None, "waiting for tasks: 1 of 1 not finished"])
