@@ -9,7 +9,7 @@
     ├─ TaskTimeoutError            the task had not ended, or its resources were not ready, at the deadline; also a TimeoutError
     ├─ TaskStalledError            the task showed no change for stall_timeout
     ├─ TasksError                  some of several tasks failed; also an ExceptionGroup
-    └─ ApiError                    a response that ends the wait
+    └─ ApiError                    an error of the API, an unusable response, or none
        ├─ AuthenticationError      401: the key was rejected
        ├─ PermissionDeniedError    403: the key has no permission for this task
        ├─ TaskNotFoundError        404: no such task for this account

@@ -1,4 +1,4 @@
-"""What the blocking and the awaited client share: headers, and what they receive as waiter's values."""
+"""The part of a client without I/O: headers, and responses and network errors as waiter's values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is polled until it ends, and its answers to tenacity: poll again? when? is it over? with which error?
+"""The state that waits for tasks and for resources share, with the methods that tenacity calls.
 
-tenacity's own loop is the state machine. A :class:`PollState` gives the same answers to ``Retrying`` and ``AsyncRetrying``
-(see ``tenacity_hooks``). It does no I/O, and reads no clock but the one it is given.
+tenacity's own loop is the state machine. Its hooks (``tenacity_hooks``) call the same methods of a :class:`PollState` from
+``Retrying`` and ``AsyncRetrying``. A state does no I/O, and reads no clock but the one it is given.
 """
 
 from __future__ import annotations

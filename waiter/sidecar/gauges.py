@@ -1,4 +1,4 @@
-"""The gauges: what the parts of the sidecar have and hold, read at each scrape."""
+"""Gauges: the limits and the state of the parts of the sidecar, read at each scrape."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class GcoreHook(BaseHook):
         return Waiter(**options_of(self.get_connection(self.gcore_conn_id)))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Poll a task that does not exist: its absence is what an accepted key is told."""
+        """Poll a task that does not exist: the API answers 404 only to a key that it accepts."""
         try:
             with self.get_conn() as waiter:
                 waiter.status(_UNKNOWN)
