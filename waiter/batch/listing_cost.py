@@ -1,10 +1,11 @@
 """The cost of a listing, and the period at which it pays. The unit of cost is one poll of one task.
 
 A poll costs one. A listing costs ``PAGE_COST`` for each page, because a search costs a server more than a row by its key, and
-one for each poll whose transfer would take as many bytes. Waits with the intervals g make S = Σ 1/g polls a second. Their schedule makes g = √(2λ/h),
-so their tasks end at the rate H = Σ h = 2λ Σ 1/g² together, and the best period of listings of cost C is √(2λC/H) = √(C/Q)
-with Q = Σ 1/g² (the same holds for one task, see ``waiter.schedule``). Requests and delay together then cost 2λ√(CQ),
-against 2λS for individual polls: **listings pay when C < S²/Q**, which is the number of waits if all intervals are alike.
+one for each poll whose transfer would take as many bytes. Waits with the intervals g make S = Σ 1/g polls a second. Their
+schedule makes g = √(2λ/h), so their tasks end at the rate H = Σ h = 2λ Σ 1/g² together, and the best period of listings of
+cost C is √(2λC/H) = √(C/Q) with Q = Σ 1/g² (the same holds for one task, see ``waiter.schedule``). Requests and delay together
+then cost 2λ√(CQ), against 2λS for individual polls: **listings pay when C < S²/Q**, which is the number of waits if all
+intervals are alike.
 """
 
 from __future__ import annotations

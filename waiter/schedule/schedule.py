@@ -26,7 +26,8 @@ MAX_INTERVAL: Final = 9.5
 """No interval of a young task is longer than this many seconds, unless that without history is.
 
 The bound grows with the square of the age: with 6 s, ``MAX_INTERVAL_RISE``, it is (age / 6 s)² seconds from 18 s on. So a task
-that fails in its first 20 s is noticed within 5 s on average and 13 s at most, however long tasks of its type take (``tests/schedule/``).
+that fails in its first 20 s is noticed within 5 s on average and 13 s at most, however long tasks of its type take
+(``tests/schedule/``).
 """
 MAX_INTERVAL_RISE: Final = 6.0
 MAX_INTERVAL_PRICE: Final = 0.2
