@@ -235,6 +235,18 @@ def test_client_that_does_not_read_has_a_deadline(monkeypatch: pytest.MonkeyPatc
     run(test())
 
 
+def test_malformed_request_is_answered_with_json() -> None:
+    """The connection is closed after it."""
+
+    async def test() -> None:
+        async with serving(app_of(b"ok")) as listener, connected(listener.url, b"nonsense\r\n\r\n") as (client,):
+            head, _, body = (await asyncio.wait_for(client.reader.read(), 5)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert list(json.loads(body)) == ["error"]
+
+    run(test())
+
+
 def test_malformed_data_after_the_start_of_the_response_aborts_the_connection() -> None:
     """No second response can be sent."""
 
