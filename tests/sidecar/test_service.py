@@ -13,7 +13,7 @@ from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_eve
 from waiter import errors
 from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
-from waiter.sidecar import service
+from waiter.sidecar import model, service
 from waiter.sidecar.model import Delivery, RequestLimits, Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError
@@ -219,6 +219,7 @@ def test_uptime_is_of_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", fail)
+    model._boot_id.cache_clear()
     assert uptime().boot_id == f"process {os.getpid()}"
 
 

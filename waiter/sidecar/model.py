@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,10 +67,15 @@ class Uptime(NamedTuple):
 def uptime() -> Uptime:
     """Return the present moment of this boot; where the system has no boot ID, it differs for each process."""
     try:
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return Uptime(boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
+        return Uptime(_boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
     except (OSError, AttributeError):  # not Linux
         return Uptime(f"process {os.getpid()}", time.monotonic())
+
+
+@cache
+def _boot_id() -> str:
+    """Return the ID of this boot. Raises OSError where the system has none."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):

@@ -247,6 +247,7 @@ def test_post_sets_limits_of_its_waits(sidecar: Sidecar, members: dict[str, Any]
         ({"timout": 5, "a": 1}, "unknown member: 'a', 'timout'"),
         ({"timeout": "soon"}, "timeout is not a positive duration: 'soon'"),
         ({"timeout": 0}, "timeout is not a positive duration: 0"),
+        ({"timeout": True}, "timeout is not a positive duration: True"),
         ({"timeout": 10**400}, f"timeout is not a positive duration: {10**400}"),
         ({"max_outage": "none"}, "max_outage is not a positive duration: 'none'"),
         ({"max_outage": []}, "max_outage is not a positive duration: []"),

@@ -27,6 +27,8 @@ def test_url_of_a_receiver_is_accepted(text: str) -> None:
         ("ftp://example.org", "must look like https://host/path"),
         ("https:///hook", "must look like https://host/path"),
         ("https://example.org:port", "must look like https://host/path"),
+        ("https://example.org:0", "must have a port from 1 to 65535"),
+        ("https://example.org:65536", "must have a port from 1 to 65535"),
         ("https://user:hunter2@example.org", "must not carry a user, a password or a fragment"),
         ("https://example.org/#part", "must not carry a user, a password or a fragment"),
         ("https://example.org/" + "a" * 2048, "must not be longer than 2048 characters"),

@@ -31,12 +31,15 @@ class _Entry(msgspec.Struct):
     may_fail: bool
 
     def succeed(self) -> None:
-        """Call ``on_written`` once, even when the writer was cancelled, and resume the writer."""
+        """Call ``on_written`` once, even when the writer was cancelled, and resume the writer.
+
+        The writer resumes before the tasks that ``on_written`` starts: an answer does not wait for their first steps.
+        """
         on_written, self.on_written = self.on_written, None
-        if on_written is not None:
-            on_written()
         if not self.written.done():
             self.written.set_result(None)
+        if on_written is not None:
+            on_written()
 
     def fail(self, error: sqlite3.Error) -> None:
         """Raise StorageError in the writer."""

@@ -209,6 +209,8 @@ def _read_seconds(content: Mapping[str, object], name: str) -> float | None:
         seconds = parse_duration(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):  # msgspec decodes integers of any size
         seconds = inf
+    if isinstance(value, bool):
+        seconds = inf
     if not 0 < seconds < inf:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{name} is not a positive duration: {value!r}")
     return seconds

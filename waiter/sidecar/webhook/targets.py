@@ -92,6 +92,8 @@ def parse_url(text: str) -> httpx.URL:
     problem = None
     if url.scheme not in {"http", "https"} or not _HOST.fullmatch(url.raw_host.decode("ascii")):
         problem = "must look like https://host/path"
+    elif url.port is not None and not 0 < url.port < 2**16:
+        problem = "must have a port from 1 to 65535"
     elif len(text) > MAX_URL_LENGTH:
         problem = f"must not be longer than {MAX_URL_LENGTH} characters"
     elif url.userinfo or url.fragment:
