@@ -420,6 +420,24 @@ def test_restarted_wait_keeps_its_webhooks(sidecar: Sidecar) -> None:
     run(test())
 
 
+def test_webhook_of_a_request_is_stored_by_a_process_without_webhooks(sidecar: Sidecar) -> None:
+    """The next process that sends webhooks finds it in the outbox."""
+    sidecar.sender = Sender()
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"], CLIENT)
+            await sidecar.settle()
+        sidecar.sender = None
+        async with sidecar.open():
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            assert [delivery.url for delivery in sidecar.store.deliveries()] == [CLIENTS[1]]
+
+    run(test())
+
+
 def test_wait_of_a_request_is_not_deleted_for_another_one(sidecar: Sidecar) -> None:
     """An ended wait makes place for new ones, but not for those of the same request."""
 

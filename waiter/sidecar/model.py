@@ -227,6 +227,11 @@ def delivery_id(wait: Wait, url: str | None) -> str:
     return f"msg_{hashlib.sha256(key).hexdigest()[:32]}"
 
 
+def new_delivery(wait: Wait, body: bytes, url: str | None, *, now: float, uptime: Uptime) -> Delivery:
+    """Return the delivery of the end of a wait to a URL, None for that of the operator."""
+    return Delivery(id=delivery_id(wait, url), wait_id=wait.id, body=body.decode(), url=url, ended_at=now, ended_uptime=uptime)
+
+
 def _elapsed(since: float, since_uptime: Uptime | None, now: float, moment: Uptime) -> float:
     if since_uptime is not None and since_uptime.boot_id == moment.boot_id:
         return moment.seconds - since_uptime.seconds

@@ -16,7 +16,18 @@ from waiter.errors import ConfigurationError, WaiterError
 from waiter.outcome import WaitStatus
 from waiter.schedule.history import History
 from waiter.schedule.schedule import Schedule
-from waiter.sidecar.model import NO_LIMITS, Delivery, RequestLimits, Uptime, Wait, format_timestamp, status_of, truncate, uptime
+from waiter.sidecar.model import (
+    NO_LIMITS,
+    Delivery,
+    RequestLimits,
+    Uptime,
+    Wait,
+    format_timestamp,
+    new_delivery,
+    status_of,
+    truncate,
+    uptime,
+)
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.store import Change
 from waiter.sidecar.storage.write_queue import StorageError
@@ -321,7 +332,7 @@ class Service:
         key = self._key_fingerprint() if status is WaitStatus.REFUSED else None
         ended = self.waits[wait_id].with_end(status, self._now(), truncate(error), refused_key=key)
         last = self._new_event("wait.ended", wait_id, status=status, error=ended.error)
-        deliveries = self._new_deliveries(ended, self._outbox.urls_of(ended) if self._outbox else ())
+        deliveries = self._new_deliveries(ended, self._outbox.urls_of(ended) if self._outbox else ended.webhooks)
         change = Change(waits=[ended], deliveries=deliveries, events=[*self._runs[wait_id].ending_events, last])
         await self._write_queue.write_eventually(change, lambda: self._remove_run(ended, deliveries))
 
@@ -331,15 +342,16 @@ class Service:
         self._send(deliveries)
 
     def _new_deliveries(self, ended: Wait, urls: Iterable[str | None]) -> list[Delivery]:
-        if self._outbox is None:
+        if not (urls := list(urls)):
             return []
         body = msgspec.json.encode(self.as_json([ended])[0])
-        return [self._outbox.new_delivery(ended, body, url) for url in urls]
+        return [new_delivery(ended, body, url, now=self._now(), uptime=self._uptime()) for url in urls]
 
     def _send(self, deliveries: Iterable[Delivery]) -> None:
-        for delivery in deliveries:
-            assert self._outbox is not None  # noqa: S101 - it has made the delivery
-            self._outbox.add(delivery)
+        """Send stored deliveries; without an outbox the next process that has one sends them."""
+        if self._outbox is not None:
+            for delivery in deliveries:
+                self._outbox.add(delivery)
 
     # Events of the waits.
 

@@ -18,7 +18,7 @@ from webhook_parts import make_delivery
 
 from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
-from waiter.sidecar.model import NO_LIMITS, Delivery, Uptime, Wait
+from waiter.sidecar.model import NO_LIMITS, Delivery, Uptime, Wait, new_delivery
 from waiter.sidecar.storage.event_log import StoredEvent
 from waiter.sidecar.storage.store import Change, Store
 from waiter.sidecar.storage.write_queue import WriteQueue
@@ -278,23 +278,20 @@ def test_fault_keeps_the_delivery_for_the_next_process(lab: Lab, capsys: pytest.
     assert capsys.readouterr().err == expected
 
 
-def test_new_delivery_has_the_key_of_its_acceptance(lab: Lab) -> None:
+def test_new_delivery_has_the_key_of_its_acceptance() -> None:
     """The key is the same when the end is found again, and another one for another URL or after the wait was restarted."""
     wait = Wait(id="a", accepted_at=NOW)
     ended = wait.with_end(WaitStatus.TIMED_OUT, NOW + 5)
+    restarted = ended.restarted(NOW + 9, Uptime("boot", 9.0), NO_LIMITS)
 
-    async def test() -> None:
-        async with lab.open(None, stored=0) as outbox:
-            first = outbox.new_delivery(ended, b"{}", None)
-            again = outbox.new_delivery(wait.with_end(WaitStatus.FAILED, NOW), b"[]", None)
-            restarted = ended.restarted(NOW + 9, Uptime("boot", 9.0), NO_LIMITS)
-            assert outbox.oldest_age() == 0.0
-        assert first == Delivery(id=again.id, wait_id="a", body="{}", ended_at=NOW, ended_uptime=Uptime("boot", NOW))
-        assert first.id.startswith("msg_")
-        others = [outbox.new_delivery(restarted, b"{}", None), outbox.new_delivery(ended, b"{}", "https://client.example")]
-        assert len({first.id, *(other.id for other in others)}) == 3
+    def delivery(one: Wait, body: bytes, url: str | None) -> Delivery:
+        return new_delivery(one, body, url, now=NOW, uptime=Uptime("boot", NOW))
 
-    run(test())
+    first, again = delivery(ended, b"{}", None), delivery(wait.with_end(WaitStatus.FAILED, NOW), b"[]", None)
+    assert first == Delivery(id=again.id, wait_id="a", body="{}", ended_at=NOW, ended_uptime=Uptime("boot", NOW))
+    assert first.id.startswith("msg_")
+    others = [delivery(restarted, b"{}", None), delivery(ended, b"{}", "https://client.example")]
+    assert len({first.id, *(other.id for other in others)}) == 3
 
 
 def to_url(number: int, url: str) -> Delivery:

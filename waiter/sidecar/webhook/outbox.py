@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from waiter.console import stderr
 from waiter.errors import ConfigurationError
-from waiter.sidecar.model import Delivery, Uptime, Wait, delivery_id, format_timestamp, uptime
+from waiter.sidecar.model import Delivery, Uptime, Wait, format_timestamp, uptime
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.store import Change
 from waiter.sidecar.webhook.sender import DeliveryError, Sender
@@ -106,17 +106,6 @@ class Outbox:
     def urls_of(self, wait: Wait) -> list[str | None]:
         """Return all URLs to which the end of a wait is sent, None for that of the operator."""
         return [*([None] if self._targets.default else []), *wait.webhooks]
-
-    def new_delivery(self, wait: Wait, body: bytes, url: str | None) -> Delivery:
-        """Return the delivery of the end of a wait to a URL, None for that of the operator."""
-        return Delivery(
-            id=delivery_id(wait, url),
-            wait_id=wait.id,
-            body=body.decode(),
-            url=url,
-            ended_at=self._now(),
-            ended_uptime=self._uptime(),
-        )
 
     def add(self, delivery: Delivery) -> None:
         """Send a stored delivery; the oldest one is given up when there are too many."""
