@@ -12,6 +12,16 @@ from waiter.console.streams import OutputError
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_result_after_events_that_could_not_be_written_is_an_error(process: Run, tmp_path: Path) -> None:
+    """The command after -- does not run without it."""
+    mark = tmp_path / "ran"
+    with Path("/dev/full").open("w") as full:
+        ran = process("wait", GOOD, "-o", "events", "-q", "--", "touch", str(mark), stdout=full)
+    assert (ran.code, mark.exists()) == (70, False)
+    assert ran.err == "waiter: cannot write the result: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
 def test_unwritable_output_file_exits_70(run: Run) -> None:
     """The command after ``--`` is not run."""
     ran = run("wait", GOOD, "-o", "github", "-q", "--", "true", env={"GITHUB_OUTPUT": "/dev/full"})

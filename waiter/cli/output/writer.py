@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from waiter.cli.output.formats import FORMATS, OutputFormat, json_text
@@ -44,16 +43,22 @@ class ResultWriter:
             message = f"--query does not go with --output {self._format_name}, which has everything"
             raise ConfigurationError(message)
         self._file = self._format.file(args.environ)
+        # Of the first event that could not be written: what follows would be incomplete.
+        self._failure: OutputError | None = None
 
     def write_event(self, event: Event) -> None:
-        """Write an event, if the format has events; one that cannot be written does not end the wait."""
-        if self._format.render_event and not self._is_silent:
-            with suppress(OutputError):
+        """Write an event, if the format has events; one that cannot be written is told at the end of the wait."""
+        if self._format.render_event and not self._is_silent and self._failure is None:
+            try:
                 self._write_text(self._format.render_event(event))
+            except OutputError as error:
+                self._failure = error
 
     def write(self, results: Sequence[Any], *, code: int) -> int:
         """Write the results and return the exit code: ``code``, or that of a failure to write when ``code`` is 0."""
         try:
+            if self._failure is not None:
+                raise self._failure
             return self._write_or_fall_back(results, code)
         except OutputError as error:
             stderr.error(str(error), "result.not_written")
