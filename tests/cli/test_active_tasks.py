@@ -85,10 +85,10 @@ def test_outage_of_the_listing_is_survived(account: Account) -> None:
     """As an outage of a wait is; the first failure is reported."""
     account.cloud.fault(status(503, retry_after=0.1), on="listing")
     account.cloud.fault(reset(), on="listing")
-    ran = account.run("--active", "--region", "2")
+    ran = account.run("--active", "--region", "2", WAITER_TIMEOUT="2")
     assert ids(ran) == ["new"]
     assert ran.err.splitlines()[0].startswith("waiter: the API returned 503")
-    assert ran.err.splitlines()[0].endswith("(listing), retrying, gives up in 5m00s")
+    assert ran.err.splitlines()[0].endswith("(listing), retrying, gives up in 2s")
     assert ran.err.count("retrying") == 1
 
 
@@ -98,6 +98,13 @@ def test_outage_ends_with_max_outage(account: Account) -> None:
     ran = account.run("--active", "--max-outage", "0.1", "-q")
     assert (ran.code, ran.out) == (5, "")
     assert ran.err.startswith("waiter: no usable answer for 0 s: the API returned 503")
+
+
+def test_outage_of_the_listing_ends_with_the_timeout(account: Account) -> None:
+    """It is shorter than the longest outage by default."""
+    account.cloud.fault(status(503), on="listing", times=inf)
+    ran = account.run("--active", "-q")
+    assert (ran.code, ran.err.startswith("waiter: no usable answer for 0 s")) == (5, True)
 
 
 def test_refused_listing_ends_the_wait(account: Account) -> None:

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 def add_active_tasks(args: argparse.Namespace, waiter: Waiter, model: ProgressModel) -> None:
-    """Add the active tasks of the account to the model; an outage is survived as by a wait.
+    """Add the active tasks of the account to the model; an outage is survived as by a wait, up to its time-out.
 
     Raises ConfigurationError for more tasks than a listing may have, and ApiError.
     """
     chosen = resolve_filter(ACTIVE_STATES, **filter_options(args))
     max_outage = DEFAULT_MAX_OUTAGE if args.max_outage is None else args.max_outage
+    if args.timeout is not None:
+        max_outage = min(max_outage, args.timeout)
 
     reported: list[Problem] = []
 
