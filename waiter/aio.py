@@ -16,7 +16,7 @@ from waiter.batch.listing_poller import ListingPoller
 from waiter.batch.subscription import Subscription
 from waiter.config.options import Limits, Options
 from waiter.config.settings import hide_key
-from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
+from waiter.config.task_filter import DEFAULT_LIMIT, check_limit, resolve_filter
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, ConfigurationError
 from waiter.http.async_client import AsyncClient
@@ -194,6 +194,7 @@ class AsyncWaiter:
     ) -> list[Task]:
         """Like Waiter.list_tasks, awaited."""
         chosen = resolve_filter(state, project_id, region_id, task_type)
+        check_limit(limit)
         return [snapshot.task for snapshot in await self.list_snapshots(chosen, limit)]
 
     async def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:

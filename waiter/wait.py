@@ -12,7 +12,7 @@ from waiter.api.listings import TaskListing
 from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.config.options import Limits, Options
 from waiter.config.settings import hide_key
-from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
+from waiter.config.task_filter import DEFAULT_LIMIT, check_limit, resolve_filter
 from waiter.config.task_ids import TaskRef, all_task_ids, task_ids
 from waiter.errors import ApiError, WaiterError, note_interruption
 from waiter.http.client import Client
@@ -182,6 +182,7 @@ class Waiter:
         number of tasks. Sends one request for 500 tasks. Raises ApiError and ConfigurationError.
         """
         chosen = resolve_filter(state, project_id, region_id, task_type)
+        check_limit(limit)
         return [snapshot.task for snapshot in self.list_snapshots(chosen, limit)]
 
     def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:

@@ -156,7 +156,7 @@ def create_directories(root: Path) -> None:
 
 
 def set_times(root: Path) -> None:
-    """Give every file the same time: the history of an image has a digest of what is copied, with its times."""
+    """Set the same time for every file: the history of an image has a digest of what is copied, with its times."""
     for path in [root, *root.rglob("*")]:
         os.utime(path, (TIME, TIME), follow_symlinks=False)
 

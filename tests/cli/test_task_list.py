@@ -12,7 +12,7 @@ from waiter import ApiError, ApiUnavailableError, AuthenticationError, Waiter
 from waiter.api.requests import TaskFilter
 from waiter.cli import task_list
 from waiter.cli.progress.model import Problem
-from waiter.cli.task_list import MAX_HISTORIES, described_filter, learn, list_through_outage, make_model, results_of
+from waiter.cli.task_list import MAX_HISTORIES, described_filter, fetch_histories, list_through_outage, make_model, results_of
 from waiter.schedule.history import History
 from waiter.testing import SimulatedCloud, ended, never_ends, status
 
@@ -28,7 +28,7 @@ def test_histories_of_the_most_frequent_types_are_requested() -> None:
     with Waiter(**cloud.options) as waiter:
         model = make_model(snapshots := waiter.list_snapshots(TaskFilter()))
         cloud.requests.clear()
-        learn(waiter, snapshots, ask=True)
+        fetch_histories(waiter, snapshots, ask=True)
     asked = {request.path.partition("task_type=")[2].partition("&")[0] for request in cloud.requests}
     assert (len(cloud.requests), len(asked), "type_0" in asked, "create_bm" in asked) == (
         MAX_HISTORIES,
@@ -47,8 +47,8 @@ def test_usual_duration_stands_for_a_history_that_cannot_be_had() -> None:
     with Waiter(**cloud.options) as waiter:
         snapshots = waiter.list_snapshots(TaskFilter())
         cloud.fault(status(500), times=2)
-        assert learn(waiter, snapshots, ask=True) == {"create_bm": History(usual=(240.0, 900.0))}
-        assert learn(waiter, snapshots, ask=True)["create_bm"].running != ()
+        assert fetch_histories(waiter, snapshots, ask=True) == {"create_bm": History(usual=(240.0, 900.0))}
+        assert fetch_histories(waiter, snapshots, ask=True)["create_bm"].running != ()
 
 
 def test_last_request_is_made_when_the_outage_is_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from waiter import ConfigurationError, TaskState
+from waiter import ConfigurationError, TaskState, list_tasks
 from waiter.api.requests import TaskFilter
-from waiter.config.task_filter import resolve_filter
+from waiter.config.task_filter import check_limit, resolve_filter
 
 
 def test_arguments_override_the_environment() -> None:
@@ -34,3 +34,12 @@ def test_unknown_state_is_refused(state: object, shown: str) -> None:
     """The API has four."""
     with pytest.raises(ConfigurationError, match=f"^state must be NEW, RUNNING, FINISHED or ERROR, not {shown}$"):
         resolve_filter(state, (), (), None, {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", ["5", None, [1], 2.5, float("nan"), -1, True])
+def test_limit_that_is_no_number_of_tasks_is_refused(limit: object) -> None:
+    """Nothing is requested."""
+    with pytest.raises(ConfigurationError, match="limit must be a number of tasks, not"):
+        check_limit(limit)
+    with pytest.raises(ConfigurationError, match="limit must be a number of tasks, not"):
+        list_tasks(limit=limit, api_key="k")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import waiter
 from waiter import AsyncWaiter, CreatedResources, Event, Task, TaskError, Waiter, wait_for_task
 
 
-def told(event: Event) -> None:
+def on_event(event: Event) -> None:
     assert_type(event.task, Task | None)
 
 
@@ -19,7 +19,7 @@ def blocking(answer: dict[str, list[str]]) -> None:
     assert_type(wait_for_task("t-1"), CreatedResources)
     assert_type(wait_for_task(answer, timeout=timedelta(hours=1)).instances[0], str)
     assert_type(wait_for_task("t-1", timeout=None, api_key=Path("key")).projects, tuple[int, ...])
-    with Waiter(wait=wait_exponential(), client=httpx.Client(), on_event=told) as waiter_:
+    with Waiter(wait=wait_exponential(), client=httpx.Client(), on_event=on_event) as waiter_:
         assert_type(waiter_.wait("t-1"), Task)
         assert_type(waiter_.list_tasks(state="ERROR"), list[Task])
     assert_type(waiter.list_tasks(state=(), project_id=[1, 2], region_id=3, max_rps=5), list[Task])

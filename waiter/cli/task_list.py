@@ -67,7 +67,7 @@ def make_model(snapshots: Iterable[TaskSnapshot]) -> ProgressModel:
     return model
 
 
-def learn(waiter: Waiter, snapshots: Iterable[TaskSnapshot], *, ask: bool) -> dict[str, History]:
+def fetch_histories(waiter: Waiter, snapshots: Iterable[TaskSnapshot], *, ask: bool) -> dict[str, History]:
     """Return how long tasks of the types of these active tasks took: usually and, to ``ask`` the API, in this account."""
     tasks = (snapshot.task for snapshot in snapshots)
     of_type = Counter(task.task_type for task in tasks if not task.ended and task.task_type)

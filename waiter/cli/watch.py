@@ -19,7 +19,7 @@ from waiter.cli.output.result import as_json_object
 from waiter.cli.output.writer import default_format
 from waiter.cli.progress.choose import is_interactive, supports_escapes
 from waiter.cli.progress.model import Problem, ProgressModel, TaskRow
-from waiter.cli.task_list import described_filter, learn, list_through_outage, result_of
+from waiter.cli.task_list import described_filter, fetch_histories, list_through_outage, result_of
 from waiter.cli.wait_thread import MAX_BLOCKING
 from waiter.config.settings import DEFAULT_MAX_OUTAGE
 from waiter.config.task_filter import DEFAULT_LIMIT
@@ -108,7 +108,7 @@ class ListingThread:
         self._inbox.put(Listing(listed, left, set(missing)))
         new = [snapshot for snapshot in listed if snapshot.task.task_type not in self._types]
         self._types |= {snapshot.task.task_type for snapshot in new}
-        if histories := learn(self._waiter, new, ask=self._learns):
+        if histories := fetch_histories(self._waiter, new, ask=self._learns):
             self._inbox.put(histories)
 
     def _poll_missing(self, shown: set[str]) -> list[TaskSnapshot]:

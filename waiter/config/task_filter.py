@@ -38,6 +38,13 @@ def resolve_filter(
     return chosen
 
 
+def check_limit(limit: object) -> None:
+    """Raise ConfigurationError unless ``limit`` is a number of tasks."""
+    if not _is_id(limit):
+        message = f"limit must be a number of tasks, not {limit!r}"
+        raise ConfigurationError(message)
+
+
 def _states(given: object, problems: list[str]) -> tuple[str, ...]:
     values = _listed(given)
     names = [value.upper() if isinstance(value, str) else None for value in values]

@@ -11,7 +11,7 @@ from waiter.cli.output.table import LIST_FORMATS
 from waiter.cli.output.writer import ResultWriter
 from waiter.cli.parser import Parser
 from waiter.cli.registry import COMMANDS
-from waiter.cli.task_list import described_filter, learn, make_model, results_of
+from waiter.cli.task_list import described_filter, fetch_histories, make_model, results_of
 from waiter.cli.watch import watch
 from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.console import stderr
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     with Waiter(**waiter_options(args)) as waiter:
         model = make_model(snapshots := waiter.list_snapshots(chosen, DEFAULT_LIMIT + 1))
         if args.output != "ids":
-            model.record_histories(learn(waiter, snapshots, ask=not args.no_learn))
+            model.record_histories(fetch_histories(waiter, snapshots, ask=not args.no_learn))
     results = results_of(model)
     code = writer.write(results[:DEFAULT_LIMIT], code=ExitCode.FINISHED)
     if not results:
