@@ -32,7 +32,7 @@ from waiter.task import CreatedResources
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-    from waiter.polling.resource_state import ResourceSnapshot, ResourceState
+    from waiter.polling.resource_state import ResourceSnapshot, ResourceWaitState
     from waiter.polling.wait_state import WaitState
     from waiter.task import Task, TaskSnapshot
 
@@ -138,7 +138,7 @@ class AsyncWaiter:
             state.record_delay(delay)
             return await self._unlimited_client.get_task(state.task_id, timeout=state.request_timeout)
 
-    async def _poll_resource(self, state: ResourceState, _: None) -> ResourceSnapshot:
+    async def _poll_resource(self, state: ResourceWaitState, _: None) -> ResourceSnapshot:
         """Poll a created resource when the budget allows it. Raises ApiError."""
         async with self._client.slot(state.queue_limits) as delay:
             state.record_delay(delay)

@@ -18,7 +18,7 @@ from waiter.ratelimit.reservation import RequestBudget
 
 if TYPE_CHECKING:
     from waiter.api.resources import Check
-    from waiter.polling.resource_state import ResourceState
+    from waiter.polling.resource_state import ResourceWaitState
 
 
 class Session:
@@ -58,15 +58,15 @@ class Session:
             message = "the waiter is closed: use another one"
             raise WaiterError(message)
 
-    def new_resource_wait(self, path: str, check: Check) -> ResourceState:
+    def new_resource_wait(self, path: str, check: Check) -> ResourceWaitState:
         """Return the state of a new wait for the resource at a path of the API. Raises WaiterError."""
         from waiter.api.resources import Target  # noqa: PLC0415 - a wait for a task does not need it
         from waiter.polling.reporter import Reporter  # noqa: PLC0415 - as above
-        from waiter.polling.resource_state import ResourceState  # noqa: PLC0415 - as above
+        from waiter.polling.resource_state import ResourceWaitState  # noqa: PLC0415 - as above
 
         self.check_open()
         reporter = Reporter(path, self.settings.on_event, self.settings.log, "path")
-        return ResourceState([Target(path, check, path)], self.settings, reporter)
+        return ResourceWaitState([Target(path, check, path)], self.settings, reporter)
 
     def new_wait(self, ref: TaskRef, limits: Limits | None = None) -> WaitState:
         """Return the state of a new wait for one task, with limits of its own. Raises WaiterError."""

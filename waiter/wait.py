@@ -26,7 +26,7 @@ from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
     from waiter.api.resources import Check, Resource
-    from waiter.polling.resource_state import ResourceState
+    from waiter.polling.resource_state import ResourceWaitState
     from waiter.task import Task, TaskSnapshot
 
 
@@ -79,7 +79,7 @@ class Waiter:
             state.check_result()
         return cast("Resource", snapshot.resource)
 
-    def _poll(self, state: WaitState | ResourceState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
+    def _poll(self, state: WaitState | ResourceWaitState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
         """Poll once when the budget allows it, and fetch the history of the task's type if this wait should.
 
         ``fetch`` is the method of the client for what is polled.

@@ -16,7 +16,7 @@ from tenacity import wait_fixed
 
 from waiter import History, Schedule, Task, TaskState, TaskTimeoutError, Waiter, wait_for_task
 from waiter.config.settings import resolve
-from waiter.polling.history_cache import HistoryCache, read_history, shared_history_cache
+from waiter.polling.history_cache import HistoryCache, history_of, shared_history_cache
 from waiter.polling.wait_state import WaitState
 from waiter.schedule.priors import prior
 from waiter.task import TaskSnapshot
@@ -183,7 +183,7 @@ def test_usual_range_is_known_before_any_history() -> None:
     """It is kept when durations become known, and is all that counts when they are not to be used."""
     history_cache, usual = HistoryCache(), (15.0, 30.0)
     assert history_cache.get(VM) == History(usual=usual)
-    history_cache.keep(VM, History([20.0], errors=[20.0]), now=0.0)
+    history_cache.store(VM, History([20.0], errors=[20.0]), now=0.0)
     assert history_cache.get(VM) == History([20.0], errors=[20.0], usual=usual)
     assert history_cache.get(VM, learned=False) == History(usual=usual)
 
@@ -202,7 +202,7 @@ def test_errors_of_a_listing_are_distinguished() -> None:
         Task(id=str(seconds), state=state, created_on=created, finished_on=created + timedelta(seconds=seconds))
         for state, seconds in ends
     ]
-    history = read_history([TaskSnapshot(task, age=None) for task in past])
+    history = history_of([TaskSnapshot(task, age=None) for task in past])
     assert history == History([7.0, 60.0, 5.0], errors=[7.0, 5.0])
 
 
@@ -228,7 +228,7 @@ def test_claim_without_result_expires() -> None:
     history_cache = HistoryCache()
     granted = [now for now in range(20_000) if history_cache.claim("create_vm", age=15.0, began=0.0, now=now)]
     assert [later - now for now, later in pairwise(granted)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
-    history_cache.keep(VM, History(), now=20_000.0)
+    history_cache.store(VM, History(), now=20_000.0)
     again = [now for now in range(23_600, 23_700) if history_cache.claim("create_vm", age=15.0, began=23_600.0, now=now)]
     assert again == [23_600, 23_660]
 
@@ -238,7 +238,7 @@ def test_listing_full_of_running_tasks_is_requested_again() -> None:
     history_cache, running = HistoryCache(), [1.0] * 100
     for history, again in ((History(running=running), True), (History([9.0], running=running), False), (History(), False)):
         assert history_cache.claim("create_vm", age=15.0, began=0.0, now=0.0)
-        history_cache.keep(VM, history, now=0.0)
+        history_cache.store(VM, history, now=0.0)
         assert history_cache.claim("create_vm", age=15.0, began=0.0, now=60.0) is again
         history_cache = HistoryCache()
 
@@ -253,7 +253,7 @@ def test_types_are_claimed_independently() -> None:
 def test_only_a_wait_that_began_with_an_old_history_renews_it() -> None:
     """A wait that began with a fresh history keeps it, however long it takes."""
     history_cache = HistoryCache()
-    history_cache.keep(VM, History(), now=0.0)
+    history_cache.store(VM, History(), now=0.0)
     claims = [
         history_cache.claim("create_vm", age=15.0, began=began, now=9_000.0) for began in (0.0, 3_599.0, 3_600.0, 3_601.0)
     ]
@@ -329,7 +329,7 @@ def test_ended_tasks_without_times_are_ignored() -> None:
     """A task without times has no duration; a running task counts with its age."""
     running = TaskSnapshot(Task(id="a", state=TaskState.RUNNING), age=7.0)
     timeless = TaskSnapshot(Task(id="b", state=TaskState.FINISHED), age=9.0)
-    assert read_history([running, timeless]) == History(durations=(), running=(7.0,))
+    assert history_of([running, timeless]) == History(durations=(), running=(7.0,))
 
 
 def test_ended_task_requests_no_history() -> None:
@@ -346,7 +346,7 @@ def test_long_delay_is_shortened_by_a_history_of_another_wait() -> None:
     state, task = WaitState("t-1", settings, history_cache), Task(id="t-1", state=TaskState.RUNNING, task_type="create_vm")
     state.record_snapshot(TaskSnapshot(task, 10.0))
     now[0] = 20.0
-    history_cache.keep(task, History([40.0] * 20), now=now[0])
+    history_cache.store(task, History([40.0] * 20), now=now[0])
     schedule = Schedule(history=history_cache.get(task))
     assert state.interval_now(99.0) == pytest.approx(schedule.interval(30.0), rel=0.101)
     assert schedule.interval(30.0) > 1.3 * Schedule().interval(30.0)

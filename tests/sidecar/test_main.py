@@ -22,7 +22,7 @@ from waiter.sidecar.options import WebhookOptions
 from waiter.sidecar.storage.store import Change, Store
 from waiter.sidecar.storage.write_queue import WriteQueue
 from waiter.sidecar.web.access_control import Token
-from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.signature import SecretFile
 from waiter.sidecar.webhook.targets import Origin, Targets
 from waiter.testing import SimulatedCloud, fails, finishes, never_ends
 

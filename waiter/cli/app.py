@@ -9,7 +9,7 @@ from typing import NoReturn
 from waiter.cli.exec_command import CommandError
 from waiter.cli.parser import option_value, split_command
 from waiter.cli.registry import COMMANDS, load_command, top_parser, unknown_command
-from waiter.config.settings import command_environment
+from waiter.config.settings import copy_environment
 from waiter.console import signals, stderr
 from waiter.console.exit_codes import ExitCode, exit_code
 from waiter.console.formatting import printable
@@ -19,7 +19,7 @@ from waiter.errors import WaiterError
 
 def run(argv: Sequence[str]) -> int:
     """Run the command that the arguments name and return its exit code."""
-    environ = command_environment()
+    environ = copy_environment()
     stderr.use_json(option_value("--log-format", argv, environ) == "json")
     try:
         return _run(argv, environ)

@@ -13,7 +13,7 @@ from tenacity import Future, RetryCallState, Retrying, retry_if_exception_type
 from waiter.cli.output.result import TaskResult
 from waiter.cli.progress.model import Problem, ProgressModel, TaskRow
 from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError, TaskError
-from waiter.polling.history_cache import read_history
+from waiter.polling.history_cache import history_of
 from waiter.schedule.backoff import backoff
 from waiter.schedule.priors import prior
 
@@ -90,7 +90,7 @@ def _request_histories(waiter: Waiter, task_types: list[str]) -> dict[str, Histo
 
 def _request_history(waiter: Waiter, task_type: str) -> tuple[str, History] | None:
     try:
-        history = read_history(waiter.past(task_type))
+        history = history_of(waiter.past(task_type))
     except ApiError:
         return None
     known = prior(task_type)

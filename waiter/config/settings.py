@@ -266,6 +266,6 @@ def _schedule(options: Options, problems: list[str]) -> Schedule | None:
         return None
 
 
-def command_environment() -> dict[str, str]:
+def copy_environment() -> dict[str, str]:
     """Return a copy of the environment, for the command's ``WAITER_<OPTION>`` variables and the checks of its surroundings."""
     return dict(os.environ)

@@ -58,7 +58,7 @@ class HistoryCache:
             entry.claims += 1
             return True
 
-    def keep(self, task: Task, history: History, *, now: float) -> None:
+    def store(self, task: Task, history: History, *, now: float) -> None:
         """Store the history of a task's type; one that shows running tasks only, as many as a listing holds, expires soon."""
         with self._lock:
             entry = self._entries.setdefault(task.task_type or "", _Entry())
@@ -67,7 +67,7 @@ class HistoryCache:
             if history.durations or len(history.running) < LISTED:
                 entry.fresh_until, entry.claims = now + FRESH_FOR, 0
 
-    def put_off(self, task: Task, until: float) -> None:
+    def block_until(self, task: Task, until: float) -> None:
         """Block requests for the history of a task's type until then, as the server asked."""
         with self._lock:
             entry = self._entries.setdefault(task.task_type or "", _Entry())
@@ -92,7 +92,7 @@ def shared_history_cache(base_url: str, account: str) -> HistoryCache:
     return _shared.setdefault((base_url, account), HistoryCache())
 
 
-def read_history(past: Iterable[TaskSnapshot]) -> History:
+def history_of(past: Iterable[TaskSnapshot]) -> History:
     """Return the history in a listing, newest first: durations of ended tasks, ERROR included, and ages of the others."""
     durations, running, errors = [], [], []
     for snapshot in past:

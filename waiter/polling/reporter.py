@@ -22,7 +22,7 @@ from waiter.task import Task
 _LOGGER = logging.getLogger("waiter")
 
 
-class Known(NamedTuple):
+class EventContext(NamedTuple):
     """What a wait knows when it reports an event: the task as last seen, its age, its type's history, the time left."""
 
     task: Task | None
@@ -47,7 +47,7 @@ class Reporter(msgspec.Struct, frozen=True):
         """Whether anything would be given an event; if not, there is no need to collect what the event shows."""
         return self.on_event is not None or (self.log and (_structlog_is_configured() or _LOGGER.hasHandlers()))
 
-    def report_snapshot(self, before: Task | None, task: Task, known: Known, *, elapsed: float) -> None:
+    def report_snapshot(self, before: Task | None, task: Task, known: EventContext, *, elapsed: float) -> None:
         """Report what a new snapshot of the task changes: its state or detailed state, an unknown state, its end."""
         if before and (before.state, before.detailed_state) == (task.state, task.detailed_state):
             return
@@ -61,7 +61,7 @@ class Reporter(msgspec.Struct, frozen=True):
             created = task.created_resources.as_dict()
             self.report(name, {"error": task.error, "created_resources": created, "elapsed": elapsed}, known)
 
-    def report(self, name: str, fields: Mapping[str, Any], known: Known) -> None:
+    def report(self, name: str, fields: Mapping[str, Any], known: EventContext) -> None:
         """Log an event and call ``on_event``; an exception of the callback is logged and does not end the wait."""
         shown: dict[str, Any] = {self.id_field: self.task_id}
         if known.task is not None and known.task.task_type is not None:

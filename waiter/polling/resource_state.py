@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from waiter import errors
 from waiter.api.resources import reason_of
 from waiter.polling.poll_state import PollState
-from waiter.polling.reporter import Known
+from waiter.polling.reporter import EventContext
 from waiter.ratelimit.reservation import QueueLimits
 from waiter.schedule.backoff import strategy_delay
 from waiter.schedule.hazard import MAX_AGE
@@ -36,7 +36,7 @@ class ResourceSnapshot(NamedTuple):
     age: float
 
 
-class ResourceState(PollState):
+class ResourceWaitState(PollState):
     """The state of the wait for some resources; ``target`` is the one to poll next. All times are monotonic seconds.
 
     ``task`` is the finished task that created them, if one did, and ``age`` the seconds since it ended.
@@ -56,7 +56,7 @@ class ResourceState(PollState):
         self._is_mid_round = False
         self._failure: errors.ResourceError | None = None
 
-    def within(self, *, started_at: float, deadline: float) -> ResourceState:
+    def within(self, *, started_at: float, deadline: float) -> ResourceWaitState:
         """Return this state as a part of a wait that began before and ends at the deadline."""
         self._started_at, self._deadline = started_at, deadline
         return self
@@ -143,7 +143,7 @@ class ResourceState(PollState):
         self._report(name, **identity, **fields, elapsed=round(self._now() - self._started_at, 3))
 
     def _report(self, name: str, **fields: object) -> None:
-        self._reporter.report(name, fields, Known(self._task, None, None, None))
+        self._reporter.report(name, fields, EventContext(self._task, None, None, None))
 
     def _not_ready(self) -> list[errors.NotReady]:
         return [

@@ -7,10 +7,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
 from waiter import errors
-from waiter.polling.history_cache import read_history
+from waiter.polling.history_cache import history_of
 from waiter.polling.limits import MIN_HISTORY_TIMEOUT
 from waiter.polling.poll_state import PollState
-from waiter.polling.reporter import Known, Reporter
+from waiter.polling.reporter import EventContext, Reporter
 from waiter.ratelimit.reservation import QueueLimits
 from waiter.schedule.backoff import strategy_delay
 from waiter.schedule.schedule import Schedule
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from waiter.config.settings import Settings
     from waiter.polling.history_cache import HistoryCache
-    from waiter.polling.resource_state import ResourceState
+    from waiter.polling.resource_state import ResourceWaitState
     from waiter.schedule.history import History
     from waiter.task import Task
 
@@ -104,15 +104,15 @@ class WaitState(PollState):
 
     def record_history(self, past: Sequence[TaskSnapshot]) -> None:
         """Record the newest tasks of this type. One that shows this very task as ended is a reason to poll, not a result."""
-        history = read_history(past)
-        self._history_cache.keep(cast("Task", self.task), history, now=self._now())
+        history = history_of(past)
+        self._history_cache.store(cast("Task", self.task), history, now=self._now())
         self._use_history()
         self._confirm_end = any(one.task.id == self.task_id and one.task.ended for one in past)
         self._report("history.learned", count=history.count, median=history.median, p90=history.p90)
 
     def record_history_failure(self, error: errors.ApiError) -> None:
         """Record that the history could not be fetched; the wait continues without it."""
-        self._history_cache.put_off(cast("Task", self.task), self._now() + error.blocked_for)
+        self._history_cache.block_until(cast("Task", self.task), self._now() + error.blocked_for)
         self._report("history.unavailable", error=str(error))
 
     def result(self, snapshot: TaskSnapshot) -> Task:
@@ -121,13 +121,13 @@ class WaitState(PollState):
             raise errors.TaskError(snapshot.task)
         return snapshot.task
 
-    def resource_state(self) -> ResourceState | None:
+    def resource_state(self) -> ResourceWaitState | None:
         """Return the state of the wait for what the finished task created, or None if none of it can be polled.
 
         It is a part of this wait, with the same deadline. Resources without a known endpoint count as ready.
         """
         from waiter.api.resources import targets_of  # noqa: PLC0415 - only needed with ready
-        from waiter.polling.resource_state import ResourceState  # noqa: PLC0415 - as above
+        from waiter.polling.resource_state import ResourceWaitState  # noqa: PLC0415 - as above
 
         task = cast("Task", self.task)
         targets, unknown = targets_of(task)
@@ -138,7 +138,7 @@ class WaitState(PollState):
         age = 0.0
         if self._age is not None and task.created_on and task.finished_on:
             age = max(0.0, self._age - (task.finished_on - task.created_on).total_seconds())
-        state = ResourceState(targets, self._settings, self._reporter, task=task, age=age)
+        state = ResourceWaitState(targets, self._settings, self._reporter, task=task, age=age)
         return state.within(started_at=self._started_at, deadline=self._deadline)
 
     # Helpers.
@@ -180,8 +180,8 @@ class WaitState(PollState):
     def _report(self, name: str, **fields: object) -> None:
         self._reporter.report(name, fields, self._known())
 
-    def _known(self) -> Known:
+    def _known(self) -> EventContext:
         left = None
         if self._history is not None and self._age is not None and not self._has_ended:
             left = self._schedule.time_left(self._age)
-        return Known(self.task, self._age, self._history, left)
+        return EventContext(self.task, self._age, self._history, left)

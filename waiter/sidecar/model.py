@@ -26,7 +26,7 @@ MAX_TRANSITIONS = 200
 _REFUSALS = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
-def status_of(error: errors.WaiterError) -> WaitStatus:
+def wait_status(error: errors.WaiterError) -> WaitStatus:
     """Return the status of a wait that ended with this error; a refusal counts at the end of an outage too."""
     if isinstance(error, errors.ApiError) and error.status in _REFUSALS:
         return WaitStatus.REFUSED

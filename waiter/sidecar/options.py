@@ -14,7 +14,7 @@ from waiter.errors import ConfigurationError
 from waiter.sidecar.address import Address, UnixAddress
 from waiter.sidecar.service import MAX_WAITS
 from waiter.sidecar.web.access_control import Token
-from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.signature import SecretFile
 from waiter.sidecar.webhook.targets import Targets, parse_url
 
 

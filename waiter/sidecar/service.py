@@ -24,9 +24,9 @@ from waiter.sidecar.model import (
     Wait,
     format_timestamp,
     new_delivery,
-    status_of,
     truncate,
     uptime,
+    wait_status,
 )
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.store import Change
@@ -318,7 +318,7 @@ class Service:
                 limits["ready"] = wait.ready
             task = await self._waiter.wait(wait_id, **limits)
         except WaiterError as error:
-            await self._end(wait_id, status_of(error), str(error))
+            await self._end(wait_id, wait_status(error), str(error))
         except Exception as error:  # noqa: BLE001 - the wait reports it, and the other waits continue
             text = f"a fault in waiter ended the wait for task {wait_id}: {error!r}"
             stderr.error(text, "waiter.fault", task_id=wait_id, error=repr(error))

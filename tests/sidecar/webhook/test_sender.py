@@ -18,8 +18,8 @@ from webhook_parts import OK, SECRET, answer, make_delivery, receiving, write_se
 
 from waiter.errors import ConfigurationError
 from waiter.sidecar.webhook import sender as sender_module
-from waiter.sidecar.webhook.secret_file import SecretFile
 from waiter.sidecar.webhook.sender import DeliveryError, Sender
+from waiter.sidecar.webhook.signature import SecretFile
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from waiter.console.exit_codes import ExitCode
 from waiter.console.formatting import format_duration, parse_name, printable
 from waiter.console.log_format import start_log
 from waiter.console.streams import is_terminal, write_result, write_stderr
-from waiter.polling.history_cache import read_history
+from waiter.polling.history_cache import history_of
 from waiter.wait import Waiter
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def summarize(task_type: str, past: Sequence[TaskSnapshot]) -> dict[str, Any]:
     """Return what the listing contains of a type; times in seconds, durations newest first."""
-    history = read_history(past)
+    history = history_of(past)
     ended = sum(snapshot.task.ended for snapshot in past)
     return {
         "task_type": task_type,

@@ -17,7 +17,7 @@ from waiter.errors import ConfigurationError
 from waiter.http.exchange import HEADERS, NETWORK_ERRORS
 from waiter.http.resolver import start_lookup
 from waiter.sidecar.model import Delivery
-from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.signature import SecretFile
 from waiter.sidecar.webhook.targets import Origin
 
 # Seconds for one attempt, from the lookup of the host to the head of the response. The specification advises 15 to 30.

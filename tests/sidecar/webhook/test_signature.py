@@ -9,7 +9,7 @@ import pytest
 from webhook_parts import OTHER_SECRET, SECRET, write_secrets
 
 from waiter.errors import ConfigurationError
-from waiter.sidecar.webhook.secret_file import SecretFile
+from waiter.sidecar.webhook.signature import SecretFile
 
 
 def signatures(secrets: SecretFile) -> list[str]:
