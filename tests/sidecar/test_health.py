@@ -12,6 +12,7 @@ from waiter.sidecar.health import Health
 WORKING: dict[str, Any] = {
     "refused_with": None,
     "is_failing": False,
+    "is_lost": False,
     "damage": None,
     "lost": 0,
     "outage": lambda: 29.9,
@@ -28,11 +29,15 @@ WORKING: dict[str, Any] = {
         ({"outage": lambda: 125.0}, ["the API has given no usable answer for 2m05s"]),
         ({"is_failing": True}, ["the state directory is not writable; changes are kept in memory"]),
         (
+            {"is_failing": True, "is_lost": True},
+            ["the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory"],
+        ),
+        (
             {"damage": "/state/waits is damaged", "lost": 2},
             ["the database was damaged: 2 waits, 0 events and 0 webhooks could not be read"],
         ),
     ],
-    ids=["none", "key", "outage", "storage", "damage"],
+    ids=["none", "key", "outage", "storage", "lost storage", "damage"],
 )
 def test_problem_is_a_warning(problem: dict[str, Any], warnings: list[str]) -> None:
     """The text names no resource and no path."""

@@ -281,6 +281,34 @@ def test_sidecar_that_a_failed_task_ends_sends_its_webhook_before(served: Simula
     run(test())
 
 
+def test_sidecar_whose_directory_another_one_took_accepts_no_waits(served: SimulatedCloud, tmp_path: Path) -> None:
+    """A probe says why, a metric shows it, and its waits continue; once the directory is free, it is restored."""
+    before, refused = served.add(finishes(0.5, starts_when_seen=True)), served.add(never_ends())
+    directory = tmp_path / "state"
+
+    async def test() -> None:
+        async with running(directory) as (sidecar, _), httpx.AsyncClient(base_url=sidecar.control, **PLAIN) as client:
+            assert (await client.post("/v1/waits", json=before)).status_code == 202
+            other = Store(tmp_path / "other")
+            (tmp_path / "other" / "lock").replace(directory / "lock")
+            assert (await client.post("/v1/waits", json=refused)).status_code == 503
+            warning = "the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory"
+            assert (await client.get(f"{sidecar.probes}/readyz")).text == f"ok\nwarning: {warning}\n"
+            assert "waiter_storage_lost 1.0" in (await client.get(f"{sidecar.probes}/metrics")).text
+            assert (await client.get(f"/v1/waits/{before}?wait=10s")).json()["status"] == "finished"
+            other.close()
+            assert (await client.post("/v1/waits", json=refused)).status_code == 202
+            assert (await client.get(f"{sidecar.probes}/readyz")).text == "ok\n"
+            metrics = (await client.get(f"{sidecar.probes}/metrics")).text
+            assert "waiter_storage_lost 0.0\n" in metrics
+            assert "waiter_storage_restores 1.0\n" in metrics
+        store = Store(directory)
+        assert {wait.id: wait.status for wait in store.waits()} == {before: "finished", refused: "waiting"}
+        store.close()
+
+    run(test())
+
+
 @pytest.mark.usefixtures("served")
 def test_port_in_use_is_an_error(tmp_path: Path) -> None:
     """Everything that was opened is closed."""

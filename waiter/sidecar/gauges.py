@@ -30,6 +30,8 @@ def add_gauges(  # noqa: PLR0913 - everything that is measured
     add("waiter_lost_events", "Events that could not be read at the start", lambda: store.lost_events)
     add("waiter_lost_webhooks", "Pending webhooks that could not be read at the start", lambda: store.lost_deliveries)
     add("waiter_storage_failing", "Whether the state directory rejects writes", lambda: write_queue.is_failing)
+    add("waiter_storage_lost", "Whether the state directory was deleted or replaced", lambda: write_queue.is_lost)
+    add("waiter_storage_restores", "How often the state directory was restored", lambda: store.times_restored)
     add("waiter_storage_bytes", "The size of the database, with its log", store.size)
     add("waiter_storage_pending_changes", "Changes that are not on disk yet", write_queue.pending)
     add("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)

@@ -26,7 +26,9 @@ class Health:
             found.append(f"the API refuses the key (HTTP {self._client.refused_with})")
         if (outage := self._client.outage()) >= MIN_OUTAGE:
             found.append(f"the API has given no usable answer for {format_duration(outage)}")
-        if self._write_queue.is_failing:
+        if self._write_queue.is_lost:
+            found.append("the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory")
+        elif self._write_queue.is_failing:
             found.append("the state directory is not writable; changes are kept in memory")
         if self._store.damage is not None:
             lost = f"{self._store.lost} waits, {self._store.lost_events} events and {self._store.lost_deliveries} webhooks"

@@ -155,6 +155,8 @@ class Service:
             if new or notified:
                 evicted = self._choose_evicted([wait.id for wait in new], now, kept=ids)
                 await self._store_request(new, evicted, notified, limits.webhook)
+            else:
+                self._write_queue.check()
         return [self.waits[task_id] for task_id in ids]
 
     def _check_webhook(self, url: str | None) -> None:

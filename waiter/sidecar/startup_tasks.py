@@ -15,6 +15,7 @@ from waiter.console.exit_codes import ExitCode
 from waiter.console.result_json import result_json
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Wait
+from waiter.sidecar.storage.state_directory import sync_directory
 
 if TYPE_CHECKING:
     from waiter.sidecar.event_stream import EventStream
@@ -84,11 +85,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             Path(part.name).unlink(missing_ok=True)
             raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
 
 
 def _as_task(wait: Wait) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from waiter.sidecar.model import Wait
 from waiter.sidecar.storage import write_queue as write_queue_module
 from waiter.sidecar.storage.event_log import NewEvent, StoredEvent
 from waiter.sidecar.storage.store import Change, Store
-from waiter.sidecar.storage.write_queue import StorageError, WriteQueue
+from waiter.sidecar.storage.write_queue import StorageError, StorageLostError, WriteQueue
 
 PAGES = "PRAGMA max_page_count = {}"
 FULL = "database or disk is full"
@@ -154,3 +154,54 @@ def test_cancelled_writer_does_not_affect_the_write(make_queue: Any, published: 
             writing.cancel()
 
     run(test())
+
+
+REPLACED = "the state directory was deleted or replaced"
+
+
+def test_deleted_database_is_written_anew_without_a_write(
+    make_queue: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The check does not wait for a change."""
+    monkeypatch.setattr(write_queue_module, "CHECK_INTERVAL", 0.01)
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            (tmp_path / "waits.sqlite3").unlink()
+            while not await queue.query(lambda store: store.times_restored):  # noqa: ASYNC110 - nothing signals it
+                await asyncio.sleep(0.01)
+            assert (tmp_path / "waits.sqlite3").exists()
+            assert (queue.is_failing, queue.is_lost) == (False, False)
+
+    run(test())
+    assert capsys.readouterr().err == f"waiter: {REPLACED}, and was restored\n"
+
+
+def test_changes_are_refused_while_another_database_is_in_the_directory(
+    make_queue: Any, published: Published, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Changes that may not fail are kept in memory, and written once the directory is usable again."""
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            queue.check()
+            (tmp_path / "waits.sqlite3").unlink()
+            (tmp_path / "waits.sqlite3").touch()
+            with pytest.raises(StorageLostError, match=REPLACED):
+                await queue.write(change("refused"), lambda: published.append(("never", 0)))
+            assert (queue.is_failing, queue.is_lost) == (True, True)
+            with pytest.raises(StorageLostError, match=REPLACED):
+                queue.check()
+            await queue.write_eventually(change("kept"), lambda: None)
+            (tmp_path / "waits.sqlite3").unlink()
+            await queue.write(change("written"), lambda: None)
+            assert (queue.is_failing, queue.is_lost) == (False, False)
+        assert published == [("kept", 1), ("written", 2)]
+
+    run(test())
+    reason = f"{REPLACED}: another database is at {tmp_path / 'waits.sqlite3'}"
+    assert capsys.readouterr().err.splitlines() == [
+        f"waiter: cannot write to the state directory: {reason}; changes are kept in memory until it is writable",
+        f"waiter: {REPLACED}, and was restored",
+        "waiter: the state directory is writable again",
+    ]

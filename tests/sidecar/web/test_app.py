@@ -69,6 +69,27 @@ def test_post_on_a_full_disk_returns_507(sidecar: Sidecar) -> None:
     run(test())
 
 
+def test_requests_are_refused_while_the_state_directory_is_another_one(sidecar: Sidecar) -> None:
+    """503 for a new wait, for a known one, because it is on disk no more, and for a deletion."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            assert (await client.post("/v1/waits", json="a")).status_code == 202
+            (sidecar.directory / "waits.sqlite3").unlink()
+            (sidecar.directory / "waits.sqlite3").touch()
+            responses = [await client.post("/v1/waits", json=task_id) for task_id in ("b", "a")]
+            responses.append(await client.delete("/v1/waits/a"))
+            for response in responses:
+                assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+                assert response.json() == {"error": "cannot be stored: the state directory was deleted or replaced"}
+            assert (await client.get("/v1/waits/a")).json()["status"] == "waiting"
+            (sidecar.directory / "waits.sqlite3").unlink()
+            assert (await client.post("/v1/waits", json="b")).status_code == 202
+            assert [wait.id for wait in sidecar.store.waits()] == ["a", "b"]
+
+    run(test())
+
+
 def test_post_of_too_many_waits_returns_429(sidecar: Sidecar) -> None:
     """The response has a Retry-After header."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -26,6 +25,7 @@ from waiter.sidecar.storage.event_log import (
     seal_event,
 )
 from waiter.sidecar.storage.salvage import DELIVERY, WAIT, Document, seal
+from waiter.sidecar.storage.state_directory import StateDirectory, StateLostError, is_same_file, sync_directory
 
 MAX_EVENTS = 10_000
 BUSY_TIMEOUT = 5.0
@@ -73,7 +73,8 @@ class Store:
     ``damage`` describes what was damaged when it was opened, or is None; ``lost``, ``lost_events`` and ``lost_deliveries`` are
     the numbers of waits, events and deliveries that could not be read. ``first_event`` precedes the number of the first event
     of a new database; by default it is derived from the time, so that a client that reconnects after the loss of a database
-    never meets the number of an event that it knows.
+    never meets the number of an event that it knows. ``times_restored`` counts how often ``ensure_in_place``
+    had something to do.
     """
 
     def __init__(self, directory: Path, *, max_events: int = MAX_EVENTS, first_event: int | None = None) -> None:
@@ -82,13 +83,14 @@ class Store:
         self._first_event = time.time_ns() // 1_000_000 if first_event is None else first_event
         self._waits = DocumentTable("documents", Wait, WAIT)
         self._deliveries = DocumentTable("deliveries", Delivery, DELIVERY)
-        self._lock = _lock(directory)
+        self._directory = StateDirectory(directory)
         self.damage: str | None = None
-        self.lost_events = 0
+        self.lost_events = self.times_restored = 0
         try:
             self._database = self._open()
+            self._file = self._path.stat()
         except BaseException:
-            os.close(self._lock)
+            self._directory.close()
             raise
         self.lost, self.lost_deliveries = self._waits.lost, self._deliveries.lost
 
@@ -129,6 +131,43 @@ class Store:
             self._write(Change(waits=waits, deliveries=deliveries), cursor)
             cursor.executemany(INSERT, map(row_of, events))
         return database
+
+    def ensure_in_place(self) -> bool:
+        """Return whether the directory or the database was deleted or replaced, and is now locked and written anew.
+
+        Raises StateLostError when that is not possible, also when there is another database now: a sidecar may have started on
+        the directory meanwhile.
+        """
+        if self._directory.is_locked() and is_same_file(self._path, self._file):
+            return False
+        try:
+            if not self._directory.is_locked():
+                self._directory.lock_again()
+            if not is_same_file(self._path, self._file):
+                self._write_anew()
+        except (ConfigurationError, OSError, sqlite3.Error) as error:
+            message = f"the state directory was deleted or replaced: {error}"
+            raise StateLostError(message) from error
+        self.times_restored += 1
+        return True
+
+    def _write_anew(self) -> None:
+        """Copy the database, which stays readable while it is open, to its path. Raises OSError or sqlite3.Error."""
+        if self._path.exists():
+            message = f"another database is at {self._path}"
+            raise FileExistsError(message)
+        part = self._path.with_name(f"{FILE_NAME}.new")
+        part.unlink(missing_ok=True)
+        _make_private(part)
+        with closing(sqlite3.connect(part)) as copy:
+            self._database.backup(copy)
+        Path(f"{self._path}-wal").unlink(missing_ok=True)  # SQLite would apply it to the copy
+        part.rename(self._path)
+        sync_directory(self._path.parent)
+        database = _open_database(self._path, 0)
+        # SQLite leaves files at the path alone while it closes a database that is no longer there.
+        self._database.close()
+        self._database, self._file = database, self._path.stat()
 
     def apply(self, changes: Iterable[Change]) -> list[list[StoredEvent]]:
         """Write all changes or none, and return the numbered events of each; raises sqlite3.Error."""
@@ -185,7 +224,7 @@ class Store:
     def close(self) -> None:
         """Close the database and release the lock on the directory."""
         self._database.close()
-        os.close(self._lock)
+        self._directory.close()
 
 
 def _newest_event(database: sqlite3.Connection | sqlite3.Cursor) -> int:
@@ -209,23 +248,6 @@ def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Cursor]:
             if database.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
-
-
-def _lock(directory: Path) -> int:
-    """Lock the directory for this process; the kernel releases the lock when the process ends for any reason."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        message = f"cannot use the state directory {directory}: {error.strerror}"
-        raise ConfigurationError(message) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        message = f"the state directory {directory} is used by another sidecar: each sidecar needs its own directory"
-        raise ConfigurationError(message) from error
-    return lock
 
 
 def _open_database(path: Path, first_event: int) -> sqlite3.Connection:

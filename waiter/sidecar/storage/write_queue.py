@@ -14,14 +14,24 @@ import msgspec
 from waiter.console import stderr
 from waiter.errors import WaiterError
 from waiter.sidecar.storage.event_log import StoredEvent
+from waiter.sidecar.storage.state_directory import StateLostError
 from waiter.sidecar.storage.store import Change, Store
 
 RETRY_INTERVAL = 1.0
+# Seconds between two checks, without a write, that the state directory was not deleted or replaced.
+CHECK_INTERVAL = 5.0
 Result = TypeVar("Result")
 
 
 class StorageError(WaiterError):
     """A change could not be stored: the disk is full, read-only or broken."""
+
+
+class StorageLostError(StorageError):
+    """A change could not be stored: the state directory was deleted or replaced."""
+
+    def __init__(self) -> None:
+        super().__init__("cannot be stored: the state directory was deleted or replaced")
 
 
 class _Entry(msgspec.Struct):
@@ -41,17 +51,18 @@ class _Entry(msgspec.Struct):
         if on_written is not None:
             on_written()
 
-    def fail(self, error: sqlite3.Error) -> None:
-        """Raise StorageError in the writer."""
+    def fail(self, error: StorageError) -> None:
+        """Raise the error in the writer."""
         if not self.written.done():
-            self.written.set_exception(StorageError(f"cannot be stored: {error}"))
+            self.written.set_exception(error)
 
 
 class WriteQueue:
     """Writes changes in order; ``publish`` is called with their numbered events once they are on disk.
 
     ``writer_task`` is the running task; it ends only on close or on a fault. ``is_failing`` is True while the disk rejects
-    writes.
+    writes. ``is_lost`` is True while the state directory is another one and cannot be restored: then nothing that was stored
+    survives a restart.
     """
 
     def __init__(self, store: Store, publish: Callable[[Sequence[StoredEvent]], object]) -> None:
@@ -61,8 +72,13 @@ class WriteQueue:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._pending: list[_Entry] = []
         self._wakeup = asyncio.Event()
-        self.is_failing = False
+        self.is_failing = self.is_lost = False
         self._is_closing = False
+
+    def check(self) -> None:
+        """Raise StorageLostError while what was stored does not survive a restart."""
+        if self.is_lost:
+            raise StorageLostError
 
     async def write(self, change: Change, on_written: Callable[[], object]) -> None:
         """Write a change and call ``on_written``; raises StorageError and drops the change when the disk rejects it."""
@@ -107,39 +123,44 @@ class WriteQueue:
     async def _run(self) -> None:
         while not self._is_closing:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), RETRY_INTERVAL if self.is_failing else None)
+                await asyncio.wait_for(self._wakeup.wait(), RETRY_INTERVAL if self.is_failing else CHECK_INTERVAL)
             self._wakeup.clear()
             await self._flush()
         await self._flush()
 
     async def _flush(self) -> None:
         batch, self._pending = self._pending, []
-        if not batch:
-            return
         try:
-            written = await self.query(lambda store: store.apply([entry.change for entry in batch]))
-        except sqlite3.Error as error:
+            written = await self.query(lambda store: _write(store, [entry.change for entry in batch]))
+        except (sqlite3.Error, StateLostError) as error:
             self._handle_failure(batch, error)
             return
         if self.is_failing:
             stderr.info("the state directory is writable again")
-        self.is_failing = False
+        self.is_failing = self.is_lost = False
         for entry, events in zip(batch, written, strict=True):
             entry.succeed()
             self._publish(events)
 
-    def _handle_failure(self, batch: Sequence[_Entry], error: sqlite3.Error) -> None:
-        if not self.is_failing:
+    def _handle_failure(self, batch: Sequence[_Entry], error: Exception) -> None:
+        is_lost = isinstance(error, StateLostError)
+        if not self.is_failing or is_lost != self.is_lost:
             stderr.warn(f"cannot write to the state directory: {error}; changes are kept in memory until it is writable")
         retried = [entry for entry in batch if not entry.may_fail]
-        self.is_failing = bool(retried)
+        self.is_failing, self.is_lost = is_lost or bool(retried), is_lost
         self._pending[:0] = retried
         for entry in retried:
             entry.change = _without_polls(entry.change)
             entry.succeed()
         for entry in batch:
-            entry.fail(error)
+            entry.fail(StorageLostError() if is_lost else StorageError(f"cannot be stored: {error}"))
         self._publish(())
+
+
+def _write(store: Store, changes: Sequence[Change]) -> list[list[StoredEvent]]:
+    if store.ensure_in_place():
+        stderr.warn("the state directory was deleted or replaced, and was restored")
+    return store.apply(changes) if changes else []
 
 
 def _without_polls(change: Change) -> Change:

@@ -21,7 +21,7 @@ from waiter.console.formatting import parse_duration
 from waiter.errors import ConfigurationError
 from waiter.sidecar.model import RequestLimits
 from waiter.sidecar.service import InUseError, TooManyWaitsError
-from waiter.sidecar.storage.write_queue import StorageError
+from waiter.sidecar.storage.write_queue import StorageError, StorageLostError
 from waiter.sidecar.web.access_control import (
     AccessControl,
     RequestRefusedError,
@@ -229,6 +229,8 @@ async def _as_http_errors(request: Awaitable[Result]) -> Result:
         return await request
     except ConfigurationError as error:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from error
+    except StorageLostError as error:
+        raise RequestRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, str(error), Retry_After="5") from error
     except StorageError as error:
         raise RequestRefusedError(HTTPStatus.INSUFFICIENT_STORAGE, str(error)) from error
     except TooManyWaitsError as error:
