@@ -27,6 +27,7 @@ import pytest
 import trio
 import trustme
 from network_lab import SERVER, Behaviour, inside, lossy_link, namespace, request_head, serve
+from ports import reserved_port
 
 from waiter import ApiUnavailableError, Task, Waiter, WaiterError, aio
 from waiter.polling import poll_state
@@ -201,9 +202,7 @@ def test_wait_ends_as_the_table_says(fault: str, driver: Callable[..., Task]) ->
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.__name__)
 def test_closed_port_is_an_outage(driver: Callable[..., Task]) -> None:
     """The connection is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ApiUnavailableError, match="no usable answer"):
+    with reserved_port() as port, pytest.raises(ApiUnavailableError, match="no usable answer"):
         driver(f"http://127.0.0.1:{port}", max_outage=MAX_OUTAGE)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from container_parts import ROOT
+from ports import reserved_port
 
 WAITER = ["/opt/waiter/bin/python", "/opt/waiter/bin/waiter"]
 
@@ -98,7 +99,6 @@ def test_sidecar_is_alive_when_it_answers_200(
 
 def test_sidecar_that_does_not_listen_is_not_alive(livez: Any, tmp_path: Path) -> None:
     """The connection is refused."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    add_process(tmp_path, 1, *WAITER, "sidecar", f"--probe-listen=127.0.0.1:{port}")
-    assert livez.is_alive() is False
+    with reserved_port() as port:
+        add_process(tmp_path, 1, *WAITER, "sidecar", f"--probe-listen=127.0.0.1:{port}")
+        assert livez.is_alive() is False

@@ -6,7 +6,6 @@ import hmac
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
@@ -67,27 +66,13 @@ def test_ready_prints_images_that_can_be_used(cloud: SimulatedCloud, environ: di
 def sidecar(environ: dict[str, str], tmp_path: Path) -> Iterator[str]:
     """The URL of a sidecar that runs in a process."""
     pytest.importorskip("uvicorn", reason="needs the extra sidecar")
-    with socket.socket() as control, socket.socket() as probes:
-        control.bind(("127.0.0.1", 0))
-        probes.bind(("127.0.0.1", 0))
-        listen, probe_listen = (f"127.0.0.1:{one.getsockname()[1]}" for one in (control, probes))
-    options = ["--state-dir", str(tmp_path), "--listen", listen, "--probe-listen", probe_listen]
+    options = ["--state-dir", str(tmp_path), "--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
     command = [sys.executable, "-m", "waiter", "sidecar", *options]
-    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as process:
-        wait_until_it_answers(process, f"http://{probe_listen}/readyz")
-        yield f"http://{listen}"
+    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        announced = process.stderr.readline()
+        yield announced.removeprefix("waiter: control on ").partition(",")[0]
         process.terminate()
-
-
-def wait_until_it_answers(process: subprocess.Popen[bytes], url: str) -> None:
-    while process.poll() is None:
-        try:
-            urlopen(url, timeout=10).close()
-        except URLError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the sidecar has ended")
 
 
 @pytest.mark.parametrize("client", ["wait.sh", "wait_over_http.py"])

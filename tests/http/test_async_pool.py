@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from ports import reserved_port
 
 from waiter import AsyncWaiter, InvalidResponseError
 from waiter.http import async_pool
@@ -264,16 +265,8 @@ def test_bad_content_coding_is_an_invalid_response(coding: bytes, body: bytes, m
 
 def test_refused_connection_is_an_error() -> None:
     """Nothing listens on the port."""
-
-    async def main() -> None:
-        server = await asyncio.start_server(ScriptedServer(), "127.0.0.1", 0)
-        host, port = server.sockets[0].getsockname()
-        server.close()
-        await server.wait_closed()
-        await get(AsyncPool(Route(Host(host, port, None), "gcore.example", "")))
-
-    with pytest.raises(ConnectError):
-        asyncio.run(main())
+    with reserved_port() as port, pytest.raises(ConnectError):
+        asyncio.run(get(AsyncPool(Route(Host("127.0.0.1", port, None), "gcore.example", ""))))
 
 
 class ResettingServer(ScriptedServer):

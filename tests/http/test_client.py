@@ -19,6 +19,7 @@ import httpx
 import pytest
 import trio
 import trustme
+from ports import reserved_port
 from single_poll import KEY, TASK, both, poll, settings
 
 from waiter import ApiUnavailableError, ConfigurationError, aio
@@ -69,9 +70,7 @@ def test_a_request_has_one_deadline_for_all_its_bytes(get: Callable[..., None], 
 @both
 def test_refused_connection_is_unavailable(get: Callable[..., None]) -> None:
     """The message names the fault."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with pytest.raises(ApiUnavailableError, match="no response: ConnectError"):
+    with reserved_port() as port, pytest.raises(ApiUnavailableError, match="no response: ConnectError"):
         get(f"http://127.0.0.1:{port}")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from ports import reserved_port
 from sidecar_parts import Process, process
 
-from waiter.sidecar.address import Address
 from waiter.testing import Phase, Script, SimulatedCloud, fails, finishes, never_ends
 
 pytestmark = pytest.mark.browser
@@ -163,18 +163,18 @@ def test_content_security_policy_blocks_markup_and_other_hosts(sidecar: Process,
 
 def test_page_reconnects_after_a_restart(served: SimulatedCloud, tmp_path: Path, browser: Browser) -> None:
     """It reports the lost connection, and shows the current state after the restart."""
-    with Address("127.0.0.1:0").bind() as free:
-        address = str(Address.of(free))
     task_id = served.add(finishes(3, {"instances": 1}))
-    with process(tmp_path, "--listen", address) as first:
-        post(first, task_id)
-        browser.open(first.control)
-        browser.until(".card .status", ["◌ Waiting"])
-        first.process.kill()
-        browser.until("#connection", lambda found: found[0].startswith("not connected"))
-    with process(tmp_path, "--listen", address):
-        browser.until("#connection", ["live"], 15)
-        browser.until(".card .status", ["✓ Finished"])
+    with reserved_port() as port:
+        address = f"127.0.0.1:{port}"
+        with process(tmp_path, "--listen", address) as first:
+            post(first, task_id)
+            browser.open(first.control)
+            browser.until(".card .status", ["◌ Waiting"])
+            first.process.kill()
+            browser.until("#connection", lambda found: found[0].startswith("not connected"))
+        with process(tmp_path, "--listen", address):
+            browser.until("#connection", ["live"], 15)
+            browser.until(".card .status", ["✓ Finished"])
     assert browser.run("return window.loaded_once") is True
 
 

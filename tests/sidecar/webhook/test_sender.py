@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import trustme
+from ports import reserved_port
 from sidecar_parts import NOW, run
 from webhook_parts import OK, SECRET, answer, make_delivery, receiving, write_secrets
 
@@ -148,10 +148,9 @@ def test_host_that_cannot_be_reached_is_a_failure(tmp_path: Path) -> None:
     """The reason says what failed."""
 
     async def test() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
         async with sending(tmp_path) as sender:
-            assert str(await failure(sender, f"http://127.0.0.1:{port}")) == "All connection attempts failed"
+            with reserved_port() as port:
+                assert str(await failure(sender, f"http://127.0.0.1:{port}")) == "All connection attempts failed"
             assert str(await failure(sender, "http://nowhere.invalid")).startswith("cannot resolve nowhere.invalid")
 
     run(test())
