@@ -6,7 +6,6 @@ import asyncio
 import json
 import resource
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -27,7 +26,7 @@ POST = b"POST /v1/waits HTTP/1.1\r\nHost: localhost\r\nContent-Type: application
 
 def connect(url: str) -> socket.socket:
     parts = urlsplit(url)
-    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -54,22 +53,15 @@ def test_flood_of_idle_connections_is_survived(tmp_path: Path, target: str) -> N
         assert (code, len(output.splitlines())) == (0, 1)
 
 
-def descriptors_of(pid: int) -> set[int]:
-    return {int(file.name) for file in Path(f"/proc/{pid}/fd").iterdir()}
-
-
 @pytest.mark.usefixtures("served")
 def test_lack_of_descriptors_is_survived_and_reported_once(tmp_path: Path) -> None:
     """The sidecar accepts connections again when descriptors are free."""
     with process(tmp_path) as sidecar, ExitStack() as stack:
         before = resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE)
-        used = descriptors_of(sidecar.process.pid)
         for url in (sidecar.probes, sidecar.control):  # so that both listeners wait for the next connection
             httpx.get(url, **PLAIN)
-        while descriptors_of(sidecar.process.pid) != used:
-            time.sleep(0.01)
-        lowest_free = min(set(range(len(used) + 1)) - used)
-        resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (lowest_free, before[1]))
+        # Whatever is closed meanwhile, the first three descriptors are in use.
+        resource.prlimit(sidecar.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
         for _ in range(3):
             connection = stack.enter_context(connect(sidecar.probes))
             connection.sendall(HEAD + b"\r\n")
@@ -240,7 +232,7 @@ def test_malformed_request_is_answered_with_json() -> None:
 
     async def test() -> None:
         async with serving(app_of(b"ok")) as listener, connected(listener.url, b"nonsense\r\n\r\n") as (client,):
-            head, _, body = (await asyncio.wait_for(client.reader.read(), 5)).partition(b"\r\n\r\n")
+            head, _, body = (await asyncio.wait_for(client.reader.read(), 60)).partition(b"\r\n\r\n")
             assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
             assert list(json.loads(body)) == ["error"]
 
@@ -256,7 +248,7 @@ def test_malformed_data_after_the_start_of_the_response_aborts_the_connection() 
         async with serving(app) as listener, connected(listener.url, request) as (client,):
             assert await client.reader.readline() == b"HTTP/1.1 200 OK\r\n"
             client.writer.write(b"ZZ\r\n")
-            assert b"HTTP/1.1" not in await asyncio.wait_for(client.reader.read(), 5)
+            assert b"HTTP/1.1" not in await asyncio.wait_for(client.reader.read(), 60)
 
     run(test())
 
@@ -328,6 +320,6 @@ def test_request_that_does_not_end_is_cancelled_at_the_end(monkeypatch: pytest.M
     async def test() -> None:
         async with serving(app) as listener, connected(listener.url, HEAD + b"\r\n"):
             await asyncio.sleep(0.1)
-        await asyncio.wait_for(cancelled.wait(), 5)
+        await asyncio.wait_for(cancelled.wait(), 60)
 
     run(test())
