@@ -169,7 +169,7 @@ def test_sidecar_shows_and_stores_no_key(state: str, tmp_path: Path, monkeypatch
     async def main() -> None:
         async with running(tmp_path, "t-1", exits_on_error=False) as (sidecar, _):
             await sidecar.up.wait()
-            async with httpx.AsyncClient(timeout=20) as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 await client.get(f"{sidecar.control}/v1/waits?wait=2s")
                 urls = [f"{sidecar.control}{path}" for path in ("/v1/waits", "/v1/waits/t-1", "/", "/openapi.json")]
                 urls += [f"{sidecar.probes}{path}" for path in ("/metrics", "/readyz", "/livez", "/startupz")]

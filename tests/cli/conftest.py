@@ -34,5 +34,5 @@ def _no_wait_continues() -> Iterator[None]:
     yield
     for thread in threading.enumerate():
         if thread.name == "waiter":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "the wait of this test is still running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from math import inf
 
@@ -85,10 +86,11 @@ def test_outage_of_the_listing_is_survived(account: Account) -> None:
     """As an outage of a wait is; the first failure is reported."""
     account.cloud.fault(status(503, retry_after=0.1), on="listing")
     account.cloud.fault(reset(), on="listing")
-    ran = account.run("--active", "--region", "2", WAITER_TIMEOUT="2")
-    assert ids(ran) == ["new"]
-    assert ran.err.splitlines()[0].startswith("waiter: the API returned 503")
-    assert ran.err.splitlines()[0].endswith("(listing), retrying, gives up in 2s")
+    row = {"id": "done", "state": "RUNNING", "task_type": "create_vm"}
+    account.cloud.on_request("GET", "/cloud/v1/tasks", json={"count": 1, "results": [row]})
+    ran = account.run("--active", "--region", "2", WAITER_TIMEOUT="60")
+    assert (ran.code, ids(ran)) == (0, ["done"])
+    assert re.match(r"waiter: the API returned 503.* \(listing\), retrying, gives up in (1m00|\d\d)s$", ran.err.splitlines()[0])
     assert ran.err.count("retrying") == 1
 
 
@@ -97,14 +99,15 @@ def test_outage_ends_with_max_outage(account: Account) -> None:
     account.cloud.fault(status(503), on="listing", times=inf)
     ran = account.run("--active", "--max-outage", "0.1", "-q")
     assert (ran.code, ran.out) == (5, "")
-    assert ran.err.startswith("waiter: no usable answer for 0 s: the API returned 503")
+    assert re.match(r"waiter: no usable answer for \d+ s: the API returned 503", ran.err)
 
 
 def test_outage_of_the_listing_ends_with_the_timeout(account: Account) -> None:
     """It is shorter than the longest outage by default."""
     account.cloud.fault(status(503), on="listing", times=inf)
     ran = account.run("--active", "-q")
-    assert (ran.code, ran.err.startswith("waiter: no usable answer for 0 s")) == (5, True)
+    assert ran.code == 5
+    assert re.match(r"waiter: no usable answer for \d+ s", ran.err)
 
 
 def test_refused_listing_ends_the_wait(account: Account) -> None:

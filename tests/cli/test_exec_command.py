@@ -31,13 +31,13 @@ def test_signals_reach_the_command(start: Callable[..., subprocess.Popen[str]]) 
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
         child.terminate()
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=60)
     assert (child.returncode, out, err) == (9, "stopped\n", "")
     with start("wait", GOOD, "-q", "--", "yes") as endless:
         assert endless.stdout is not None
         endless.stdout.readline()
         endless.stdout.close()
-        assert endless.wait(10) == -signal.SIGPIPE
+        assert endless.wait(60) == -signal.SIGPIPE
 
 
 @pytest.mark.usefixtures("kept_signals")

@@ -129,7 +129,7 @@ class Pipeline:
     def run(self, step: Step, **env: str) -> str:
         """Run a step that must succeed, and return its standard output."""
         with self.start(*step.shell, step.script, **env) as child:
-            out, err = child.communicate(timeout=30)
+            out, err = child.communicate(timeout=60)
         assert (child.returncode, "Traceback" in err) == (0, False), err
         return out
 
@@ -183,21 +183,21 @@ def programs(environment: Any) -> Iterator[dict[str, subprocess.Popen[str]]]:
     children["asynchronous Python"] = pipeline.start(sys.executable, "async_deploy.py", late, soon)
     yield children
     for child in children.values():
-        child.communicate(timeout=30)
+        child.communicate(timeout=60)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_each_program_handles_each_outcome(programs: dict[str, subprocess.Popen[str]], name: str) -> None:
     """Success, failure and time-out have different exit codes and messages."""
     code, out, err = RUNS[name][2]
-    printed = programs[name].communicate(timeout=30)
+    printed = programs[name].communicate(timeout=60)
     assert (programs[name].returncode, printed[0]) == (code, out)
     assert printed[1].endswith(err)
 
 
 def test_asynchronous_example_prints_tasks_in_the_order_of_their_end(programs: dict[str, subprocess.Popen[str]]) -> None:
     """The task that ends first is printed first, whatever the order of the arguments."""
-    out, err = programs["asynchronous Python"].communicate(timeout=30)
+    out, err = programs["asynchronous Python"].communicate(timeout=60)
     assert (programs["asynchronous Python"].returncode, err) == (0, "")
     assert [line.partition(": ")[2] for line in out.splitlines()] == ["{'instances': ['vm-1']}", "{'instances': ['vm-2']}"]
 
@@ -250,7 +250,7 @@ def test_github_action_fails_with_the_code_of_waiter(environment: Any) -> None:
     outputs = pipeline.folder / "outputs"
     step = action_scripts(tasks=pipeline.account.add(fails(0.0)), **{"api-key": pipeline.account.api_key})[-1]
     with pipeline.start(*step.shell, step.script, **step.env, GITHUB_OUTPUT=str(outputs)) as child:
-        child.communicate(timeout=30)
+        child.communicate(timeout=60)
     assert (child.returncode, outputs.exists()) == (1, False)
 
 
@@ -266,7 +266,7 @@ def test_actions_wait_until_resources_are_ready(environment: Any, is_action: boo
         else:
             step = component_step(package="waiter.whl", ready=ready, **{"tasks-file": "tasks.txt"})
         with pipeline.start(*step.shell, step.script, **step.env, GITHUB_OUTPUT=str(pipeline.folder / "outputs")) as child:
-            child.communicate(timeout=30)
+            child.communicate(timeout=60)
         assert child.returncode == code
 
 
@@ -308,7 +308,7 @@ def test_pipeline_stops_when_the_request_fails(environment: Any) -> None:
     steps = [request, gitlab_steps()[0], terraform_steps()[0]]
     children = [pipeline.start(*step.shell, step.script, **{**step.env, **nowhere, "PROJECT_ID": "1"}) for step in steps]
     children += [pipeline.start("./deploy.sh", **nowhere), pipeline.start("make", "--silent", "deploy", **nowhere)]
-    printed = [child.communicate(timeout=30) for child in children]
+    printed = [child.communicate(timeout=60) for child in children]
     assert [child.returncode != 0 for child in children] == [True] * 5
     assert [out for out, _ in printed] == [""] * 5
     assert not (pipeline.folder / "created.env").exists()

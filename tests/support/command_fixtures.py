@@ -119,7 +119,7 @@ def process(start: Callable[..., subprocess.Popen[str]]) -> Run:
 
     def process(*argv: str, stdin: str = "", **how: Any) -> Ran:
         with start(*argv, **how) as child:
-            out, err = child.communicate(stdin, timeout=30)
+            out, err = child.communicate(stdin, timeout=60)
         return Ran(child.returncode, out, err)
 
     return process

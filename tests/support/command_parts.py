@@ -109,7 +109,7 @@ class Terminal:
         while self._read():
             pass
         os.close(self._master)
-        return self.process.wait(10), self.screen
+        return self.process.wait(60), self.screen
 
     def kill(self) -> None:
         """Kill the process."""

@@ -27,9 +27,9 @@ def test_simulation_serves_until_sigterm(start: Callable[..., subprocess.Popen[s
         url = lines[0].removeprefix("export GCORE_BASE_URL=").strip()
         assert lines[1] == "export GCORE_API_KEY='simulated$key'\n"
         assert lines[2] == f"# waiter wait {GOOD}\n"
-        answer = httpx.get(f"{url}/cloud/v1/tasks/{GOOD}", headers={"Authorization": "apikey simulated$key"})
+        answer = httpx.get(f"{url}/cloud/v1/tasks/{GOOD}", headers={"Authorization": "apikey simulated$key"}, timeout=60)
         child.send_signal(signal.SIGTERM)
-        _, err = child.communicate(timeout=10)
+        _, err = child.communicate(timeout=60)
     assert (answer.json()["state"], child.returncode, err) == ("NEW", 0, "waiter: simulating; Ctrl-C stops it\n")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -324,13 +325,11 @@ def test_time_out_before_a_resource_is_ready_can_be_resumed(run: Run, cloud: Sim
     """The message says that the task is FINISHED, and the resources are not handed on."""
     task_id = cloud.add(resources_ready(1000, ended({"volumes": ["v-1"]})))
     ran = run("wait", task_id, "-q", "--ready", "--timeout", "0.3", "-o", "ids")
-    assert ran == (
-        124,
-        "",
-        (
-            f"waiter: not ready after 0 s: volumes v-1 is creating; the task is FINISHED ({task_id})\n"
-            f"waiter: to resume: waiter wait -q --ready --timeout 0.3 -o ids {task_id}\n"
-        ),
+    assert (ran.code, ran.out) == (124, "")
+    assert re.fullmatch(
+        rf"waiter: not ready after \d+ s: volumes v-1 is creating; the task is FINISHED \({task_id}\)\n"
+        rf"waiter: to resume: waiter wait -q --ready --timeout 0.3 -o ids {task_id}\n",
+        ran.err,
     )
 
 
