@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 
 import pytest
 from command_parts import GOOD, Run
 
+from waiter import ApiUnavailableError, Waiter
 from waiter.cli import app
 from waiter.console import signals, streams
 
@@ -64,3 +66,18 @@ def test_signal_wrapped_by_python_is_recognized(run: Run, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(app, "_run", fail)
     assert run("wait", GOOD) == (143, "", "waiter: interrupted\n")
+
+
+@pytest.mark.parametrize("argv", [["list"], ["status", GOOD]], ids=" ".join)
+def test_signal_dropped_by_a_callback_is_recognized(run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
+    """Of the parser of responses, for example: the request fails then."""
+
+    def fail(*_: object) -> None:
+        with suppress(signals.Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        message = "broken response"
+        raise ApiUnavailableError(message)
+
+    monkeypatch.setattr(Waiter, "list_snapshots", fail)
+    monkeypatch.setattr(Waiter, "snapshot", fail)
+    assert run(*argv) == (143, "", "waiter: interrupted\n")

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import signal
 import sys
-import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command_parts import BROKEN, ENDLESS, GOOD, Run
+from command_parts import BROKEN, ENDLESS, GOOD, Run, interrupt_after
 
 from waiter.cli.telemetry import GROUP
-from waiter.console.signals import Interrupted
 
 Register = Callable[[str | None], None]
 
@@ -68,11 +64,7 @@ def test_telemetry_is_exported_after_a_signal(run: Run, register: Register, monk
     """The wait is still under way then."""
     register("telemetry_of_a_test:record")
 
-    def interrupt(*_: Any, **__: Any) -> None:
-        raise Interrupted(signal.SIGTERM)
-
-    monkeypatch.setattr("waiter.cli.commands.wait.start_wait_thread", lambda *_: threading.Thread())
-    monkeypatch.setattr("waiter.cli.commands.wait.report_until_done", interrupt)
+    interrupt_after(monkeypatch)
     ran = run("wait", ENDLESS, "-q", "-o", "ids", "--otel")
     assert (ran.code, ran.out) == (143, "recording\nexported\n")
 

@@ -11,8 +11,9 @@ from command_parts import GOOD, event_of, make_task
 from waiter.cli import wait_thread
 from waiter.cli.progress.base import Progress
 from waiter.cli.progress.model import ProgressModel
-from waiter.cli.wait_thread import Inbox
+from waiter.cli.wait_thread import Inbox, InboxReader
 from waiter.errors import TaskNotFoundError
+from waiter.events import Event
 from waiter.outcome import Outcome
 
 
@@ -37,7 +38,7 @@ def test_exception_of_the_thread_is_raised() -> None:
     wait_thread.start_wait_thread(Broken(), ["a"], "all", inbox).join()  # type: ignore[arg-type]
     model = ProgressModel(["a"], 0.0)
     with pytest.raises(ZeroDivisionError):
-        wait_thread.report_until_done(inbox, model, Progress(model))
+        InboxReader(inbox, model, Progress(model)).read_until_done()
 
 
 def test_progress_is_refreshed_between_messages(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +59,7 @@ def test_progress_is_refreshed_between_messages(monkeypatch: pytest.MonkeyPatch)
     model = ProgressModel([GOOD], 0.0)
     impatient = Impatient(model)
     monkeypatch.setattr(impatient, "write", message.append)
-    wait_thread.report_until_done(inbox, model, impatient)
+    InboxReader(inbox, model, impatient).read_until_done()
     assert message == ["a line\n"]
     assert model.rows[GOOD].state == "RUNNING"
 
@@ -72,5 +73,17 @@ def test_blocking_is_limited() -> None:
             naps.append(timeout)
 
     model = ProgressModel([], 0.0)
-    wait_thread.report_until_done(Inbox(), model, Progress(model))  # type: ignore[arg-type]
+    InboxReader(Inbox(), model, Progress(model)).read_until_done()  # type: ignore[arg-type]
     assert naps == [0.1]
+
+
+def test_what_had_arrived_before_a_signal_is_read() -> None:
+    """The end of the wait and a fault of the thread, which came too late, are left out."""
+    inbox: Inbox = SimpleQueue()
+    model = ProgressModel([GOOD], 0.0)
+    written: list[Event] = []
+    event = event_of(make_task())
+    for message in (event, Outcome(GOOD, task=make_task(GOOD, "FINISHED")), None, ZeroDivisionError()):
+        inbox.put(message)
+    InboxReader(inbox, model, Progress(model), write_event=written.append).read_rest()
+    assert (written, model.pending, inbox.empty()) == ([event], [], True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from command_parts import ENDLESS
@@ -80,3 +82,45 @@ def test_no_signal_is_lost() -> None:
         with pytest.raises(signals.Interrupted):
             signals.raise_received()
     signals.raise_received()
+
+
+@pytest.fixture
+def _after_a_signal() -> Iterator[None]:
+    with signals.raise_on_signals():
+        with suppress(signals.Interrupted):
+            signal.raise_signal(signal.SIGTERM)
+        yield
+
+
+@pytest.mark.usefixtures("_after_a_signal")
+def test_write_is_limited_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler of the timer and the timer are then as before."""
+    monkeypatch.setattr(signals, "OUTPUT_GRACE", 0.0)
+    monkeypatch.setattr(signals, "MIN_OUTPUT_TIME", 0.02)
+    reader, writer = os.pipe()
+    handler, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    with pytest.raises(TimeoutError, match="nothing reads it"), signals.limit_output():
+        os.read(reader, 1)
+    assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)) == (handler, timer)
+    os.close(reader)
+    os.close(writer)
+
+
+def timer_of_a_write() -> tuple[float, float]:
+    with signals.limit_output():
+        return signal.getitimer(signal.ITIMER_REAL)
+
+
+def test_write_before_a_signal_is_not_limited() -> None:
+    """A slow reader is no fault."""
+    assert timer_of_a_write() == (0.0, 0.0)
+
+
+@pytest.mark.usefixtures("_after_a_signal")
+def test_write_outside_the_main_thread_is_not_limited() -> None:
+    """Only the main thread can set handlers, and no exit depends on the others."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(timer_of_a_write()))
+    thread.start()
+    thread.join()
+    assert found == [(0.0, 0.0)]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 
 import pytest
-from command_parts import ENDLESS, GOOD, UNKNOWN, Run, event_of, make_task, objects
+from command_parts import ENDLESS, GOOD, UNKNOWN, Run, event_of, interrupt_after, make_task, objects
 
 from waiter.cli import app
-from waiter.cli.commands import wait as wait_command
-from waiter.cli.progress.model import ProgressModel
 from waiter.console import signals, stderr, streams
 from waiter.errors import AuthenticationError, ConfigurationError, TaskNotFoundError
 
@@ -81,13 +78,7 @@ def test_failing_query_is_an_object(run: Run) -> None:
 
 def test_interruption_is_two_objects(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """One has the signal, one the command that resumes."""
-
-    def follow_until(_: object, model: ProgressModel, *__: object, **___: object) -> None:
-        model.rows[ENDLESS].record_event(event_of(make_task(ENDLESS)), 0.0)
-        raise signals.Interrupted(signal.SIGTERM)
-
-    monkeypatch.setattr(wait_command, "start_wait_thread", lambda *_: threading.Thread())
-    monkeypatch.setattr(wait_command, "report_until_done", follow_until)
+    interrupt_after(monkeypatch, event_of(make_task(ENDLESS)))
     message = objects(run("wait", ENDLESS, "-o", "ids", "--log-format", "json").err)
     assert message == [
         {"event": "wait.interrupted", "level": "warning", "signal": "SIGTERM"},

@@ -11,13 +11,17 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyte
+import pytest
 
+from waiter.cli.wait_thread import Inbox, InboxReader
+from waiter.console import signals
 from waiter.events import Event
 from waiter.schedule.history import History
 from waiter.task import CreatedResources, Task, TaskState
@@ -57,6 +61,22 @@ def objects(err: str) -> list[dict[str, Any]]:
     found = [json.loads(line) for line in err.splitlines()]
     assert all(one.pop("timestamp").endswith("Z") for one in found)
     return found
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, *events: Event) -> None:
+    """Let SIGTERM arrive after some events of ``waiter wait``, whose thread does nothing."""
+
+    def start(*given: Any) -> threading.Thread:
+        inbox: Inbox = given[3]
+        for event in events:
+            inbox.put(event)
+        return threading.Thread()
+
+    def interrupt(_: InboxReader) -> None:
+        raise signals.Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("waiter.cli.commands.wait.start_wait_thread", start)
+    monkeypatch.setattr(InboxReader, "read_until_done", interrupt)
 
 
 def _set_controlling_terminal() -> None:

@@ -56,7 +56,16 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     args.command, args.argv, args.environ = command, rest, environ
     gc.enable()
     with signals.raise_on_signals():
-        return module.run(args)
+        try:
+            return module.run(args)
+        except signals.Interrupted:
+            # Here the time for this is limited.
+            flush_stdout()
+            raise
+        except WaiterError:
+            # Where a callback drops the exception of a signal, a request fails.
+            signals.raise_received()
+            raise
 
 
 def _reject_first_word(argv: Sequence[str]) -> NoReturn:

@@ -18,6 +18,7 @@ from waiter.console import stderr
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import ExitCode, combined_exit_code
 from waiter.console.log_format import start_log
+from waiter.console.signals import raise_received
 from waiter.console.streams import is_terminal, write_stderr
 from waiter.wait import Waiter
 
@@ -41,6 +42,7 @@ def request_each(args: argparse.Namespace, request: Callable[[Waiter, str], Task
         return writer.write([], code=ExitCode.FINISHED)
     with Waiter(**waiter_options(args)) as waiter:
         results = _request_together(lambda task_id: request(waiter, task_id), ids)
+        raise_received()
     code = writer.write(results, code=combined_exit_code(result.error for result in results))
     for result in results:
         if result.error and not result.task:

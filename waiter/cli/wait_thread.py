@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.console import stderr
-from waiter.console.signals import raise_received
+from waiter.console.signals import defer_signals, raise_received
 from waiter.errors import ResourceError, TaskError, WaiterError
 from waiter.events import Event
 from waiter.outcome import Outcome
@@ -95,39 +95,64 @@ def is_sufficient(outcome: Outcome, return_when: str) -> bool:
     return return_when == "any" or (return_when == "first-error" and outcome.error is not None)
 
 
-def report_until_done(
-    inbox: Inbox,
-    model: ProgressModel,
-    progress: Progress,
-    *,
-    reports_error: Callable[[Outcome], bool] = lambda _: True,
-    write_event: Callable[[Event], object] = lambda _: None,
-) -> None:
-    """Record and show everything that arrives in the inbox until the wait has ended; raises what the wait raised.
+class InboxReader:
+    """Records and shows everything that arrives in the inbox.
 
     ``reports_error`` decides whether the error of an outcome is written to standard error; ``write_event`` is called with every
     event.
     """
-    while True:
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        model: ProgressModel,
+        progress: Progress,
+        *,
+        reports_error: Callable[[Outcome], bool] = lambda _: True,
+        write_event: Callable[[Event], object] = lambda _: None,
+    ) -> None:
+        self._inbox = inbox
+        self._model = model
+        self._progress = progress
+        self._reports_error = reports_error
+        self._write_event = write_event
+
+    def read_until_done(self) -> None:
+        """Read until the wait has ended; raises what the wait raised. A signal loses no message."""
+        with defer_signals():
+            while (message := self._next_message()) is not None:
+                if isinstance(message, BaseException):
+                    raise message
+                self._report(message)
         raise_received()
-        try:
-            message = inbox.get(timeout=min(progress.refresh(), MAX_BLOCKING))
-        except Empty:
-            continue
+
+    def _next_message(self) -> Event | Outcome | str | BaseException | None:
+        while True:
+            raise_received()
+            try:
+                return self._inbox.get(timeout=min(self._progress.refresh(), MAX_BLOCKING))
+            except Empty:
+                continue
+
+    def read_rest(self) -> None:
+        """Read what had arrived before a signal."""
+        for _ in range(self._inbox.qsize()):
+            message = self._inbox.get()
+            if message is not None and not isinstance(message, BaseException):
+                self._report(message)
+
+    def _report(self, message: Event | Outcome | str) -> None:
+        rows = self._model.rows
         match message:
-            case None:
-                return
             case str():
-                progress.write(message)
+                self._progress.write(message)
             case Event():
-                model.rows[message.task_id].record_event(message, time.monotonic())
-                write_event(message)
-                progress.show_event(message)
+                rows[message.task_id].record_event(message, time.monotonic())
+                self._write_event(message)
+                self._progress.show_event(message)
             case Outcome():
-                model.rows[message.task_id].record_outcome(message, time.monotonic())
-                if message.error and reports_error(message):
+                rows[message.task_id].record_outcome(message, time.monotonic())
+                if message.error and self._reports_error(message):
                     text = f"waiter: {stderr.describe(message.error)}"
-                    fields = {model.rows[message.task_id].id_field: message.task_id, **stderr.error_fields(message.error)}
-                    progress.write(stderr.format_message("wait.failed", text, **fields))
-            case _:
-                raise message
+                    fields = {rows[message.task_id].id_field: message.task_id, **stderr.error_fields(message.error)}
+                    self._progress.write(stderr.format_message("wait.failed", text, **fields))

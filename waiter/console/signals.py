@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,8 +14,15 @@ from types import FrameType
 _ENDING = [getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
 
 
+# After a signal, output that nothing reads is given up when so many seconds have passed, or when one write takes so long.
+OUTPUT_GRACE, MIN_OUTPUT_TIME = 2.0, 0.1
+
+
 class _Received:
     signum: int | None = None
+    at = 0.0
+    is_deferred = False
+    is_writing = False
 
 
 class Interrupted(KeyboardInterrupt):
@@ -52,6 +61,53 @@ def raise_received() -> None:
         raise Interrupted(_Received.signum)
 
 
+@contextmanager
+def defer_signals() -> Iterator[None]:
+    """Let signals that arrive be raised by ``raise_received`` only, not between any two steps of what is entered."""
+    _Received.is_deferred = True
+    try:
+        yield
+    finally:
+        _Received.is_deferred = False
+
+
 def _raise(signum: int, _: FrameType | None) -> None:
+    if _Received.signum is None:
+        _Received.at = time.monotonic()
     _Received.signum = signum
-    raise Interrupted(signum)
+    if not _Received.is_deferred:
+        raise Interrupted(signum)
+    if _Received.is_writing:
+        _start_timer()
+
+
+@contextmanager
+def limit_output() -> Iterator[None]:
+    """Let a write raise TimeoutError if it is still blocked ``OUTPUT_GRACE`` seconds after a signal: a pipe may have no reader.
+
+    Without a signal there is no limit, nor in another thread than the main one.
+    """
+    # Windows has no timers.
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    _Received.is_writing = True
+    try:
+        if _Received.signum is not None:
+            _start_timer()
+        yield
+    finally:
+        _Received.is_writing = False
+        if _Received.signum is not None:
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+            signal.signal(signal.SIGALRM, handler)
+
+
+def _start_timer() -> None:
+    signal.signal(signal.SIGALRM, _time_out)
+    signal.setitimer(signal.ITIMER_REAL, max(MIN_OUTPUT_TIME, _Received.at + OUTPUT_GRACE - time.monotonic()))
+
+
+def _time_out(_: int, __: FrameType | None) -> None:
+    raise TimeoutError(errno.ETIMEDOUT, "nothing reads it")

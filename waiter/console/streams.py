@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TextIO
 
+from waiter.console.signals import limit_output
+
 
 class OutputError(Exception):
     """The result could not be written to standard output, for example because the disk is full."""
@@ -52,8 +54,9 @@ def _write(stream: TextIO | None, text: str) -> bool:
         return False
     encoding = stream.encoding or "utf-8"
     try:
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
+        with limit_output():
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
     except BrokenPipeError:
         _redirect_to_devnull(stream)
         return False

@@ -16,6 +16,7 @@ import pytest
 from command_parts import Run, Terminal
 
 from waiter.cli.commands import until
+from waiter.cli.wait_thread import InboxReader
 from waiter.console import signals
 from waiter.testing import (
     Fault,
@@ -244,7 +245,7 @@ def test_interruption_is_reported_with_the_value(run: Run, add: Callable[..., st
         raise signals.Interrupted(signal.SIGINT)
 
     monkeypatch.setattr(until, "start_thread", lambda *_: threading.Thread())
-    monkeypatch.setattr(until, "report_until_done", interrupt)
+    monkeypatch.setattr(InboxReader, "read_until_done", interrupt)
     path = add()
     ran = run("until", path, "--gone", "--log-format", "json")
     shown = json.loads(ran.err.splitlines()[-1])

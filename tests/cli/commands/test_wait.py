@@ -5,26 +5,30 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, UNKNOWN, Run, Terminal, event_of, make_task
+from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, UNKNOWN, Run, Terminal, event_of, interrupt_after, make_task
 
 from waiter.cli.commands import wait as wait_command
 from waiter.cli.output import writer as writer_module
 from waiter.cli.progress.base import Progress
 from waiter.cli.progress.model import ProgressModel
+from waiter.cli.wait_thread import InboxReader
 from waiter.console import signals
 from waiter.errors import ApiUnavailableError, TaskNotFoundError
 from waiter.outcome import Outcome
-from waiter.testing import SimulatedCloud, ended, resources_fail, resources_ready
+from waiter.testing import SimulatedCloud, ended, never_ends, resources_fail, resources_ready
 
 
 def test_all_problems_are_reported_together(run: Run) -> None:
@@ -83,26 +87,14 @@ def test_return_when_first_error(run: Run) -> None:
     assert run("wait", GOOD, EMPTY, "--return-when", "first-error", "-q", "-o", "ids").code == 0
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, *events: Any) -> None:
-    """Let a signal arrive after some events, before the thread of the wait has started."""
-
-    def follow_until(_: object, model: ProgressModel, *__: object, **___: object) -> None:
-        for event in events:
-            model.rows[event.task_id].record_event(event, 0.0)
-        raise signals.Interrupted(signal.SIGTERM)
-
-    monkeypatch.setattr(wait_command, "start_wait_thread", lambda *_: threading.Thread())
-    monkeypatch.setattr(wait_command, "report_until_done", follow_until)
-
-
 def test_interruption_names_the_running_tasks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the command that resumes, and the result has what is known."""
     interrupt_after(monkeypatch, event_of(make_task(GOOD, "FINISHED", took=19)), event_of(make_task(ENDLESS)))
-    ran = run("wait", GOOD, ENDLESS, "-o", "text", "--", "true")
+    ran = run("wait", GOOD, ENDLESS, "-q", "-o", "text", "--", "true")
     assert (ran.code, ran.out) == (143, f"FINISHED  create_vm  {GOOD}  19s\nRUNNING   create_vm  {ENDLESS}\n")
     assert ran.err == (
         f"waiter: interrupted by SIGTERM; this task is still running: create_vm {ENDLESS} (RUNNING)\n"
-        f"waiter: to resume: waiter wait -o text {ENDLESS} -- true\n"
+        f"waiter: to resume: waiter wait -q -o text {ENDLESS} -- true\n"
     )
 
 
@@ -149,14 +141,14 @@ def test_resume_hint_survives_a_second_signal(run: Run, monkeypatch: pytest.Monk
 def test_no_resume_hint_when_every_task_has_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to resume."""
     interrupt_after(monkeypatch, event_of(make_task(GOOD, "FINISHED", took=19)))
-    assert run("wait", GOOD, "-o", "ids") == (143, "", "waiter: interrupted by SIGTERM\n")
+    assert run("wait", GOOD, "-q", "-o", "ids") == (143, "", "waiter: interrupted by SIGTERM\n")
 
 
 def test_fault_closes_the_progress(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The drawing is finished before the fault is reported."""
     closed: list[bool] = []
     monkeypatch.setattr(wait_command, "start_wait_thread", lambda *_: threading.Thread())
-    monkeypatch.setattr(wait_command, "report_until_done", lambda *_, **__: 1 // 0)
+    monkeypatch.setattr(InboxReader, "read_until_done", lambda _: 1 // 0)
     monkeypatch.setattr(Progress, "close", lambda _, *, keep: closed.append(keep))
     assert run("wait", GOOD, "-q").code == 70
     assert closed == [True]
@@ -253,6 +245,71 @@ def test_signal_ends_the_wait(
     assert f"interrupted by {signum.name}; th" in err
     assert f"create_vm {ENDLESS} (RUNNING/NETWORK)" in err
     assert f"to resume: waiter wait --timeout 1h -o ids {ENDLESS}" in err
+
+
+@pytest.mark.parametrize("others", [[], [BROKEN]], ids=["one", "several"])
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signal_ends_the_events_of_each_wait(
+    start: Callable[..., subprocess.Popen[str]], signum: signal.Signals, code: int, others: list[str]
+) -> None:
+    """Each wait that began has one end, and the result is the last line."""
+    with start("wait", ENDLESS, *others, "-o", "events", stderr=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        events = []
+        for line in child.stdout:
+            events.append(event := json.loads(line))
+            if (event.get("task_id"), event.get("new")) == (ENDLESS, "RUNNING"):
+                child.send_signal(signum)
+    assert child.returncode == code
+    started = [event["task_id"] for event in events if event["event"] == "wait.started"]
+    over = {event["task_id"]: event for event in events if event["event"] == "wait.ended"}
+    assert sorted(started) == sorted(over)
+    assert len(started) == sum(event["event"] == "wait.ended" for event in events)
+    assert over[ENDLESS]["outcome"] == "cancelled"
+    assert over[ENDLESS]["task_type"] == "create_vm"
+    assert over[ENDLESS]["waited"] >= 0
+    assert [event["event"] for event in events].index("result") == len(events) - 1
+    assert [task["status"] for task in events[-1]["tasks"] if task["id"] == ENDLESS] == ["waiting"]
+
+
+IMPATIENT = (
+    "import sys; from waiter.console import signals; signals.OUTPUT_GRACE = 0.2;from waiter.cli import main; sys.exit(main())"
+)
+
+
+@pytest.mark.parametrize("argv", [["wait", "-o", "events"], ["wait", "-o", "json"], ["list"]], ids=" ".join)
+def test_full_pipe_does_not_delay_the_exit(argv: list[str], tmp_path: Path) -> None:
+    """After a signal, output that nothing reads is given up; the exit code is that of the signal."""
+    cloud = SimulatedCloud(strict=False)
+    task_id = cloud.add(never_ends())
+    reader, writer = full_pipe()
+    with cloud.serve() as url, (tmp_path / "err").open("w+") as err:
+        env = {"GCORE_BASE_URL": url, "GCORE_API_KEY": cloud.api_key, "PYTHONPATH": str(Path(__file__).parents[3])}
+        command = [sys.executable, "-c", IMPATIENT, *argv, *([task_id] if argv[0] == "wait" else [])]
+        with subprocess.Popen(command, env=env, stdout=writer, stderr=err) as child:
+            while not cloud.requests and child.poll() is None:
+                time.sleep(0.005)
+            child.terminate()
+            assert child.wait(60) == 143
+        err.seek(0)
+        told = err.read()
+    os.close(reader)
+    os.close(writer)
+    assert "waiter: interrupted" in told
+    if argv[0] == "wait":
+        assert "waiter: cannot write the result: nothing reads it\n" in told
+        assert f"to resume: waiter {' '.join(argv)} {task_id}" in told
+
+
+def full_pipe() -> tuple[int, int]:
+    """Return both ends of a pipe to which nothing can be written."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, b"x" * 512):
+            pass
+    os.set_blocking(writer, True)
+    return reader, writer
 
 
 SLOW_RESOLVER = (

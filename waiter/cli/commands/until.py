@@ -16,7 +16,7 @@ from waiter.cli.parser import Parser
 from waiter.cli.progress.choose import choose_progress
 from waiter.cli.progress.model import ProgressModel, ResourceRow
 from waiter.cli.registry import COMMANDS
-from waiter.cli.wait_thread import Inbox, report_until_done, start_thread
+from waiter.cli.wait_thread import Inbox, InboxReader, start_thread
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import exit_code
@@ -126,9 +126,9 @@ def _wait(
     keep = not (is_terminal(sys.stdout) and (args.output or "text") == "text")
     try:
         thread = start_thread(work, inbox)
-        report_until_done(
+        InboxReader(
             inbox, model, progress, reports_error=lambda outcome: not (outcome.error and is_logged(args, outcome.error))
-        )
+        ).read_until_done()
         thread.join()
     finally:
         progress.close(keep=keep)

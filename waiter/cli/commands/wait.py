@@ -7,7 +7,7 @@ import gc
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,7 +22,7 @@ from waiter.cli.progress.model import ProgressModel, TaskRow
 from waiter.cli.registry import COMMANDS
 from waiter.cli.task_input import read_task_ids
 from waiter.cli.telemetry import load_telemetry
-from waiter.cli.wait_thread import Inbox, is_sufficient, report_until_done, start_wait_thread
+from waiter.cli.wait_thread import Inbox, InboxReader, is_sufficient, start_wait_thread
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import ExitCode, combined_exit_code, exit_code_table, is_still_running
@@ -31,7 +31,6 @@ from waiter.console.log_format import is_logged, log_format, start_log
 from waiter.console.stderr import format_message
 from waiter.console.streams import is_terminal, wants_color, write_stderr
 from waiter.errors import ConfigurationError, ResourceError, TaskError, TaskNotFoundError
-from waiter.events import Event
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
 
@@ -98,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         gc.set_threshold(10_000, 20, 10)
     # The command replaces this process only after telemetry was exported.
     with telemetry(), reaping_orphans():
-        code, last_lines = _wait(args, waiter, model, inbox, writer.write_event) if model.rows else (int(ExitCode.FINISHED), [])
+        code, last_lines = _wait(args, waiter, model, inbox, writer) if model.rows else (int(ExitCode.FINISHED), [])
         results = model.results()
         try:
             code = int(writer.write(results, code=code))
@@ -129,7 +128,7 @@ def _collect(errors: list[ConfigurationError], make: Any) -> Any:  # noqa: ANN40
 
 
 def _wait(
-    args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox: Inbox, write_event: Callable[[Event], object]
+    args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox: Inbox, writer: ResultWriter
 ) -> tuple[int, list[str]]:
     """Wait, and return the exit code and the lines to write after the result, which may be too long to see them before."""
     start_log(args, inbox.put)
@@ -141,12 +140,15 @@ def _wait(
         logged = outcome.error is not None and is_logged(args, outcome.error)
         return not logged and (keep or _precedes_result(args, model, outcome))
 
+    reader = InboxReader(inbox, model, progress, reports_error=reports_error, write_event=writer.write_event)
     try:
         thread = start_wait_thread(waiter, list(model.rows), args.return_when, inbox, args.ack)
-        report_until_done(inbox, model, progress, reports_error=reports_error, write_event=write_event)
+        reader.read_until_done()
         thread.join()
     except signals.Interrupted as interruption:
         progress.close(keep=keep)
+        reader.read_rest()
+        writer.write_interrupted_waits()
         return interruption.exit_code, interruption_message(args, model, interruption)
     except BaseException:
         progress.close(keep=True)

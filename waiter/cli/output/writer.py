@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
 from waiter.console.streams import OutputError, write_result
 from waiter.errors import ConfigurationError
+from waiter.events import Event
 
 if TYPE_CHECKING:
     from waiter.cli.output.query import Query
-    from waiter.events import Event
 
 
 class ResultWriter:
@@ -45,14 +46,41 @@ class ResultWriter:
         self._file = self._format.file(args.environ)
         # Of the first event that could not be written: what follows would be incomplete.
         self._failure: OutputError | None = None
+        # When each wait began that has not ended, in monotonic seconds, and the last event of it.
+        self._waits: dict[str, tuple[float, Event]] = {}
 
     def write_event(self, event: Event) -> None:
         """Write an event, if the format has events; one that cannot be written is told at the end of the wait."""
-        if self._format.render_event and not self._is_silent and self._failure is None:
-            try:
-                self._write_text(self._format.render_event(event))
-            except OutputError as error:
-                self._failure = error
+        if self._format.render_event is None or self._is_silent:
+            return
+        if event.name == "wait.ended":
+            self._waits.pop(event.task_id, None)
+        else:
+            began_at, _ = self._waits.get(event.task_id, (time.monotonic(), None))
+            self._waits[event.task_id] = began_at, event
+        self._write_events([event])
+
+    def write_interrupted_waits(self) -> None:
+        """Write the end of each wait that has begun and not ended, if the format has events: a signal has ended them all."""
+        now = time.monotonic()
+        self._write_events(
+            [
+                Event(
+                    "wait.ended",
+                    {name: last.fields[name] for name in ("task_id", "task_type") if name in last.fields}
+                    | {"outcome": "cancelled", "waited": round(now - began_at, 3)},
+                )
+                for began_at, last in self._waits.values()
+            ]
+        )
+
+    def _write_events(self, events: Sequence[Event]) -> None:
+        if self._format.render_event is None or self._failure is not None or not events:
+            return
+        try:
+            self._write_text("".join(map(self._format.render_event, events)))
+        except OutputError as error:
+            self._failure = error
 
     def write(self, results: Sequence[Any], *, code: int) -> int:
         """Write the results and return the exit code: ``code``, or that of a failure to write when ``code`` is 0."""
