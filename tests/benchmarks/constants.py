@@ -133,7 +133,7 @@ CONSTANTS: list[tuple[ModuleType, str, Sequence[float]]] = [
     (schedule_module, "MIN_INTERVAL_FACTOR", (15.0, 60.0)),
     (schedule_module, "MAX_INTERVAL_FACTOR", (30.0, 300.0)),
     (schedule_module, "MAX_INTERVAL", (7.0, 13.0, 1e6)),
-    (schedule_module, "MAX_INTERVAL_RISE", (4.0, 9.0)),
+    (schedule_module, "LONG", (50.0, 200.0)),
 ]
 PURPOSE = {
     "steepness": (1.3, 2.5),

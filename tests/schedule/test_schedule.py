@@ -1,6 +1,8 @@
 """When to poll next: intervals, their bounds for any history, the time left, and use in tenacity's loop."""
 
 import math
+import random
+import statistics
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -66,11 +68,9 @@ def test_interval_is_bounded_for_any_history(history: History, age: float, price
     """Every interval keeps to those without history at a thirtieth and a hundred times the price, and to the early bound."""
     shortest = Schedule(price=price / MIN_INTERVAL_FACTOR, min_interval=0).interval(age)
     longest = math.sqrt(2 * MAX_INTERVAL_FACTOR * price * (5 + min(age, MAX_AGE))) + MAX_INTERVAL_FACTOR * price / 2
-    early = max(
-        9.5 * math.sqrt(max(1.0, price / 0.2)),
-        (min(age, MAX_AGE) / 6) ** 2,
-        Schedule(price=price, min_interval=0).interval(age),
-    )
+    typical = statistics.median(history.durations[:20]) if history.durations else 0.0
+    growth = max(1.0, 100 / max(typical, 0.001), min(age, MAX_AGE) / 19) ** 4
+    early = max(9.5 * math.sqrt(max(1.0, price / 0.2)) * growth, Schedule(price=price, min_interval=0).interval(age))
     interval = Schedule(price=price, min_interval=0, history=history).interval(age)
 
     assert 0 < interval < math.inf
@@ -162,9 +162,11 @@ def test_history_does_not_affect_much_older_tasks() -> None:
 
 
 @pytest.mark.parametrize("price", [0.05, 0.2])
-def test_early_failure_of_a_long_kind_is_noticed_early(price: float) -> None:
-    """A task that fails in its first 20 s although its kind takes half an hour is noticed within 5 s on average, 13 at most."""
-    schedule, lateness = Schedule(price=price, history=History([1_700.0, 1_800.0, 1_900.0] * 7)), []
+@pytest.mark.parametrize("duration", [105.0, 300.0, 1_800.0, 14_400.0])
+def test_early_failure_of_a_long_kind_is_noticed_early(price: float, duration: float) -> None:
+    """A task that fails in its first 20 s although its kind takes long is noticed within 5 s on average, 13 at most."""
+    random.seed(1)
+    schedule, lateness = Schedule(price=price, history=History([duration - 5, duration, duration + 5] * 7)), []
     for tenth in range(1, 200):
         age = 0.0
         while age < tenth / 10:
@@ -181,6 +183,13 @@ def test_one_unlucky_duration_delays_a_short_task_little(unlucky: float) -> None
     schedule = Schedule(price=0.05, history=History([unlucky]))
 
     assert next(age for age in poll_ages(schedule, 60) if age >= 30) < 40
+
+
+def test_early_bound_costs_short_kinds_nothing() -> None:
+    """A task of a short kind is polled where such tasks end, not before, at a price that asks for few requests."""
+    assert Schedule(price=0.2, history=History([45.0, 46.0, 47.0] * 7)).interval(0) > 13
+    assert Schedule(price=0.2, history=History(usual=(45.0, 50.0))).interval(0) > 13
+    assert Schedule(price=0.2, history=History(usual=(300.0, 900.0))).interval(0) == 9.5
 
 
 def test_usual_range_decides_without_durations() -> None:

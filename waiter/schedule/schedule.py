@@ -12,9 +12,10 @@ import msgspec
 from tenacity import RetryCallState
 from tenacity.wait import wait_base
 
-from waiter.schedule.hazard import FOR_COST, FOR_TIME_LEFT, MAX_AGE, USUAL_COUNT, estimate
+from waiter.schedule.hazard import ESTIMATE_SIZE, FOR_COST, FOR_TIME_LEFT, MAX_AGE, USUAL_COUNT, estimate
 from waiter.schedule.history import History
 from waiter.schedule.inspection import InspectionPolicy, uninformed_interval
+from waiter.timing import EPSILON
 
 MIN_INTERVAL_FACTOR: Final = 30.0
 """Whatever the history, no interval is shorter than without one at the price divided by this: 0.18 times as long."""
@@ -23,13 +24,13 @@ MAX_INTERVAL_FACTOR: Final = 100.0
 MAX_FACTOR_PER_DURATION: Final = 20.0
 """With fewer than five durations that factor is lower: so many times the price for each of them."""
 MAX_INTERVAL: Final = 9.5
-"""No interval of a young task is longer than this many seconds, unless that without history is.
+"""No interval of a young task of a long kind is longer than this many seconds, unless that without history is.
 
-The bound grows with the square of the age: with 6 s, ``MAX_INTERVAL_RISE``, it is (age / 6 s)² seconds from 18 s on. So a task
-that fails in its first 20 s is noticed within 5 s on average and 13 s at most, however long tasks of its type take
-(``tests/schedule/``).
+The bound holds for types whose median is ``LONG`` or more, and up to twice this age; from there on it grows with the fourth
+power of the age. So a task that fails in its first 20 s is noticed within 5 s on average and 13 s at most, however long such
+tasks take (``tests/schedule/``). Shorter types have polls of their own by then: for them it is higher, by the fourth power too.
 """
-MAX_INTERVAL_RISE: Final = 6.0
+LONG: Final = 100.0
 MAX_INTERVAL_PRICE: Final = 0.2
 """At higher prices, where fewer requests are wanted, the bound grows with the square root of the price."""
 MIN_COUNT_FOR_P90: Final = 5
@@ -53,9 +54,8 @@ class Schedule(wait_base):
 
     ``price`` is the delay in seconds that one request is worth: a higher one means fewer polls. No interval is shorter than
     ``min_interval`` seconds. With a history of the same task type, polls are dense where such tasks end. Each interval still
-    keeps to those without history at a thirtieth of the price and at a hundred times the price, and to 9.5 s (more at a price
-    above 0.2) or the square of a sixth of the age unless the one without history is longer, or to ``min_interval`` if that is
-    longer.
+    keeps to those without history at a thirtieth of the price and at a hundred times the price. The first ones of a type that
+    takes 100 s or more keep to 9.5 s (more at a price above 0.2), unless those without history or ``min_interval`` are longer.
 
     Raises ValueError if ``price`` is not positive, ``min_interval`` is negative, or either is more than a day.
     """
@@ -71,6 +71,8 @@ class Schedule(wait_base):
         self.min_interval: Final = min_interval
         self.history: Final = history or History()
         self._policy: Final = _policy(self.history, price) if self.history.durations or self.history.usual else None
+        self._max_early_interval: Final = MAX_INTERVAL * math.sqrt(max(1.0, price / MAX_INTERVAL_PRICE))
+        self._shortness: Final = LONG / max(_median(self.history), EPSILON)
 
     def learned(self, history: History) -> Self:
         """Return a copy that uses this history."""
@@ -84,7 +86,7 @@ class Schedule(wait_base):
         uninformed = uninformed_interval(age, self.price)
         shortest = uninformed_interval(age, self.price / MIN_INTERVAL_FACTOR)
         factor = min(MAX_INTERVAL_FACTOR, MAX_FACTOR_PER_DURATION * self._evidence)
-        early = max(MAX_INTERVAL * math.sqrt(max(1.0, self.price / MAX_INTERVAL_PRICE)), (age / MAX_INTERVAL_RISE) ** 2)
+        early = self._max_early_interval * max(1.0, self._shortness, age / (2 * MAX_INTERVAL)) ** 4
         longest = min(early, uninformed_interval(age, self.price * factor))
         return max(min(max(self._policy.interval(age), shortest), max(longest, uninformed)), self.min_interval)
 
@@ -117,6 +119,12 @@ class Schedule(wait_base):
 def _policy(history: History, price: float) -> InspectionPolicy:
     # Ten thousand waits for tasks of one type share it.
     return InspectionPolicy(estimate(history, FOR_COST), price)
+
+
+def _median(history: History) -> float:
+    """Return the median of the newest durations, or else the middle of the usual range; 0 without either."""
+    median = History(history.durations[:ESTIMATE_SIZE]).median
+    return median if median is not None else math.sqrt(math.prod(history.usual or (0.0,)))
 
 
 def _age(retry_state: RetryCallState) -> float:
