@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,20 @@ def memory() -> Callable[[], int]:
 
 
 def test_day_of_polling_keeps_no_memory(on: Driver, memory: Callable[[], int]) -> None:
-    """A thousand polls with a bad response now and then: the second half of the day needs no more memory than the first."""
+    """Five hundred polls a day, a bad response now and then: the third day needs no more memory than the first two.
+
+    In the first two, Python specializes the code of what seldom runs.
+    """
     cloud = SimulatedCloud.virtual(record=False, fault_rate=0.05)
     measured: list[int] = []
 
     def pause(_: object) -> float:
-        if cloud.elapsed > (DAY / 2, DAY * 0.99, inf)[len(measured)]:
+        if cloud.elapsed > (2 * DAY, 2.99 * DAY, inf)[len(measured)]:
             measured.append(memory())
-        return 80.0
+        return 160.0
 
     with pytest.raises(TaskTimeoutError):
-        on.wait(cloud, cloud.add(never_ends()), timeout=DAY, wait=pause, learn=False)
+        on.wait(cloud, cloud.add(never_ends()), timeout=3 * DAY, wait=pause, learn=False)
     assert measured[1] - measured[0] < 250
 
 
@@ -58,9 +61,9 @@ def test_day_of_listings_keeps_no_memory(memory: Callable[[], int]) -> None:
     ids = [cloud.add(never_ends()) for _ in range(40)]
 
     async def main() -> int:
-        async with AsyncWaiter(**cloud.async_options, timeout=None, wait=wait_fixed(300), learn=False) as waiter:
+        async with AsyncWaiter(**cloud.async_options, timeout=None, wait=wait_fixed(450), learn=False) as waiter:
             waiting = asyncio.ensure_future(waiter.wait_all(ids))
-            await cloud.async_sleep(DAY / 2)
+            await cloud.async_sleep(DAY)
             before = memory()
             await cloud.async_sleep(DAY / 2)
             after = memory()
@@ -71,16 +74,21 @@ def test_day_of_listings_keeps_no_memory(memory: Callable[[], int]) -> None:
     assert asyncio.run(main()) < 250
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def descriptors() -> set[tuple[str, str]]:
+    """Return the number and the target of each descriptor; the target of a socket is its own."""
+    found = set()
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one of the directory itself, and those that others close meanwhile
+            found.add((file.name, str(file.readlink())))
+    return found
 
 
-def settled(expected: int) -> int:
-    """Return the number of descriptors once the threads of the server have seen that their clients are gone."""
-    until = time.monotonic() + 5
-    while descriptors() > expected and time.monotonic() < until:
+def settled(before: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return what has been opened, once the threads of the server have seen that their clients are gone."""
+    until = time.monotonic() + 60
+    while descriptors() - before and time.monotonic() < until:
         time.sleep(0.005)
-    return descriptors()
+    return descriptors() - before
 
 
 def wait_blocking(url: str, cloud: SimulatedCloud, ids: list[str]) -> None:
@@ -130,9 +138,8 @@ def test_no_descriptor_stays_open(wait: Callable[..., None], monkeypatch: pytest
     cloud = SimulatedCloud()
     ids = [cloud.add(ended(), watched=False) for _ in range(5)]
     with cloud.serve() as url:
-        at_rest = descriptors()
         wait(url, cloud, ids)
-        before = settled(at_rest)
+        at_rest = descriptors()
         for _ in range(2):
             wait(url, cloud, ids)
-        assert settled(before) == before
+        assert settled(at_rest) == set()

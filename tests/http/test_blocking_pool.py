@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import trio
@@ -40,6 +41,7 @@ class Server:
     def __init__(self, *script: list[bytes], pause: float = 0.02) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
+        self._sent = threading.Semaphore(0)
         self._script = list(script)
         self._pause = pause
 
@@ -68,10 +70,15 @@ class Server:
                     return
                 connection.sendall(piece)
                 time.sleep(self._pause)
+            self._sent.release()
+
+    def wait_until_sent(self) -> None:
+        """Wait until all pieces for one more request are sent."""
+        assert self._sent.acquire(timeout=60)
 
 
-def polls(driver: str, url: str, times: int, pause: float = 0.05, **options: Any) -> list[str]:
-    """Poll several times with one client and return the ID of each task, or the error."""
+def polls(driver: str, url: str, times: int, pause: Callable[[], None] = lambda: None, **options: Any) -> list[str]:
+    """Poll several times with one client, with a pause after each poll, and return the ID of each task, or the error."""
     config = settings(base_url=url, **options)
     if driver in LOOPS:
         return cast("list[str]", LOOPS[driver](_polls_async, config, times, pause))
@@ -79,22 +86,24 @@ def polls(driver: str, url: str, times: int, pause: float = 0.05, **options: Any
     with Client(config) as client:
         for _ in range(times):
             try:
-                results.append(client.get_task("t-1", timeout=5).task.id)
+                results.append(client.get_task("t-1", timeout=30).task.id)
             except ApiError as error:
                 results.append(str(error))
-            time.sleep(pause)
+            pause()
     return results
 
 
-async def _polls_async(config: Any, times: int, pause: float) -> list[str]:
+async def _polls_async(config: Any, times: int, pause: Callable[[], None]) -> list[str]:
     results: list[str] = []
     async with AsyncClient(config) as client:
         for _ in range(times):
             try:
-                results.append((await client.get_task("t-1", timeout=5)).task.id)
+                results.append((await client.get_task("t-1", timeout=30)).task.id)
             except ApiError as error:
                 results.append(str(error))
-            await anyio.sleep(pause)
+            await anyio.to_thread.run_sync(pause)
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()  # what has arrived is read
     return results
 
 
@@ -104,14 +113,14 @@ def poll_and_acknowledge(driver: str, url: str) -> str:
     if driver in LOOPS:
         return cast("str", LOOPS[driver](_poll_and_acknowledge_async, config))
     with Client(config) as client:
-        client.get_task("t-1", timeout=5)
-        return client.acknowledge("t-1", timeout=5).id
+        client.get_task("t-1", timeout=30)
+        return client.acknowledge("t-1", timeout=30).id
 
 
 async def _poll_and_acknowledge_async(config: Any) -> str:
     async with AsyncClient(config) as client:
-        await client.get_task("t-1", timeout=5)
-        return (await client.acknowledge("t-1", timeout=5)).id
+        await client.get_task("t-1", timeout=30)
+        return (await client.acknowledge("t-1", timeout=30)).id
 
 
 drivers = pytest.mark.parametrize("driver", ["blocking", *LOOPS])
@@ -136,7 +145,7 @@ def test_unrequested_bytes_are_never_a_response(driver: str, pieces: list[bytes]
     """Their connection is not used again."""
     server = Server(pieces, [OK])
     with server.serve() as url:
-        assert polls(driver, url, 2) == ["t-1", "t-1"]
+        assert polls(driver, url, 2, server.wait_until_sent) == ["t-1", "t-1"]
     assert server.connections == 2
 
 
@@ -145,7 +154,7 @@ def test_request_on_a_stale_connection_is_repeated_once(driver: str) -> None:
     """A server may close a kept connection while the request is on its way; a second failure is an error."""
     server = Server([OK], [CLOSE], [OK], [CLOSE], [CLOSE])
     with server.serve() as url:
-        results = polls(driver, url, 3, pause=0.0)
+        results = polls(driver, url, 3)
     assert results[:2] == ["t-1", "t-1"]
     assert "server disconnected after 0 bytes" in results[2]
     assert len(server.requests) == 5
@@ -177,7 +186,7 @@ def test_connection_that_the_server_closes_is_not_kept(driver: str, response: by
     """The response says so by a header or its version."""
     server = Server([response, CLOSE], [OK])
     with server.serve() as url:
-        assert polls(driver, url, 2, pause=0.0) == ["t-1", "t-1"]
+        assert polls(driver, url, 2) == ["t-1", "t-1"]
     assert server.connections == 2
 
 
@@ -200,7 +209,7 @@ def test_blocking_and_awaited_read_odd_responses_alike(name: str) -> None:
     results = []
     for driver in ("blocking", *LOOPS):
         with Server([ODD[name], CLOSE]).serve() as url:
-            results.append(polls(driver, url, 1, pause=0.0))
+            results.append(polls(driver, url, 1))
     assert results[0] == results[1] == results[2]
 
 
@@ -211,7 +220,7 @@ def test_expired_connections_are_replaced(driver: str, monkeypatch: pytest.Monke
     monkeypatch.setattr("waiter.http.async_pool.KEEPALIVE_EXPIRY", 0.01)
     server = Server([OK], [OK])
     with server.serve() as url:
-        assert polls(driver, url, 2) == ["t-1", "t-1"]
+        assert polls(driver, url, 2, lambda: time.sleep(0.05)) == ["t-1", "t-1"]
 
 
 @drivers
@@ -222,7 +231,7 @@ def test_silent_name_server_is_bounded(driver: str, monkeypatch: pytest.MonkeyPa
 
     def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
         lookups.append(host)
-        answered.wait(30)
+        answered.wait(60)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
@@ -233,7 +242,7 @@ def test_silent_name_server_is_bounded(driver: str, monkeypatch: pytest.MonkeyPa
             _poll_once(driver, config, timeout=0.2)
     elapsed = time.monotonic() - began
     answered.set()
-    assert (lookups, elapsed < 15) == (["silent.example"], True)
+    assert (lookups, elapsed < 50) == (["silent.example"], True)
 
 
 def _poll_once(driver: str, config: Any, timeout: float) -> None:
@@ -377,7 +386,7 @@ def test_tunnel_through_a_proxy_is_kept(driver: str, is_tls: bool, tmp_path: Pat
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with proxy.serve() as url:
         monkeypatch.setenv("https_proxy", url)
-        assert polls(driver, "https://gcore.example", 3, pause=0.0) == ["t-1"] * 3
+        assert polls(driver, "https://gcore.example", 3) == ["t-1"] * 3
     assert len(proxy.requests) == 1
     assert proxy.requests[0].split(b"\r\n")[0] == b"CONNECT gcore.example:443 HTTP/1.1"
     assert b"Proxy-Authorization: Basic bWU6c0BjcmV0" in proxy.requests[0]
@@ -394,7 +403,7 @@ def test_unrequested_bytes_in_a_tunnel_are_never_a_response(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     with proxy.serve() as url:
         monkeypatch.setenv("https_proxy", url)
-        assert polls(driver, "https://gcore.example", 2, pause=0.0) == ["t-1"] * 2
+        assert polls(driver, "https://gcore.example", 2) == ["t-1"] * 2
     assert len(proxy.requests) == 2
 
 
@@ -429,7 +438,7 @@ def test_failed_tls_in_a_tunnel_is_unavailable(
     with proxy.serve() as url:
         monkeypatch.setenv("https_proxy", url)
         with pytest.raises(ApiUnavailableError, match="no response: ConnectError"):
-            _poll_once(driver, settings(base_url="https://other.example"), timeout=5)
+            _poll_once(driver, settings(base_url="https://other.example"), timeout=30)
 
 
 @drivers
@@ -444,7 +453,7 @@ def test_end_of_a_tunnel_is_the_end_of_the_connection(
     with proxy.serve() as url:
         monkeypatch.setenv("https_proxy", url)
         with pytest.raises(ApiUnavailableError, match=r"disconnected after 0 bytes|reset by peer"):
-            _poll_once(driver, settings(base_url="https://gcore.example"), timeout=5)
+            _poll_once(driver, settings(base_url="https://gcore.example"), timeout=30)
 
 
 @drivers
@@ -462,7 +471,7 @@ def test_proxy_that_disconnects_in_the_tunnel_is_unavailable(
     with proxy.serve() as url:
         monkeypatch.setenv("https_proxy", url)
         with pytest.raises(ApiUnavailableError, match="no response"):
-            _poll_once(driver, settings(base_url="https://gcore.example"), timeout=5)
+            _poll_once(driver, settings(base_url="https://gcore.example"), timeout=30)
 
 
 @drivers

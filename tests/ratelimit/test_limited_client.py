@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from math import inf
 from types import SimpleNamespace
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+from virtual_loop import loop_time, run_virtually
 
 from waiter import ApiUnavailableError, AsyncWaiter
 from waiter.ratelimit import limited_client
@@ -37,7 +37,7 @@ class SlowClient:
         return f"history of {task_type}"
 
     async def list_active(self, **_: float) -> float:
-        return asyncio.get_running_loop().time()
+        return loop_time()
 
     decode_snapshot = close = None
 
@@ -46,7 +46,7 @@ class Poll:
     """One poll through the client, which keeps the delays that it was told of."""
 
     def __init__(self, client: RateLimitedClient, task_id: str, *, time_left: float = 60.0) -> None:
-        self.limits = QueueLimits(task_id, time.monotonic() + time_left, inf, 300.0)
+        self.limits = QueueLimits(task_id, loop_time() + time_left, inf, 300.0)
         self.delays: list[Delay] = []
         self._client = client
         self._slow: Any = client._client
@@ -67,14 +67,14 @@ def one_slot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(main: Callable[[Any, SlowClient, RateLimiter], Coroutine[Any, Any, Any]], max_rps: float = inf) -> Any:
-    return asyncio.run(main(*make(max_rps=max_rps)))
+    return run_virtually(main(*make(max_rps=max_rps)))
 
 
 def make(sleep: Any = None, max_rps: float = inf) -> tuple[Any, Any, RateLimiter]:
-    settings: Any = SimpleNamespace(clock=time.monotonic, sleep=sleep, max_rps=max_rps, max_outage=300.0)
+    settings: Any = SimpleNamespace(clock=loop_time, sleep=sleep, max_rps=max_rps, max_outage=300.0)
     slow: Any = SlowClient()
     limiter = RateLimiter()
-    return RateLimitedClient(slow, RequestBudget(limiter, time.monotonic, max_rps), settings), slow, limiter
+    return RateLimitedClient(slow, RequestBudget(limiter, loop_time, max_rps), settings), slow, limiter
 
 
 async def settle() -> None:
@@ -161,7 +161,7 @@ def test_poll_cancelled_in_its_pause_after_the_slot_releases_the_slot() -> None:
     async def main(client: Any, slow: SlowClient, _: RateLimiter) -> list[str]:
         first, second, third = (poll(client, name) for name in "abc")
         await settle()
-        client._next_at = asyncio.get_running_loop().time() + 30
+        client._next_at = loop_time() + 30
         slow.responses["a"].set_result("seen a")
         await settle()
         second.cancel()
@@ -207,7 +207,7 @@ def test_virtual_time_sets_no_limit_to_the_wait_for_a_slot() -> None:
             slow.responses[name].set_result(f"seen {name}")
         return await asyncio.gather(*polls)
 
-    assert asyncio.run(main()) == ["seen a", "seen b"]
+    assert run_virtually(main()) == ["seen a", "seen b"]
 
 
 @pytest.mark.usefixtures("one_slot")
@@ -217,7 +217,7 @@ def test_block_by_the_server_holds_for_polls_that_wait_for_a_slot() -> None:
     async def main(client: Any, slow: SlowClient, limiter: RateLimiter) -> Any:
         first, second = (poll(client, name) for name in "ab")
         await settle()
-        limiter.on_throttled(asyncio.get_running_loop().time(), inf, 0.05)
+        limiter.on_throttled(loop_time(), inf, 0.05)
         slow.responses["a"].set_result("seen a")
         await settle()
         final = poll(client, "c", time_left=0.0)
@@ -236,7 +236,7 @@ def test_final_polls_are_sent_one_by_one_while_the_server_blocks() -> None:
     """None of them reserves a time that it does not use."""
 
     async def main(client: Any, slow: SlowClient, limiter: RateLimiter) -> Any:
-        limiter.on_throttled(asyncio.get_running_loop().time(), 1000.0, 60.0)
+        limiter.on_throttled(loop_time(), 1000.0, 60.0)
         polls = [poll(client, name, time_left=0.0) for name in "abcd"]
         for name in "abcd":
             await asyncio.sleep(0.02)
@@ -255,13 +255,13 @@ def test_server_that_recovers_is_not_flooded(monkeypatch: pytest.MonkeyPatch) ->
     async def main(client: Any, slow: SlowClient, _: RateLimiter) -> float:
         polls = [poll(client, f"t-{place}") for place in range(60)]
         await asyncio.sleep(0.4)
-        began = asyncio.get_running_loop().time()
+        began = loop_time()
         while len(slow.polled) < 60:
             for response in slow.responses.values():
                 if not response.done():
                     response.set_result("seen")
-            await asyncio.sleep(0)
-        took = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(0.001)
+        took = loop_time() - began
         for response in slow.responses.values():
             if not response.done():
                 response.set_result("seen")
@@ -294,7 +294,7 @@ def test_listing_does_not_queue_but_counts() -> None:
         past = await client.list_history("create_vm", limit=100, timeout=1.0)
         for _ in range(9):
             await client.list_active(limit=1, offset=0, timeout=1.0)
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         return past, limiter.reserve(now, 10.0) - now, limiter._recent
 
     past, pause, sent = run(main, max_rps=10.0)
@@ -334,7 +334,7 @@ def test_listing_waits_while_the_server_blocks() -> None:
     """It stands for many polls, but the server has asked for no requests."""
 
     async def main(client: Any, _: SlowClient, limiter: RateLimiter) -> float:
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         limiter.on_throttled(now, inf, 0.05)
         sent_at: float = await client.list_active(limit=1, offset=0, timeout=1.0)
         return sent_at - now

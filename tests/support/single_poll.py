@@ -20,12 +20,12 @@ def settings(**options: Any) -> Settings:
     return resolve(cast("Options", {"api_key": KEY, **options}), {})
 
 
-def poll(url: str, *, timeout: float = 5.0, **options: Any) -> None:
+def poll(url: str, *, timeout: float = 30.0, **options: Any) -> None:
     with Client(settings(base_url=url, **options)) as client:
         client.get_task("t-1", timeout=timeout)
 
 
-def poll_async(url: str, *, timeout: float = 5.0, **options: Any) -> None:
+def poll_async(url: str, *, timeout: float = 30.0, **options: Any) -> None:
     async def main() -> None:
         async with AsyncClient(settings(base_url=url, **options)) as client:
             await client.get_task("t-1", timeout=timeout)

@@ -48,7 +48,7 @@ def server(cloud: SimulatedCloud) -> Iterator[SimulatedServer]:
 @pytest.fixture
 def client(server: SimulatedServer) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"apikey {server.cloud.api_key}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=10, trust_env=False, verify=False) as client:
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60, trust_env=False, verify=False) as client:
         yield client
 
 
@@ -92,7 +92,7 @@ def test_fault_is_real(server: SimulatedServer, client: httpx.Client, fault: Fau
     """A fault breaks the connection, and the next request gets its response."""
     server.cloud.fault(fault)
     with pytest.raises(error) as caught:
-        client.get(f"{TASKS}/t", timeout=0.1)
+        client.get(f"{TASKS}/t", timeout=0.1 if error is httpx.ReadTimeout else 60)
     assert error is caught.type
     assert client.get(f"{TASKS}/t").status_code == 200
 
@@ -131,7 +131,7 @@ def test_server_stops_during_a_fault(cloud: SimulatedCloud, fault: Fault) -> Non
         server.unplug()
         took = time.perf_counter() - began
     assert not set(threading.enumerate()) - threads
-    assert took < 5
+    assert took < 50
 
 
 def test_ipv6_host(cloud: SimulatedCloud) -> None:
