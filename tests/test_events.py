@@ -259,3 +259,22 @@ def test_events_are_not_collected_without_a_listener(cloud: SimulatedCloud, monk
     assert reported == []
     wait_for_task(cloud.add(finishes(5)), **cloud.options)
     assert len(reported) == 5
+
+
+def test_unknown_state_is_reported_once(on: Driver, cloud: SimulatedCloud, events: list[Any]) -> None:
+    """However often its details change."""
+    phases = (Phase("PAUSED", 10), Phase("PAUSED", 10, "NETWORK"), Phase("FINISHED"))
+    on.wait(cloud, cloud.add(Script(phases=phases)), learn=False, on_event=events.append)
+    assert [event.fields["state"] for event in events if event.name == "task.state_unknown"] == ["PAUSED"]
+
+
+def test_seconds_in_events_have_three_decimals(on: Driver, events: list[Any]) -> None:
+    """Whatever the clock says."""
+    cloud = SimulatedCloud.virtual(latency=0.0123456)
+    task_id = cloud.add(never_ends())
+    cloud.fault(status(503), task=task_id)
+    with pytest.raises(TaskTimeoutError):
+        on.wait(cloud, task_id, timeout=7.1234567, learn=False, on_event=events.append)
+    seconds = [value for event in events for value in event.fields.values() if isinstance(value, float)]
+    assert len(seconds) > 4
+    assert seconds == [round(value, 3) for value in seconds]

@@ -28,7 +28,7 @@ from waiter import (
     wait_for_task,
     wait_for_tasks,
 )
-from waiter.batch.completion import iterate_in_background, outcomes_as_completed
+from waiter.batch.completion import iterate_in_background, outcomes_as_completed, run_in_thread
 from waiter.config.task_ids import all_task_ids
 from waiter.outcome import OutcomeCollector
 from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends
@@ -407,3 +407,23 @@ def test_blocking_call_inside_a_running_event_loop(server: tuple[SimulatedCloud,
         return wait_for_tasks(ids, api_key=cloud.api_key, base_url=url)
 
     assert asyncio.run(cell()) == dict.fromkeys(ids, CreatedResources())
+
+
+def test_cancellation_does_not_wait_for_a_blocking_call() -> None:
+    """Its thread ends when the call does."""
+    began, release, ended_calls = threading.Event(), threading.Event(), list[bool]()
+
+    def block() -> None:
+        began.set()
+        ended_calls.append(release.wait(30))
+
+    async def main() -> int:
+        call = asyncio.ensure_future(run_in_thread(block))
+        await asyncio.to_thread(began.wait, 30)
+        call.cancel()
+        await asyncio.wait([call])
+        ended_before = len(ended_calls)
+        release.set()
+        return ended_before
+
+    assert asyncio.run(main()) == 0

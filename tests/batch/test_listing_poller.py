@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from listing_parts import check_outcomes, listings, polls, wait_all
+from listing_parts import check_outcomes, distorted, listings, polls, wait_all
 from tenacity import wait_fixed
 
 from waiter import AsyncWaiter, TasksError, TaskTimeoutError, Waiter
@@ -351,3 +351,41 @@ def test_poller_can_be_closed_in_another_event_loop() -> None:
         own.run(asyncio.wait(first))
         assert len(polled) == 60
         other.run(poller.close())
+
+
+def test_closed_poller_leaves_no_task() -> None:
+    """Its listing has ended when it is closed, not later."""
+
+    async def main() -> bool:
+        poller, first, _ = first_polls(60, lambda **_: asyncio.sleep(60))
+        await asyncio.sleep(0.01)
+        listing = poller._listing
+        await poller.close()
+        has_ended = listing is not None and listing.done()
+        await asyncio.gather(*first)
+        return has_ended
+
+    assert asyncio.run(main())
+
+
+def test_polled_wait_no_longer_awaits_a_listing() -> None:
+    """It must not count among those for which the next one is made."""
+
+    async def main() -> tuple[int, int]:
+        poller, _, polled = first_polls(0, lambda **_: asyncio.sleep(60))
+        for place in range(15):
+            state: Any = SimpleNamespace(task_id=f"t-{place}", task=None, time_left=60.0, request_timeout=60.0)
+            await poller.poll(poller.subscribe(state))
+        await poller.close()
+        return len(polled), len(poller._awaiting)
+
+    assert asyncio.run(main()) == (15, 0)
+
+
+def test_one_needless_poll_pauses_no_listings() -> None:
+    """A listing may omit a task for a moment; only more of such polls than it costs make it a bad one."""
+    cloud = SimulatedCloud.virtual()
+    ids = [cloud.add(finishes(100)) for _ in range(60)]
+    without_one = distorted(cloud, lambda rows: [row for row in rows if row["id"] != ids[0]], adjust_count=True)
+    wait_all(cloud, ids, learn=False, **without_one)
+    assert len(listings(cloud)) > 25

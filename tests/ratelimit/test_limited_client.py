@@ -298,7 +298,7 @@ def test_listing_does_not_queue_but_counts() -> None:
         return past, limiter.reserve(now, 10.0) - now, limiter._recent
 
     past, pause, sent = run(main, max_rps=10.0)
-    assert (past, pause, sent) == ("history of create_vm", pytest.approx(0.9, abs=0.05), pytest.approx(10, abs=0.5))
+    assert (past, pause, sent) == ("history of create_vm", pytest.approx(0.9), 10)
 
 
 THROTTLED = {
@@ -363,3 +363,69 @@ def test_trio_has_no_slots() -> None:
 
         trio.run(main)
     assert sorted(seen) == sorted(2 * ids)
+
+
+def test_polls_that_waited_for_a_slot_are_as_far_apart_as_the_budget_says() -> None:
+    """The first is sent immediately."""
+
+    async def main(client: Any, _: SlowClient, __: RateLimiter) -> list[float]:
+        return [client._pause_after_slot() for _ in range(4)]
+
+    assert run(main, max_rps=10.0) == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+@pytest.mark.usefixtures("one_slot")
+def test_poll_that_queues_again_says_how_long_it_was_queued_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First for its turn, then, because the server blocked requests while it waited for a slot, for another one."""
+
+    async def main(client: Any, slow: SlowClient, limiter: RateLimiter) -> Delay:
+        first = poll(client, "a")
+        await settle()
+        turns = iter([Delay(queued=2.0)])
+
+        async def take_turn(_: QueueLimits) -> Delay:
+            if turn := next(turns, None):
+                return turn
+            message = "not polled"
+            raise RateLimitTimeoutError(message, Delay(queued=3.0))
+
+        monkeypatch.setattr(client, "_wait_for_turn", take_turn)
+        second = poll(client, "b")
+        await settle()
+        limiter.on_throttled(loop_time(), inf, 60.0)
+        slow.responses["a"].set_result("seen a")
+        await first
+        with pytest.raises(RateLimitTimeoutError) as caught:
+            await second
+        return caught.value.delay
+
+    assert run(main) == Delay(queued=5.0)
+
+
+def test_listing_of_tasks_counts() -> None:
+    """It does not queue; the requests after it do."""
+
+    async def answer(*_: object, **__: object) -> None: ...
+
+    async def main(client: Any, slow: Any, limiter: RateLimiter) -> float:
+        slow.list_tasks = answer
+        for _ in range(10):
+            await client.list_tasks(None, limit=1, offset=0, timeout=1.0)
+        return limiter._recent
+
+    assert run(main, max_rps=10.0) == 10
+
+
+def test_no_more_than_256_polls_are_under_way() -> None:
+    """The message of one that gets no slot says this number."""
+
+    async def main(client: Any, slow: SlowClient, _: RateLimiter) -> int:
+        polls = [poll(client, f"t-{place}") for place in range(300)]
+        for _turn in range(5):
+            await settle()
+        for one in polls:
+            one.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+        return len(slow.polled)
+
+    assert run(main) == 256

@@ -185,3 +185,38 @@ def test_sleeps_are_at_most_a_day(cloud: SimulatedCloud) -> None:
     with Waiter(**options) as waiter, pytest.raises(KeyboardInterrupt):
         waiter.wait(cloud.add(never_ends(), watched=False))
     assert max(slept) == 86_400
+
+
+def test_cancelled_time_is_void_after_throttling() -> None:
+    """It would fall into the block."""
+    limiter = RateLimiter()
+    limiter.cancel(limiter.reserve(100.0, 10), limiter.generation)
+    limiter.on_throttled(100.0, 10, 7.0)
+    assert limiter.reserve(100.0, 10) == 107.0
+
+
+@pytest.mark.parametrize(("later", "generation"), [(0.99, 1), (1.0, 2), (1.5, 2)])
+def test_throttling_after_a_second_is_another_one(later: float, generation: int) -> None:
+    """Only requests that were under way then are part of the first."""
+    limiter = RateLimiter()
+    limiter.on_throttled(100.0, 10, 0.0)
+    limiter.on_throttled(100.0 + later, 10, 0.0)
+    assert limiter.generation == generation
+
+
+def test_block_that_is_no_longer_keeps_reserved_times() -> None:
+    """Two throttled requests often name the same end."""
+    limiter = RateLimiter()
+    limiter.on_throttled(100.0, 10, 5.0)
+    limiter.on_throttled(100.5, 10, 4.5)
+    assert (limiter.generation, limiter.blocked_for(100.5)) == (1, 4.5)
+
+
+def test_rate_that_was_sent_is_known_for_seconds_after_the_last_request() -> None:
+    """Twenty a second, of a hundred that were allowed, are reduced to about fifteen, and not to the minimum."""
+    limiter = RateLimiter()
+    for place in range(1000):
+        limiter.reserve(place / 20, 100)
+        limiter.record_sent(place / 20)
+    limiter.on_throttled(50.5, 100, 0.0)
+    assert delays(limiter, 2, now=50.5, max_rps=100)[1] == pytest.approx(1 / 15, rel=0.25)

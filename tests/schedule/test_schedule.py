@@ -14,7 +14,7 @@ from tenacity import Future, RetryCallState, Retrying, retry_if_result, wait_fix
 
 from waiter.schedule.hazard import MAX_AGE
 from waiter.schedule.history import History
-from waiter.schedule.schedule import MAX_INTERVAL_FACTOR, MIN_INTERVAL_FACTOR, Schedule
+from waiter.schedule.schedule import MAX_INTERVAL_FACTOR, MIN_INTERVAL_FACTOR, Schedule, TimeLeft
 
 VM = History([21.0, 19.5, 24.0, 18.0, 20.5, 22.0, 35.0, 19.0, 20.0, 23.5])
 
@@ -293,3 +293,8 @@ def test_schedule_serves_any_retrying() -> None:
 
     assert loop(lambda: next(results)) is None
     assert all(is_jittered(delay - 100, Schedule().interval(age)) for delay, age in zip(delays, (0, 60), strict=True))
+
+
+def test_time_left_is_a_value() -> None:
+    """Equal ones have one hash, so none can be changed."""
+    assert hash(TimeLeft(1.0, None)) == hash(TimeLeft(1.0, None))
