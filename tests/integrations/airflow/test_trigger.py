@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import pytest
 from airflow.triggers.base import TriggerEvent
 from structlog.testing import capture_logs
 
-from waiter.integrations.airflow.trigger import GcoreTaskTrigger
+from waiter.integrations.airflow.trigger import GcoreTaskTrigger, run_in_batch
 from waiter.testing import Script, SimulatedServer, fails, finishes, missing, never_ends, refuse
 
 Connect = Callable[..., None]
@@ -133,6 +136,54 @@ def test_log_names_the_task_of_gcore(gcore_server: SimulatedServer, connect: Con
     assert not any("task_id" in log for log in logs)
 
 
+def test_log_of_a_trigger_is_written_in_its_context_before_it_ends(
+    gcore_server: SimulatedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow finds the file by the context, and closes it when the trigger ends. A thread writes it, in order."""
+    connect()
+    ids = [gcore_server.cloud.add(finishes(n / 10)) for n in range(5)]
+    trigger_id: ContextVar[str] = ContextVar("trigger_id")
+    written: dict[str, list[str]] = {task_id: [] for task_id in ids}
+    threads = set()
+
+    class Log:
+        def log(self, _: int, name: str, **fields: Any) -> None:
+            assert fields["gcore_task_id"] == trigger_id.get()
+            written[trigger_id.get()].append(name)
+            threads.add(threading.current_thread().name)
+
+    async def run(task_id: str) -> tuple[str, str]:
+        trigger_id.set(task_id)
+        await events_of(trigger_for(task_id))
+        return written[task_id][0], written[task_id][-1]
+
+    async def run_all() -> list[tuple[str, str]]:
+        return await asyncio.gather(*map(run, ids))
+
+    monkeypatch.setattr(GcoreTaskTrigger, "log", Log())
+    assert asyncio.run(run_all()) == 5 * [("wait.started", "wait.ended")]
+    assert threads == {"gcore-log_0"}
+
+
+def test_entries_of_several_triggers_are_written_together() -> None:
+    """One that is cancelled takes the entries of no other with it."""
+    written: list[int] = []
+
+    async def write(number: int) -> asyncio.Task[None]:
+        writing = run_in_batch(partial(written.append, number))
+        await asyncio.wait({writing})
+        return writing
+
+    async def run() -> None:
+        first, *others = [asyncio.create_task(write(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        first.cancel()
+        assert len(set(await asyncio.gather(*others))) == 1
+
+    asyncio.run(run())
+    assert written == [0, 1, 2]
+
+
 def test_log_that_fails_does_not_lose_the_outcome(
     gcore_server: SimulatedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,8 +210,10 @@ def test_cancelled_trigger_stops_polling(gcore_server: SimulatedServer, connect:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.sleep(0.1)
-        assert len(asyncio.all_tasks()) == 1
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # that write the log
+        polls = len(gcore_server.cloud.requests)
+        await asyncio.sleep(3)
+        assert len(gcore_server.cloud.requests) == polls
         return []
 
     asyncio.run(run())

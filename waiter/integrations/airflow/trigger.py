@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -24,6 +28,7 @@ from waiter import (
 from waiter.events import LEVELS
 from waiter.integrations.airflow.hook import shared_waiter
 
+BATCH_SECONDS = 0.1  # for which entries of the log are collected
 RETRYABLE = (ApiUnavailableError, InvalidResponseError)
 
 
@@ -46,36 +51,59 @@ class GcoreTaskTrigger(BaseTrigger):
         return f"{__name__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the outcome of the wait."""
-        events: asyncio.Queue[Event | None] = asyncio.Queue()
-        writing = asyncio.create_task(self._write(events))
+        """Yield the outcome of the wait, and write the log of it to the end."""
+        writing: set[asyncio.Task[None]] = set()
+
+        def write(event: Event) -> None:
+            entry = partial(self.log.log, log_level(event), event.name, **log_fields(event))
+            writing.add(run_in_batch(entry))
+
         try:
             async with shared_waiter(self.gcore_conn_id) as waiter:
-                outcome = await wait(waiter, self.task_ids, self.deadline, events.put_nowait)
+                outcome = await wait(waiter, self.task_ids, self.deadline, write)
         except Exception as error:  # noqa: BLE001 - see the class
             message = f"{type(error).__name__}: {error}"
             outcome = {"error": message, "is_final": False, "has_ended": False, "created_resources": {}}
-        finally:
-            events.put_nowait(None)
-        await asyncio.gather(writing, return_exceptions=True)
         yield TriggerEvent(outcome)  # type: ignore[no-untyped-call, unused-ignore]
-
-    async def _write(self, events: asyncio.Queue[Event | None]) -> None:
-        """Log the events in another thread, because the log may block; those that come together in one go."""
-        batch: list[Event | None] = []
-        while None not in batch:
-            batch = [await events.get()]
-            while not events.empty():
-                batch.append(events.get_nowait())
-            await asyncio.to_thread(self._write_batch, [event for event in batch if event])
-
-    def _write_batch(self, events: list[Event]) -> None:
-        for event in events:
-            self.log.log(log_level(event), event.name, **log_fields(event))
+        if writing:
+            await asyncio.wait(writing)
 
     async def on_kill(self) -> None:
         """Log what continues when a person ends the task in Airflow."""
         await self.log.awarning("the tasks continue at Gcore", gcore_task_ids=list(self.task_ids))
+
+
+_batches: dict[asyncio.AbstractEventLoop, tuple[list[Callable[[], object]], asyncio.Task[None]]] = {}
+_log_thread = ThreadPoolExecutor(1, "gcore-log")  # one, so that entries keep their order
+
+
+def run_in_batch(entry: Callable[[], object]) -> asyncio.Task[None]:
+    """Run it in another thread, in the present context, because a log may block; return the task that does so.
+
+    The entries of all triggers of an event loop are collected for a moment: a change of threads costs more than an entry.
+    """
+    loop = asyncio.get_running_loop()
+    if loop not in _batches:
+        entries: list[Callable[[], object]] = []
+        _batches[loop] = entries, loop.create_task(_run_batch(entries), context=Context())
+    entries, running = _batches[loop]
+    entries.append(partial(copy_context().run, entry))
+    return running
+
+
+async def _run_batch(entries: list[Callable[[], object]]) -> None:
+    loop = asyncio.get_running_loop()
+    try:
+        await asyncio.sleep(BATCH_SECONDS)
+    finally:
+        del _batches[loop]
+    await loop.run_in_executor(_log_thread, _run_all, entries)
+
+
+def _run_all(entries: list[Callable[[], object]]) -> None:
+    for entry in entries:
+        with suppress(Exception):
+            entry()
 
 
 def log_level(event: Event) -> int:
@@ -96,9 +124,10 @@ async def wait(
     ``error`` is None when all are FINISHED. What ``is_final`` is not to be retried. ``has_ended``: no task is running.
     """
     timeout = None if deadline is None else max(0.0, deadline - time.time())
-    waits = (waiter.wait(task_id, timeout=timeout, on_event=on_event) for task_id in task_ids)
-    results = await asyncio.gather(*waits, return_exceptions=True)
-    errors = [result for result in results if isinstance(result, BaseException)]
+    ends = [_end_of(waiter.wait(task_id, timeout=timeout, on_event=on_event)) for task_id in task_ids]
+    # Most triggers have one task, and an asyncio.Task for it would take 3 KB.
+    results = [await ends[0]] if len(ends) == 1 else await asyncio.gather(*ends)
+    errors = [result for result in results if isinstance(result, Exception)]
     for error in errors:
         if not isinstance(error, WaiterError):
             raise error
@@ -109,3 +138,10 @@ async def wait(
         "has_ended": all(isinstance(result, Task | TaskError | TaskNotFoundError) for result in results),
         "created_resources": CreatedResources.merge(created).as_dict(),
     }
+
+
+async def _end_of(wait: Awaitable[Task]) -> Task | Exception:
+    try:
+        return await wait
+    except Exception as error:  # noqa: BLE001 - the caller decides
+        return error
