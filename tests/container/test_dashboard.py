@@ -28,11 +28,18 @@ ADDED = {"instance"}
 def sample_labels() -> dict[str, set[str]]:
     """Return the sample names of a sidecar with all metrics, each with its labels."""
     metrics = Metrics(lambda: [Wait(id="1", accepted_at=0.0)])
-    part: Any = MagicMock(size=int, pending=int, is_refused=int, key_age=int, open_connections=int, get_max_connections=int)
+    part: Any = MagicMock(size=int, pending=int, is_key_refused=int, key_age=int, open_connections=int, get_max_connections=int)
     part.long_polls = part.subscribers = SimpleNamespace(taken=int, count=1)
     part.lost = part.lost_events = part.lost_deliveries = part.is_failing = part.max_waits = 0
     add_gauges(
-        metrics, options=part, store=part, write_queue=part, client=part, api=part, listeners={"control": part, "probes": part}
+        metrics,
+        options=part,
+        store=part,
+        write_queue=part,
+        client=part,
+        health=part,
+        api=part,
+        listeners={"control": part, "probes": part},
     )
     metrics.record_poll(0.1, 200)
     metrics.record_webhook("delivered")

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from waiter.outcome import WaitStatus
 from waiter.sidecar.health import Health
+from waiter.sidecar.model import Wait
 
 WORKING: dict[str, Any] = {
     "refused_with": None,
@@ -42,4 +44,13 @@ WORKING: dict[str, Any] = {
 def test_problem_is_a_warning(problem: dict[str, Any], warnings: list[str]) -> None:
     """The text names no resource and no path."""
     parts: Any = SimpleNamespace(**WORKING | problem)
-    assert Health(parts, parts, parts).warnings() == warnings
+    assert Health(parts, parts, parts, lambda: [Wait(id="a", accepted_at=0.0)]).warnings() == warnings
+
+
+@pytest.mark.parametrize("status", list(WaitStatus))
+def test_refused_key_is_a_warning_while_a_wait_needs_it(status: WaitStatus) -> None:
+    """A wait that polls, or that would be restarted with another key; without one no poll would ever end the warning."""
+    parts: Any = SimpleNamespace(**WORKING | {"refused_with": 401})
+    health = Health(parts, parts, parts, lambda: [Wait(id="a", accepted_at=0.0, status=status)])
+    assert health.is_key_refused() is (status in {"waiting", "refused"})
+    assert bool(health.warnings()) is health.is_key_refused()

@@ -63,10 +63,6 @@ class SidecarClient(AsyncClient):
         with self._refusal_as_outage():
             return await super().get_resource(target, timeout=timeout)
 
-    def is_refused(self) -> bool:
-        """Return whether the API refused the key at the last poll."""
-        return self.refused_with is not None
-
     def key_fingerprint(self) -> str:
         """Read the key file again, if there is one, and return a hash that identifies the key."""
         return hashlib.sha256(self.settings.api_key.refresh().encode()).hexdigest()[:16]

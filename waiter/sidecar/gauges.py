@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from waiter.sidecar.api_client import SidecarClient
+from waiter.sidecar.health import Health
 from waiter.sidecar.listeners import Listener
 from waiter.sidecar.metrics import Metrics
 from waiter.sidecar.options import SidecarOptions
@@ -20,6 +21,7 @@ def add_gauges(  # noqa: PLR0913 - everything that is measured
     store: Store,
     write_queue: WriteQueue,
     client: SidecarClient,
+    health: Health,
     api: ControlApi,
     listeners: Mapping[str, Listener],
 ) -> None:
@@ -34,7 +36,7 @@ def add_gauges(  # noqa: PLR0913 - everything that is measured
     add("waiter_storage_restores", "How often the state directory was restored", lambda: store.times_restored)
     add("waiter_storage_bytes", "The size of the database, with its log", store.size)
     add("waiter_storage_pending_changes", "Changes that are not on disk yet", write_queue.pending)
-    add("waiter_api_key_refused", "Whether the API refused the key at the last poll", client.is_refused)
+    add("waiter_api_key_refused", "Whether the API refuses the key that waits need", health.is_key_refused)
     add("waiter_api_key_age_seconds", "Time since the present key was read for the first time", client.key_age)
     add("waiter_open_long_polls", "Long polls that are open", api.long_polls.taken)
     add("waiter_max_long_polls", "The maximum number of open long polls", lambda: api.long_polls.count)

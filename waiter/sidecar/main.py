@@ -69,7 +69,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
             session = Session.open(waiter_options)
             client = SidecarClient(session.settings, metrics.record_poll)
-            health = Health(client, write_queue, store)
+            health = Health(client, write_queue, store, waits.values)
             max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
             api = ControlApi(service, write_queue, stream, max_open_requests=max_control // 5 * 2)
             probe_app = Probes(metrics, startup_tasks.problem, health.warnings).app()
@@ -83,6 +83,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
                 store=store,
                 write_queue=write_queue,
                 client=client,
+                health=health,
                 api=api,
                 listeners=listeners,
             )
