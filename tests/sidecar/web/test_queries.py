@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from sidecar_parts import NOW, Sidecar, change_state, make_task, run
 
+from waiter.errors import TaskError
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Wait
 from waiter.sidecar.web.queries import WaitQuery, all_ended
@@ -140,3 +142,45 @@ def test_condition_of_a_long_poll_follows_the_waits() -> None:
     assert (some(), every()) == (True, False)
     del waits["c"]
     assert every()
+
+
+def test_long_poll_with_a_type_follows_the_waits_that_may_have_it() -> None:
+    """A wait whose task was not polled yet may have any type; one of another type is not awaited."""
+    waits: dict[str, Any] = {wait_id: Wait(id=wait_id, accepted_at=NOW) for wait_id in "ab"}
+    waits["a"] = waits["a"].with_task(make_task("a", task_type="delete_vm"), None, NOW)
+    created = all_ended(WaitQuery(task_types=frozenset(["create_vm"])), waits)
+    assert not created()
+    waits["b"] = waits["b"].with_task(make_task("b", task_type="create_vm"), None, NOW)
+    assert not created()
+    waits["b"] = waits["b"].with_task(make_task("b", task_type="create_image"), None, NOW)
+    assert created()
+
+
+@pytest.mark.parametrize("query", ["status=failed", "status=waiting", "changed_since=2027-01-15T08:00:00Z", "limit=5"])
+def test_long_poll_with_a_filter_ends_when_its_answer_is_final(sidecar: Sidecar, query: str) -> None:
+    """Not before: a wait that is waiting may change its status."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            await client.post("/v1/waits", json=["a", "b"])
+            await sidecar.settle()
+            polling = asyncio.create_task(ids(client, f"{query}&wait=5m"))
+            sidecar.waiter.finish("b")
+            await sidecar.settle()
+            assert not polling.done()
+            sidecar.waiter.fail("a", TaskError(make_task("a", "ERROR", error="no host")))
+            expected = {"status=failed": ["a"], "status=waiting": []}.get(query, ["a", "b"])
+            assert await polling == expected
+
+    run(test())
+
+
+@pytest.mark.parametrize("duration", ["1h30m", "0", "0.0000001", "none"])
+def test_long_poll_takes_every_duration(sidecar: Sidecar, duration: str) -> None:
+    """As every option of the command does."""
+
+    async def test() -> None:
+        async with sidecar.open(), sidecar.client() as client:
+            assert await ids(client, f"wait={duration}") == []
+
+    run(test())

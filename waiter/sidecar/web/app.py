@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from http import HTTPStatus
-from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,12 +15,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from waiter.config.task_ids import task_ids
-from waiter.console.formatting import parse_duration
 from waiter.errors import ConfigurationError
-from waiter.sidecar.model import RequestLimits
 from waiter.sidecar.service import InUseError, TooManyWaitsError
 from waiter.sidecar.storage.write_queue import StorageError, StorageLostError
+from waiter.sidecar.web.accept_request import read_accept_request
 from waiter.sidecar.web.access_control import (
     AccessControl,
     RequestRefusedError,
@@ -51,8 +48,6 @@ MIN_STREAM_TIME = 30.0
 _EVENTS = "text/event-stream"
 # Event numbers are 64-bit integers in SQLite.
 _EVENT_ID = re.compile(r"[0-9]{0,18}")
-# The members of a request with ``tasks``; a response of the API may have a count.
-_MEMBERS = {"tasks", "count", "timeout", "max_outage", "ready", "webhook"}
 
 
 class ControlApi:
@@ -87,7 +82,7 @@ class ControlApi:
     async def accept(self, request: Request) -> Response:
         """POST /v1/waits: an ID, a list of IDs, or a response of the API, with limits; 202 once they are on disk."""
         check_parameters(request.query_params)
-        ids, limits = _read_request(await read_body(request))
+        ids, limits = read_accept_request(await read_body(request))
         waits = await _as_http_errors(self._service.accept(ids, limits))
         return self._respond({"waits": self._service.as_json(waits)}, HTTPStatus.ACCEPTED)
 
@@ -182,46 +177,6 @@ async def _until_disconnected(request: Request, waiting: Coroutine[Any, Any, Non
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _read_request(body: bytes) -> tuple[list[str], RequestLimits]:
-    """Return the task IDs and the limits of a request. Raises RequestRefusedError."""
-    try:
-        content = msgspec.json.decode(body)
-        if not isinstance(content, dict) or "tasks" not in content:
-            return task_ids({"tasks": content} if isinstance(content, list) else content), RequestLimits()
-        if unknown := sorted(content.keys() - _MEMBERS):
-            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"unknown member: {', '.join(map(repr, unknown))}")
-        timeout, max_outage = _read_seconds(content, "timeout"), _read_seconds(content, "max_outage")
-        ready = _read_member(content, "ready", bool, "true or false")
-        return task_ids(content), RequestLimits(timeout, max_outage, _read_member(content, "webhook", str, "a URL"), ready)
-    except ConfigurationError as error:
-        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"not JSON: {error}") from None
-
-
-def _read_seconds(content: Mapping[str, object], name: str) -> float | None:
-    value = content.get(name)
-    if value is None:
-        return None
-    try:
-        seconds = parse_duration(value) if isinstance(value, str) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):  # msgspec decodes integers of any size
-        seconds = inf
-    if isinstance(value, bool):
-        seconds = inf
-    if not 0 < seconds < inf:
-        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{name} is not a positive duration: {value!r}")
-    return seconds
-
-
-def _read_member(content: Mapping[str, object], name: str, kind: type[Result], expected: str) -> Result | None:
-    """Return a member of this type, or None for null. Raises RequestRefusedError."""
-    value = content.get(name)
-    if value is None or isinstance(value, kind):
-        return value
-    raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{name} is not {expected}")
 
 
 async def _as_http_errors(request: Awaitable[Result]) -> Result:

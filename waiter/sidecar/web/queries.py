@@ -9,9 +9,9 @@ from http import HTTPStatus
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from waiter.console.formatting import parse_duration
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Wait
+from waiter.sidecar.web import durations
 from waiter.sidecar.web.access_control import RequestRefusedError
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class WaitQuery(NamedTuple):
         page = found[: self.limit]
         return page, str(Position.of(page[-1])) if len(page) < len(found) else None
 
+    def may_select(self, wait: Wait) -> bool:
+        """Return whether a wait that is waiting is selected, or may be selected after a change: its status and its type."""
+        return not self.task_types or wait.task is None or wait.task["task_type"] in self.task_types
+
     def _selects(self, wait: Wait) -> bool:
         return (
             (not self.statuses or wait.status in self.statuses)
@@ -76,11 +80,14 @@ class WaitQuery(NamedTuple):
 
 
 def all_ended(query: WaitQuery, waits: Mapping[str, Wait]) -> Callable[[], bool]:
-    """Return a condition: no wait with the given IDs is waiting. It is evaluated at each event, so it remembers one that is."""
+    """Return a condition: no wait that the query selects, or may select later, is waiting.
+
+    It is evaluated at each event, so it remembers a wait that is waiting.
+    """
     waiting: list[str] = []
 
     def is_waiting(wait_id: str) -> bool:
-        return wait_id in waits and not waits[wait_id].has_ended
+        return wait_id in waits and not waits[wait_id].has_ended and query.may_select(waits[wait_id])
 
     def has_none() -> bool:
         while waiting:
@@ -123,7 +130,7 @@ def read_long_poll(params: QueryParams) -> float | None:
     """Return the seconds of a long poll, or None. Raises RequestRefusedError."""
     duration = params.get("wait")
     try:
-        return None if duration is None else min(parse_duration(duration), MAX_LONG_POLL)
+        return None if duration is None else min(durations.read_long_poll(duration), MAX_LONG_POLL)
     except ValueError as error:
         raise RequestRefusedError(_INVALID, f"wait is {error}") from None
 
