@@ -18,6 +18,7 @@ from waiter.ratelimit.reservation import RequestBudget
 
 if TYPE_CHECKING:
     from waiter.api.resources import Check
+    from waiter.polling.listing_state import ListingState
     from waiter.polling.resource_state import ResourceWaitState
 
 
@@ -67,6 +68,17 @@ class Session:
         self.check_open()
         reporter = Reporter(path, self.settings.on_event, self.settings.log, "path")
         return ResourceWaitState([Target(path, check, path)], self.settings, reporter)
+
+    def new_listing(self) -> ListingState:
+        """Return the state of a new listing. Raises WaiterError."""
+        from waiter.polling.listing_state import ListingState  # noqa: PLC0415 - a wait for a task does not need it
+
+        self.check_open()
+        return ListingState(self.settings)
+
+    def reduce_timeout(self, seconds: float) -> None:
+        """Let later waits end so many seconds earlier."""
+        self.settings = msgspec.structs.replace(self.settings, timeout=max(0.0, self.settings.timeout - seconds))
 
     def new_wait(self, ref: TaskRef, limits: Limits | None = None) -> WaitState:
         """Return the state of a new wait for one task, with limits of its own. Raises WaiterError."""

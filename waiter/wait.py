@@ -26,6 +26,7 @@ from waiter.task import CreatedResources
 
 if TYPE_CHECKING:
     from waiter.api.resources import Check, Resource
+    from waiter.polling.listing_state import ListingState
     from waiter.polling.resource_state import ResourceWaitState
     from waiter.task import Task, TaskSnapshot
 
@@ -185,21 +186,39 @@ class Waiter:
         check_limit(limit)
         return [snapshot.task for snapshot in self.list_snapshots(chosen, limit)]
 
-    def list_snapshots(self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT) -> list[TaskSnapshot]:
-        """Return the newest tasks that a filter selects, with their ages. Raises ApiError."""
+    def list_snapshots(
+        self, chosen: TaskFilter, limit: int = DEFAULT_LIMIT, *, timeout: float = MAX_REQUEST_TIMEOUT
+    ) -> list[TaskSnapshot]:
+        """Return the newest tasks that a filter selects, with their ages; ``timeout`` bounds each request. Raises ApiError."""
         self._session.check_open()
         listing = TaskListing(limit)
         while not listing.is_complete:
             self._session.budget.reserve_immediately()
             try:
-                page = self._client.list_tasks(
-                    chosen, limit=listing.page_size, offset=listing.offset, timeout=MAX_REQUEST_TIMEOUT
-                )
+                page = self._client.list_tasks(chosen, limit=listing.page_size, offset=listing.offset, timeout=timeout)
             except ApiError as error:
                 self._session.budget.report_throttling(error, listing=True)
                 raise
             listing.add(page)
         return [snapshot for snapshot in listing.snapshots if chosen.selects(snapshot.task)]
+
+    def await_listing(self, chosen: TaskFilter, limit: int) -> list[TaskSnapshot]:
+        """Return what ``list_snapshots`` does, and survive an outage as a wait does. For the command.
+
+        Raises TaskTimeoutError, or the ApiError that ended the listing.
+        """
+        state = self._session.new_listing()
+
+        def request(state: ListingState) -> list[TaskSnapshot]:
+            state.record_start()
+            return state.record_listing(self.list_snapshots(chosen, limit, timeout=state.request_timeout))
+
+        listed: list[TaskSnapshot] = Retrying(**HOOKS, sleep=self._sleep)(request, state)
+        return listed
+
+    def reduce_timeout(self, seconds: float) -> None:
+        """Let later waits end so many seconds earlier, because they began with something else. For the command."""
+        self._session.reduce_timeout(seconds)
 
     def close(self) -> None:
         """Close the connections, unless the client is your own. Later calls raise WaiterError."""

@@ -77,9 +77,19 @@ def test_no_active_task_is_a_success(account: Account) -> None:
     assert ran.err == "waiter: no task found (NEW or RUNNING, type create_bm)\n"
 
 
-def test_ids_may_stand_beside_active_tasks(account: Account) -> None:
-    """Each task is awaited once."""
-    assert ids(account.run("done", "old", "--active", "--project=1")) == ["done", "old", "new"]
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["done", "--active"], "--active stands for the IDs of all active tasks: leave out either --active or TASK_ID"),
+        (["-", "--active"], "--active stands for the IDs of all active tasks: leave out either --active or TASK_ID"),
+        (["--active", "--creator"], "--creator goes with a resource: --active waits for tasks"),
+    ],
+)
+def test_active_tasks_exclude_ids(account: Account, argv: list[str], problem: str) -> None:
+    """The user meant one of them: a union would wait for tasks of others."""
+    ran = account.run(*argv)
+    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (2, "", f"waiter wait: {problem}")
+    assert account.cloud.requests == []
 
 
 def test_outage_of_the_listing_is_survived(account: Account) -> None:
@@ -90,24 +100,41 @@ def test_outage_of_the_listing_is_survived(account: Account) -> None:
     account.cloud.on_request("GET", "/cloud/v1/tasks", json={"count": 1, "results": [row]})
     ran = account.run("--active", "--region", "2", WAITER_TIMEOUT="60")
     assert (ran.code, ids(ran)) == (0, ["done"])
-    assert re.match(r"waiter: the API returned 503.* \(listing\), retrying, gives up in (1m00|\d\d)s$", ran.err.splitlines()[0])
+    assert re.match(
+        r"waiter: the list of tasks: the API returned 503.*, retrying, gives up in (1m00|\d\d)s$", ran.err.splitlines()[0]
+    )
     assert ran.err.count("retrying") == 1
 
 
 def test_outage_ends_with_max_outage(account: Account) -> None:
     """Then the last error is the message."""
     account.cloud.fault(status(503), on="listing", times=inf)
-    ran = account.run("--active", "--max-outage", "0.1", "-q")
+    ran = account.run("--active", "--max-outage", "0.1", "-q", WAITER_TIMEOUT="60")
     assert (ran.code, ran.out) == (5, "")
     assert re.match(r"waiter: no usable answer for \d+ s: the API returned 503", ran.err)
 
 
 def test_outage_of_the_listing_ends_with_the_timeout(account: Account) -> None:
-    """It is shorter than the longest outage by default."""
+    """With the exit code of a wait that timed out; nothing is known to be resumed."""
     account.cloud.fault(status(503), on="listing", times=inf)
     ran = account.run("--active", "-q")
-    assert ran.code == 5
-    assert re.match(r"waiter: no usable answer for \d+ s", ran.err)
+    assert (ran.code, ran.out) == (124, "")
+    assert re.match(
+        r"waiter: not as awaited after \d+ s: the list of tasks is not seen yet; the last poll failed: the", ran.err
+    )
+
+
+def test_outage_of_the_listing_is_an_event(account: Account) -> None:
+    """Before those of the waits."""
+    account.cloud.fault(status(503, retry_after=0.01), on="listing")
+    row = {"id": "done", "state": "RUNNING", "task_type": "create_vm"}
+    account.cloud.on_request("GET", "/cloud/v1/tasks", json={"count": 1, "results": [row]})
+    ran = account.run("--active", "-o", "events", "-q", WAITER_TIMEOUT="60")
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    names = [event["event"] for event in events]
+    assert names[:3] == ["poll.failed", "poll.recovered", "wait.started"]
+    assert names[-2:] == ["wait.ended", "result"]
+    assert [event["path"] for event in events[:2]] == ["/cloud/v1/tasks"] * 2
 
 
 def test_refused_listing_ends_the_wait(account: Account) -> None:

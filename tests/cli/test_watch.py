@@ -19,10 +19,11 @@ from waiter import Waiter
 from waiter.api.requests import ACTIVE_STATES, TaskFilter
 from waiter.cli import watch
 from waiter.cli.progress import live
-from waiter.cli.progress.model import Problem, ProgressModel
+from waiter.cli.progress.model import ProgressModel
 from waiter.cli.watch import KEEP_ENDED, Inbox, Lines, Listing, ListingThread, show_until_stopped, update
 from waiter.console.signals import Interrupted
-from waiter.errors import AuthenticationError
+from waiter.errors import AuthenticationError, TaskNotFoundError
+from waiter.events import Event
 from waiter.schedule.history import History
 from waiter.task import TaskSnapshot
 from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends, status
@@ -34,8 +35,15 @@ def snapshot(task_id: str, state: str = "RUNNING", **fields: Any) -> TaskSnapsho
     return TaskSnapshot(make_task(task_id, state, **fields), 12.0)
 
 
-def listing(*listed: TaskSnapshot, left: tuple[TaskSnapshot, ...] = (), missing: tuple[str, ...] = ()) -> Listing:
-    return Listing(list(listed), list(left), set(missing))
+def listing(
+    *listed: TaskSnapshot, left: tuple[TaskSnapshot, ...] = (), missing: tuple[str, ...] = (), gone: tuple[str, ...] = ()
+) -> Listing:
+    not_found = {task_id: TaskNotFoundError(f"no such task for this account (404) ({task_id})") for task_id in gone}
+    return Listing(list(listed), list(left), set(missing), not_found)
+
+
+def failure(text: str, status: int | None = None) -> Event:
+    return Event("poll.failed", {"path": "/cloud/v1/tasks", "error": text, "status": status, "gives_up_in": None})
 
 
 def test_changes_are_new_tasks_and_new_states() -> None:
@@ -61,16 +69,31 @@ def test_task_that_ended_is_shown_for_a_minute() -> None:
     assert model.rows == {}
 
 
+def test_task_that_is_gone_is_shown_for_a_minute() -> None:
+    """One that is listed again is active; one that was never shown is left out."""
+    model = ProgressModel([], 0.0)
+    update(model, listing(snapshot("a"), snapshot("b")), 1.0)
+    changed = update(model, listing(snapshot("b"), gone=("a", "c")), 2.0)
+    assert [(row.task_id, row.state, row.has_failed) for row in changed] == [("a", "gone", True)]
+    assert [row.task_id for row in update(model, listing(snapshot("a")), 3.0)] == ["a"]
+    assert [(row.state, row.has_failed) for row in model.rows.values()] == [("RUNNING", False)]
+    update(model, listing(gone=("a",)), 4.0)
+    update(model, listing(), 4.0 + KEEP_ENDED)
+    assert list(model.rows) == ["a"]
+    update(model, listing(), 4.1 + KEEP_ENDED)
+    assert model.rows == {}
+
+
 def arguments(**given: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"interval": 0.001, "max_outage": None, "no_learn": False, **given})
+    return argparse.Namespace(**{"interval": 0.001, "no_learn": False, **given})
 
 
 class Watched:
     """A listing thread on a cloud, and what it puts into its inbox."""
 
-    def __init__(self, cloud: SimulatedCloud, chosen: TaskFilter = ACTIVE, **given: Any) -> None:
+    def __init__(self, cloud: SimulatedCloud, chosen: TaskFilter = ACTIVE, *, max_outage: float = 300.0, **given: Any) -> None:
         self.inbox: Inbox = SimpleQueue()
-        self.waiter = Waiter(**cloud.options)
+        self.waiter = Waiter(**cloud.options, max_outage=max_outage, on_event=self.inbox.put)
         self.thread = ListingThread(self.waiter, chosen, arguments(**given), self.inbox)
 
     def next(self, kind: type) -> Any:
@@ -123,12 +146,13 @@ def test_task_that_cannot_be_polled_is_polled_again(watched: Callable[..., Watch
     while not (last := seen.next(Listing)).missing:
         pass
     assert last.missing <= {"a", "b", "c"}
-    ended_tasks = {one.task.id for one in last.left}
+    ended_tasks, gone = {one.task.id for one in last.left}, set(last.gone)
     while last.missing:
         last = seen.next(Listing)
         ended_tasks |= {one.task.id for one in last.left}
-    assert len(ended_tasks) == 2
-    assert "b" in ended_tasks
+        gone |= set(last.gone)
+    assert (len(ended_tasks), "b" in ended_tasks) == (2, True)
+    assert gone == {"a", "b", "c"} - ended_tasks
 
 
 def test_history_of_each_type_is_requested_once(watched: Callable[..., Watched]) -> None:
@@ -162,8 +186,8 @@ def test_outage_is_reported_until_it_lasts_too_long(watched: Callable[..., Watch
     cloud = SimulatedCloud.virtual(strict=False)
     cloud.fault(status(503), times=9)
     seen = watched(cloud, max_outage=0.5)
-    assert seen.next(Problem).status == 503
-    while isinstance(last := seen.inbox.get(timeout=60), Problem):
+    assert seen.next(Event).fields["status"] == 503
+    while isinstance(last := seen.inbox.get(timeout=60), Event):
         pass
     assert re.match(r"no usable answer for \d+ s: the API returned 503", str(last))
     cloud = SimulatedCloud.virtual(strict=False)
@@ -183,9 +207,11 @@ def shown(model: ProgressModel, form: str, *messages: Any) -> None:
 MESSAGES = (
     listing(snapshot(GOOD, data={"name": "web-1"}), snapshot(BROKEN)),
     {"create_vm": History(usual=(15.0, 30.0))},
-    Problem("the API returned 503", 503),
-    Problem("the API returned 503", 503),
+    failure("the API returned 503", 503),
+    failure("the API returned 503", 503),
+    Event("poll.recovered", {"path": "/cloud/v1/tasks", "outage": 1.0}),
     listing(snapshot(GOOD), left=(snapshot(BROKEN, "ERROR", error="No\x1b host", took=9),)),
+    listing(gone=(GOOD,)),
 )
 
 
@@ -197,6 +223,7 @@ def test_each_change_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         f"create_vm {BROKEN} is RUNNING (12s old)",
         f"create_vm web-1 {GOOD} is RUNNING (12s old)",
         rf"create_vm {BROKEN} is ERROR (took 9s): No\x1b host",
+        f"create_vm {GOOD} is gone (12s old): no such task for this account (404)",
     ]
     assert err == "waiter: the API returned 503, retrying\nwaiter: the API answers again\n"
 
@@ -209,6 +236,7 @@ def test_each_change_is_an_object(capsys: pytest.CaptureFixture[str]) -> None:
         (BROKEN, "waiting", 12.0),
         (GOOD, "waiting", 12.0),
         (BROKEN, "failed", 12.0),
+        (GOOD, "not_found", 12.0),
     ]
 
 
@@ -345,7 +373,7 @@ def test_main_thread_draws_while_it_waits() -> None:
         def refresh(self) -> float:
             frames.append(time.monotonic())
             if len(frames) == 3:
-                inbox.put(Problem("x"))
+                inbox.put(failure("x"))
                 inbox.put(listing())
                 inbox.put(ZeroDivisionError())
             return 0.001

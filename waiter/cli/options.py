@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from waiter.cli.parser import Several, typed, variable
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 RETURN_WHEN = ("all", "any", "first-error")
 FILTERS = ("--project", "--region", "--type")
+WATCHING = ("--interval", "--max-outage")
 PROGRESS = ("auto", "live", "lines", "none")
+
+
+def first_given(argv: Iterable[str], names: Collection[str]) -> str | None:
+    """Return the first of these options on the command line. One in the environment may be meant for another command."""
+    return next((name for name, _, _ in (word.partition("=") for word in argv) if name in names), None)
 
 
 class OptionGroup:

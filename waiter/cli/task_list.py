@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
-from tenacity import Future, RetryCallState, Retrying, retry_if_exception_type
 
 from waiter.cli.output.result import TaskResult
-from waiter.cli.progress.model import Problem, ProgressModel, TaskRow
-from waiter.errors import ApiError, ApiUnavailableError, InvalidResponseError, TaskError
+from waiter.cli.progress.model import ProgressModel, TaskRow
+from waiter.errors import ApiError, TaskError
 from waiter.polling.history_cache import history_of
-from waiter.schedule.backoff import backoff
 from waiter.schedule.priors import prior
 
 if TYPE_CHECKING:
@@ -23,39 +21,8 @@ if TYPE_CHECKING:
     from waiter.task import TaskSnapshot
     from waiter.wait import Waiter
 
-_Listed = TypeVar("_Listed")
-
 # The most frequent types of task, whose histories cost one request each.
 MAX_HISTORIES = 10
-
-
-def list_through_outage(request: Callable[[], _Listed], max_outage: float, report: Callable[[Problem], None]) -> _Listed:
-    """Return what a request gives, and repeat one that fails for up to ``max_outage`` seconds; report each failure.
-
-    Raises ApiUnavailableError when that time is over, and every other ApiError immediately.
-    """
-    began = time.monotonic()
-
-    def delay(call: RetryCallState) -> float:
-        wanted = max(backoff(call.attempt_number), _error_of(call).blocked_for)
-        return min(wanted, max(0.0, began + max_outage - time.monotonic()))
-
-    def give_up(call: RetryCallState) -> _Listed:
-        error = _error_of(call)
-        message = f"no usable answer for {time.monotonic() - began:.0f} s: {error}"
-        raise ApiUnavailableError(message, status=error.status, request_id=error.request_id, url=error.url)
-
-    return Retrying(
-        retry=retry_if_exception_type((ApiUnavailableError, InvalidResponseError)),
-        wait=delay,
-        stop=lambda _: time.monotonic() >= began + max_outage,
-        before_sleep=lambda call: report(Problem(str(_error_of(call)), _error_of(call).status, began + max_outage)),
-        retry_error_callback=give_up,
-    )(request)
-
-
-def _error_of(call: RetryCallState) -> ApiError:
-    return cast("ApiError", cast("Future", call.outcome).exception())
 
 
 def make_model(snapshots: Iterable[TaskSnapshot]) -> ProgressModel:
@@ -117,10 +84,11 @@ def results_of(model: ProgressModel) -> list[TaskResult]:
 
 def result_of(row: TaskRow, now: float) -> TaskResult:
     """Return one listed task with its age and the time left."""
+    error = TaskError(row.task) if row.task and row.task.failed else None
     return TaskResult(
         row.task_id,
         row.task,
-        TaskError(row.task) if row.task and row.task.failed else None,
+        row.outcome.error if row.outcome else error,
         age=row.since_created(now),
         time_left=row.time_left(now),
         estimate=row.estimate(now),

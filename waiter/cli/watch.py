@@ -19,9 +19,8 @@ from waiter.cli.output.result import as_json_object
 from waiter.cli.output.writer import default_format
 from waiter.cli.progress.choose import is_interactive, supports_escapes
 from waiter.cli.progress.model import Problem, ProgressModel, TaskRow
-from waiter.cli.task_list import described_filter, fetch_histories, list_through_outage, result_of
+from waiter.cli.task_list import described_filter, fetch_histories, result_of
 from waiter.cli.wait_thread import MAX_BLOCKING
-from waiter.config.settings import DEFAULT_MAX_OUTAGE
 from waiter.config.task_filter import DEFAULT_LIMIT
 from waiter.console import stderr
 from waiter.console.arguments import waiter_options
@@ -31,6 +30,7 @@ from waiter.console.log_format import start_log
 from waiter.console.signals import Interrupted, raise_received
 from waiter.console.streams import is_terminal, write_result, write_stderr
 from waiter.errors import ApiError, ConfigurationError, TaskError, TaskNotFoundError
+from waiter.events import Event
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
 
@@ -47,14 +47,18 @@ MAX_POLLED = 20
 
 
 class Listing(NamedTuple):
-    """One listing, the tasks that have left it since the one before, and the IDs of those that are still to be polled."""
+    """One listing, the tasks that have left it since the one before, and the IDs of those that are still to be polled.
+
+    ``gone`` has the error of each task that has left it and is not found.
+    """
 
     listed: list[TaskSnapshot]
     left: list[TaskSnapshot]
     missing: set[str]
+    gone: dict[str, TaskNotFoundError]
 
 
-Inbox: TypeAlias = "SimpleQueue[Listing | Problem | dict[str, History] | BaseException]"
+Inbox: TypeAlias = "SimpleQueue[Listing | Event | dict[str, History] | BaseException]"
 
 
 class ListingThread:
@@ -67,7 +71,6 @@ class ListingThread:
         self._waiter = waiter
         self._chosen = chosen
         self._interval: float = args.interval
-        self._max_outage = DEFAULT_MAX_OUTAGE if args.max_outage is None else args.max_outage
         self._learns = not args.no_learn
         self._limit = DEFAULT_LIMIT if set(chosen.states) and set(chosen.states) <= set(ACTIVE_STATES) else MAX_PAGE
         self._inbox = inbox
@@ -99,30 +102,32 @@ class ListingThread:
             self._inbox.put(fault)
 
     def _list(self) -> None:
-        listed = list_through_outage(
-            lambda: self._waiter.list_snapshots(self._chosen, self._limit), self._max_outage, self._inbox.put
-        )
-        left = self._poll_missing({snapshot.task.id for snapshot in listed})
+        listed = self._waiter.await_listing(self._chosen, self._limit)
+        left, gone = self._poll_missing({snapshot.task.id for snapshot in listed})
         missing = self._active.keys() - {snapshot.task.id for snapshot in listed}
         self._active |= {snapshot.task.id: None for snapshot in listed if not snapshot.task.ended}
-        self._inbox.put(Listing(listed, left, set(missing)))
+        self._inbox.put(Listing(listed, left, set(missing), gone))
         new = [snapshot for snapshot in listed if snapshot.task.task_type not in self._types]
         self._types |= {snapshot.task.task_type for snapshot in new}
         if histories := fetch_histories(self._waiter, new, ask=self._learns):
             self._inbox.put(histories)
 
-    def _poll_missing(self, shown: set[str]) -> list[TaskSnapshot]:
-        """Return tasks that have left the listing as they are now; after a failure, a task is polled again next time."""
+    def _poll_missing(self, shown: set[str]) -> tuple[list[TaskSnapshot], dict[str, TaskNotFoundError]]:
+        """Return tasks that have left the listing as they are now, and the errors of those that are not found.
+
+        After another failure, a task is polled again next time.
+        """
         left: list[TaskSnapshot] = []
+        gone: dict[str, TaskNotFoundError] = {}
         for task_id in [task_id for task_id in self._active if task_id not in shown][:MAX_POLLED]:
             try:
                 left.append(self._waiter.snapshot(task_id))
-            except TaskNotFoundError:
-                pass
+            except TaskNotFoundError as error:
+                gone[task_id] = error
             except ApiError:
                 continue
             del self._active[task_id]
-        return left
+        return left, gone
 
 
 class Lines:
@@ -144,7 +149,7 @@ class Lines:
         if self._form == "json":
             return f"{json.dumps(as_json_object([result_of(row, now)])['tasks'][0])}\n"
         times = row.times(now)
-        reason = printable(row.task.error) if row.task and row.task.failed and row.task.error else ""
+        reason = printable((result_of(row, now).reason or "").removesuffix(f" ({row.task_id})"))
         return f"{row.name} is {row.state}{f' ({times})' if times else ''}{f': {reason}' if reason else ''}\n"
 
     def show_problem(self, problem: Problem | None) -> None:
@@ -169,7 +174,8 @@ def watch(args: argparse.Namespace, chosen: TaskFilter) -> int:
     start_log(args, write_stderr)
     live = _live_table(args, model, form)
     inbox: Inbox = SimpleQueue()
-    with Waiter(**waiter_options(args)) as waiter:
+    # Each listing has the whole of --max-outage.
+    with Waiter(**waiter_options(args), timeout=None, on_event=inbox.put) as waiter:
         thread = ListingThread(waiter, chosen, args, inbox)
         thread.start()
         try:
@@ -209,10 +215,13 @@ def show_until_stopped(inbox: Inbox, model: ProgressModel, live: LiveProgress | 
                 changed = update(model, message, time.monotonic())
                 if not live and not lines.show(changed, new):
                     return
-            case Problem():
+            case Event() if message.name == "poll.failed":
+                problem = Problem.of(message, time.monotonic())
                 if not live:
-                    lines.show_problem(message)
-                model.problem = message
+                    lines.show_problem(problem)
+                model.problem = problem
+            case Event():
+                pass  # the listing that follows shows that the API answers again
             case dict():
                 model.record_histories(message)
             case _:
@@ -226,12 +235,19 @@ def update(model: ProgressModel, listing: Listing, now: float) -> list[TaskRow]:
         row = model.rows.get(snapshot.task.id) or model.add(snapshot.task.id, now)
         before = row.state
         row.record_snapshot(snapshot, now)
+        task = snapshot.task
+        if not task.ended:
+            # A task that was not found may be listed again.
+            row.outcome = None
         if row.state != before:
             changed.append(row)
-        task = snapshot.task
         if task.ended and row.outcome is None:
             outcome = Outcome(task.id, error=TaskError(task)) if task.failed else Outcome(task.id, task=task)
             row.record_outcome(outcome, now)
+    for task_id in listing.gone.keys() & model.rows.keys():
+        row = model.rows[task_id]
+        row.record_outcome(Outcome(task_id, error=listing.gone[task_id]), now)
+        changed.append(row)
     shown = {snapshot.task.id for snapshot in listing.listed} | listing.missing
     for row in [row for row in model.rows.values() if row.task_id not in shown]:
         if row.outcome is None or now - row.changed_at > KEEP_ENDED:

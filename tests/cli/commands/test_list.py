@@ -172,3 +172,13 @@ def test_listed_task_can_be_finished_by_the_time_it_is_shown(account: Account) -
     """The table is as the API saw the tasks."""
     account.cloud.add(finishes(0), task_id="done")
     assert "done" not in account.run("-o", "ids").out
+
+
+@pytest.mark.parametrize("option", ["--interval", "--max-outage"])
+def test_option_of_the_watch_alone_is_refused(run: Run, option: str) -> None:
+    """Without --watch it would have no effect; in the environment it may be meant for another command."""
+    for argv in ([option, "5"], [f"{option}=5"]):
+        ran = run("list", *argv)
+        told = f"waiter list: {option} goes with --watch: without it, the tasks are listed once"
+        assert (ran.code, ran.out, ran.err.splitlines()[0]) == (2, "", told)
+    assert run("list", env={"WAITER_INTERVAL": "5", "WAITER_MAX_OUTAGE": "5"}).code == 0

@@ -43,3 +43,25 @@ def test_exit_code_of_the_task_outweighs_a_full_disk(
     assert (ran.code, ran.out) == (code, "")
     assert "waiter: cannot write the result: No space left on device\n" in ran.err
     assert ("to resume" in ran.err.splitlines()[-1]) == (code == 124)
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["wait", GOOD, "--strict"], "--strict goes with --query"),
+        (["status", GOOD, "--strict"], "--strict goes with --query"),
+        (["list", "--strict"], "--strict goes with --query"),
+        (
+            ["wait", GOOD, "--query", "tasks", "--", "true"],
+            "--query beside a COMMAND needs --output, because standard output belongs to the command",
+        ),
+    ],
+)
+def test_option_without_effect_is_refused(run: Run, argv: list[str], problem: str) -> None:
+    """The result would not be what the user expects."""
+    assert run(*argv) == (2, "", f"waiter: {problem}\n")
+
+
+def test_option_without_effect_in_the_environment_is_allowed(run: Run) -> None:
+    """It may be meant for another command."""
+    assert run("wait", GOOD, "-o", "ids", "-q", env={"WAITER_STRICT": "1"}).code == 0

@@ -48,6 +48,8 @@ def make_parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """List the tasks, print them, and return the exit code."""
+    if not args.watch and (given := options.first_given(args.argv, options.WATCHING)):
+        make_parser().error(f"{given} goes with --watch: without it, the tasks are listed once")
     writer = ResultWriter(args, to_terminal=is_terminal(sys.stdout), formats=LIST_FORMATS)
     start_log(args, write_stderr)
     states = () if args.all else args.state or ACTIVE_STATES

@@ -88,10 +88,11 @@ def run(args: argparse.Namespace) -> int:
     if errors:
         raise ConfigurationError(*(problem for error in errors for problem in error.problems))
     model = ProgressModel(ids, time.monotonic())
+    start_log(args, inbox.put)
     if args.active:
         from waiter.cli.active_tasks import add_active_tasks  # noqa: PLC0415 - only needed with --active
 
-        add_active_tasks(args, waiter, model)
+        add_active_tasks(args, waiter, model, inbox, writer)
     if len(model.rows) > MANY_TASKS:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
@@ -110,13 +111,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_usage(args: argparse.Namespace) -> None:
-    """Exit with 2 if there is nothing to wait for, or if a filter stands beside IDs alone."""
+    """Exit with 2 if there is nothing to wait for, if IDs stand beside --active, or a filter beside IDs."""
+    if args.active and args.task_ids:
+        make_parser().error("--active stands for the IDs of all active tasks: leave out either --active or TASK_ID")
     if args.active:
+        if options.first_given(args.argv, ["--creator"]):
+            make_parser().error("--creator goes with a resource: --active waits for tasks")
         return
     if not args.task_ids:
         make_parser().error("the following arguments are required: TASK_ID, - or --active")
-    if given := [name for name, _, _ in (word.partition("=") for word in args.argv) if name in options.FILTERS]:
-        make_parser().error(f"{given[0]} goes with --active: a task ID needs none")
+    if given := options.first_given(args.argv, options.FILTERS):
+        make_parser().error(f"{given} goes with --active: a task ID needs none")
 
 
 def _collect(errors: list[ConfigurationError], make: Any) -> Any:  # noqa: ANN401 - returns what make returns
@@ -131,7 +136,6 @@ def _wait(
     args: argparse.Namespace, waiter: Waiter, model: ProgressModel, inbox: Inbox, writer: ResultWriter
 ) -> tuple[int, list[str]]:
     """Wait, and return the exit code and the lines to write after the result, which may be too long to see them before."""
-    start_log(args, inbox.put)
     progress = choose_progress(args, model)
     # The result as text on the terminal shows how each task ended, so nothing else has to.
     keep = not (is_terminal(sys.stdout) and (args.output or "text") == "text" and not args.command)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from waiter.cli.options import first_given
 from waiter.cli.output.formats import FORMATS, OutputFormat, json_text
 from waiter.cli.output.result import as_json_object
 from waiter.console import stderr
@@ -43,6 +44,12 @@ class ResultWriter:
         if args.query and self._format.render_event:
             message = f"--query does not go with --output {self._format_name}, which has everything"
             raise ConfigurationError(message)
+        if args.query and self._is_silent:
+            message = "--query beside a COMMAND needs --output, because standard output belongs to the command"
+            raise ConfigurationError(message)
+        if first_given(args.argv, ["--strict"]) and not args.query:
+            message = "--strict goes with --query"
+            raise ConfigurationError(message)
         self._file = self._format.file(args.environ)
         # Of the first event that could not be written: what follows would be incomplete.
         self._failure: OutputError | None = None
@@ -55,9 +62,10 @@ class ResultWriter:
             return
         if event.name == "wait.ended":
             self._waits.pop(event.task_id, None)
-        else:
-            began_at, _ = self._waits.get(event.task_id, (time.monotonic(), None))
-            self._waits[event.task_id] = began_at, event
+        elif event.name == "wait.started":
+            self._waits[event.task_id] = time.monotonic(), event
+        elif event.task_id in self._waits:
+            self._waits[event.task_id] = self._waits[event.task_id][0], event
         self._write_events([event])
 
     def write_interrupted_waits(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 from waiter.cli.output.result import TaskResult, task_duration
 from waiter.console.exit_codes import is_still_running
 from waiter.console.formatting import format_duration, printable, with_short_ids
-from waiter.errors import ResourceError, TaskError, described
+from waiter.errors import ResourceError, TaskError, TaskNotFoundError, described
 from waiter.schedule.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -29,6 +29,12 @@ class Problem(NamedTuple):
     text: str
     status: int | None = None
     gives_up_at: float | None = None
+
+    @classmethod
+    def of(cls, event: Event, now: float) -> Self:
+        """Return the problem that an event ``poll.failed`` reports; ``now`` is in monotonic seconds."""
+        left = event.fields.get("gives_up_in")
+        return cls(str(event.fields["error"]), event.fields.get("status"), None if left is None else now + left)
 
     def describe(self, now: float, *, short: bool = False) -> str:
         """Return ``503, retrying, gives up in 4m10s``, with the whole message unless ``short``."""
@@ -69,9 +75,8 @@ class TaskRow:
             self._record_resource(event)
         if event.name == "poll.failed":
             # Its age is that of the last answer. The row shows the ID already.
-            left = event.fields.get("gives_up_in")
-            text = str(event.fields["error"]).removesuffix(f" ({self.task_id})")
-            self.problem = Problem(text, event.fields.get("status"), None if left is None else now + left)
+            problem = Problem.of(event, now)
+            self.problem = problem._replace(text=problem.text.removesuffix(f" ({self.task_id})"))
         else:
             self._record_age(event.age, now)
         if event.name == "poll.recovered":
@@ -110,6 +115,8 @@ class TaskRow:
         """The state in full, such as ``RUNNING/NETWORK``, or ``FINISHED, images saving`` while resources are awaited."""
         if self.task is None:
             return "not polled yet"
+        if self.outcome is not None and isinstance(self.outcome.error, TaskNotFoundError):
+            return "gone"
         waiting_for = list(self._not_ready.values())
         more = [f"{len(waiting_for) - 1} more"] if len(waiting_for) > 1 else []
         return printable(", ".join([described(self.task), *waiting_for[:1], *more]))
@@ -218,6 +225,22 @@ class ResourceRow(TaskRow):
     def has_finished(self) -> bool:
         """Whether the resource is as awaited."""
         return self.outcome is not None and self.outcome.error is None
+
+
+class ListingRow(TaskRow):
+    """The list of tasks with which a wait begins; its path stands for the ID."""
+
+    id_field = "path"
+
+    @property
+    def state(self) -> str:
+        """Nothing is known before the list is there."""
+        return "not known yet"
+
+    @property
+    def name(self) -> str:
+        """What is awaited."""
+        return "the list of tasks"
 
 
 class ProgressModel:
