@@ -79,6 +79,15 @@ def test_last_waits_poll_individually(cloud: SimulatedCloud) -> None:
     assert 200 <= cloud.clock() < 230
 
 
+def test_deadline_holds_when_listings_end_before_it(cloud: SimulatedCloud) -> None:
+    """The last few waits resume individual polling with intervals that would end after it."""
+    endless = never_ends(task_type="create_k8s_cluster_v2")
+    ids = [cloud.add(script) for script in [finishes(8)] * 45 + [endless] * 5]
+    errors = [outcome.error for outcome in wait_all(cloud, ids, timeout=13) if outcome.error]
+    assert listings(cloud)
+    assert [round(error.waited, 2) for error in errors if isinstance(error, TaskTimeoutError)] == [13] * 5
+
+
 def test_few_waits_start_no_listing(cloud: SimulatedCloud) -> None:
     """Ten polls cost less than a listing."""
     ids = [cloud.add(finishes(30)) for _ in range(10)]

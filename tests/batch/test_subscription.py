@@ -82,6 +82,32 @@ def test_individual_polling_resumes_an_interval_after_the_last_listing() -> None
     assert woken_at(resume, valid_until=150.0) == 35
 
 
+def test_resumed_individual_polling_keeps_to_the_limit_of_the_wait() -> None:
+    """The interval, which has grown with the age of the task, may end after the deadline."""
+
+    def resume(subscription: Subscription, _: VirtualClock) -> None:
+        subscription.resume_individual_polling(trust_last_listing=True)
+
+    assert woken_at(resume, valid_until=32.0) == 32
+
+
+@pytest.mark.parametrize("trust_last_listing", [True, False])
+def test_wait_that_no_listing_serves_keeps_its_back_off(*, trust_last_listing: bool) -> None:
+    """After a poll that failed, a listing extends no sleep, so nothing has to be resumed."""
+    clock = VirtualClock()
+
+    async def main() -> float:
+        subscription = Subscription(state_of(RUNNING, valid_until=-inf), clock.async_sleep, clock)
+        sleep = asyncio.ensure_future(subscription.sleep(20))
+        await clock.async_sleep(15)
+        subscription.record_shown(clock())
+        subscription.resume_individual_polling(trust_last_listing=trust_last_listing)
+        await sleep
+        return clock()
+
+    assert asyncio.run(main()) == 20
+
+
 def test_overdue_poll_is_made_when_individual_polling_resumes() -> None:
     """The interval after the last listing has passed already."""
 

@@ -117,9 +117,10 @@ class Subscription(InterruptibleTimer):
             self.wake()
 
     def resume_individual_polling(self, *, trust_last_listing: bool) -> None:
-        """Make the wait poll its task an interval after the last listing that showed it, or now if that was wrong."""
-        if self.is_sleeping and self.shown_at >= self.sleeping_since:
-            due_at = self.shown_at + self.interval if trust_last_listing else -inf
+        """Make a wait whose sleep was extended poll its task an interval after the last listing, or now if that was wrong."""
+        if self.is_sleeping and self.shown_at >= self.sleeping_since and self._valid_until > -inf:
+            # The interval grows with the age of the task, so it may end after the deadline.
+            due_at = min(self.shown_at + self.interval, self._valid_until) if trust_last_listing else -inf
             self.reset(max(0.0, due_at - self._clock()))
             self.shown_at = -inf
 
