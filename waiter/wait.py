@@ -69,6 +69,13 @@ class Waiter:
 
         return resource_path(path, self._session.settings.base_url)
 
+    def resource(self, path: str) -> Resource:
+        """Return the resource at a path of ``resource_path``, with one request. For the command. Raises ApiError."""
+        from waiter.api.resources import ResourceKind, Target  # noqa: PLC0415 - a wait for a task does not need it
+
+        self._session.check_open()
+        return self._client.get_resource(Target(path, ResourceKind(path), path), timeout=REQUEST_TIMEOUT)
+
     def until(self, path: str, check: Check) -> Resource:
         """Wait until the resource at a path of the API fulfils a condition, and return it; None when it is gone.
 

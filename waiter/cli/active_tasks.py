@@ -7,10 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from waiter.api.requests import ACTIVE_STATES, TASKS_PATH
-from waiter.cli.progress.choose import choose_progress
 from waiter.cli.progress.model import ListingRow, ProgressModel
 from waiter.cli.task_list import described_filter
-from waiter.cli.wait_thread import Inbox, InboxReader, start_thread
+from waiter.cli.wait_thread import Inbox, run_with_progress
 from waiter.config.task_filter import DEFAULT_LIMIT, resolve_filter
 from waiter.console import stderr
 from waiter.console.arguments import filter_options
@@ -51,11 +50,5 @@ def _list(
     listed: list[TaskSnapshot] = []
     model = ProgressModel([], time.monotonic())
     model.rows[TASKS_PATH] = ListingRow(TASKS_PATH, model.started_at)
-    progress = choose_progress(args, model)
-    try:
-        thread = start_thread(lambda: listed.extend(waiter.await_listing(chosen, DEFAULT_LIMIT + 1)), inbox)
-        InboxReader(inbox, model, progress, write_event=writer.write_event).read_until_done()
-        thread.join()
-    finally:
-        progress.close(keep=False)
+    run_with_progress(lambda: listed.extend(waiter.await_listing(chosen, DEFAULT_LIMIT + 1)), args, model, inbox, writer)
     return listed

@@ -12,7 +12,7 @@ from waiter.cli.output.result import TaskResult
 from waiter.cli.output.writer import ResultWriter
 from waiter.cli.parser import Parser
 from waiter.cli.registry import COMMANDS
-from waiter.cli.task_input import read_task_ids
+from waiter.cli.task_input import is_resource_ref, read_task_ids
 from waiter.cli.wait_thread import MAX_REQUESTS
 from waiter.console import stderr
 from waiter.console.arguments import waiter_options
@@ -41,6 +41,10 @@ def request_each(args: argparse.Namespace, request: Callable[[Waiter, str], Task
     if not ids:
         return writer.write([], code=ExitCode.FINISHED)
     with Waiter(**waiter_options(args)) as waiter:
+        if any(map(is_resource_ref, ids)):
+            from waiter.cli.resource_input import request_tasks  # noqa: PLC0415 - only needed for resources
+
+            ids = request_tasks(waiter, ids, creators=args.creator)
         results = _request_together(lambda task_id: request(waiter, task_id), ids)
         raise_received()
     code = writer.write(results, code=combined_exit_code(result.error for result in results))

@@ -51,8 +51,8 @@ def add_tasks(parser: Parser, *, required: bool = True) -> None:
         "task_ids",
         nargs="+" if required else "*",
         metavar="TASK_ID",
-        help="task IDs, or JSON that names tasks: a response of the API, a resource; @FILE reads IDs or JSON from a file, "
-        "- from standard input",
+        help="task IDs, paths or URLs of resources in the API, or JSON that names tasks: a response of the API, a resource; "
+        "@FILE reads them from a file, - from standard input",
     )
     OptionGroup(parser.add_argument_group("of a resource")).add(
         "--creator",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -29,18 +29,39 @@ class _Word(NamedTuple):
 
 
 def read_task_ids(words: Sequence[str], stdin: BinaryIO | None, *, creators: bool = False) -> list[str]:
-    """Return the IDs in order, each once.
+    """Return the IDs in order, each once, among them the paths and URLs of resources as they were given.
 
-    A word is an ID, JSON, ``@FILE``, or ``-`` for standard input. JSON and files have any form of reference; of a resource,
-    ``creators`` selects the task that created it. Raises ConfigurationError that names the first few words that are no IDs.
+    A word is an ID, the path or the URL of a resource, JSON, ``@FILE``, or ``-`` for standard input. JSON and files have any
+    form of reference; of a resource, ``creators`` selects the task that created it. Raises ConfigurationError that names the
+    first few words that are none of these.
     """
     piped = _read_text(stdin.read() if stdin else b"", STDIN, creators) if "-" in words else []
     found = [one for word in words for one in (piped if word == "-" else _read_word(word, creators))]
-    bad = [one for one in found if one.value == "null" or not is_task_id(one.value)]
+    return _checked(found)
+
+
+def is_resource_ref(word: str) -> bool:
+    """Return whether a word is the path or the URL of a resource of the API; no ID of a task looks like one."""
+    return word.startswith("/cloud/") or word.lower().startswith(("https://", "http://"))
+
+
+def task_ids_of(resource: Mapping[str, Any] | None, ref: str, *, creators: bool) -> list[str]:
+    """Return the IDs of the tasks that a response names; ``ref`` is its path. Raises ConfigurationError."""
+    source = printable(ref)
+    return _checked([_Word(one, source) for one in _ids_in(resource, source, creators)])
+
+
+def _checked(found: list[_Word]) -> list[str]:
+    bad = [one for one in found if one.value == "null" or not (is_task_id(one.value) or _is_resource_ref(one))]
     if bad:
         more = [f"and {len(bad) - MAX_PROBLEMS} more"] if len(bad) > MAX_PROBLEMS else []
         raise ConfigurationError(*map(_problem, bad[:MAX_PROBLEMS]), *more)
     return list(dict.fromkeys(one.value for one in found))
+
+
+def _is_resource_ref(word: _Word) -> bool:
+    # A path in JSON was written by the API, which does not choose what is requested.
+    return (not word.source or word.line > 0) and is_resource_ref(word.value)
 
 
 def _read_word(word: str, creators: bool) -> list[_Word]:

@@ -6,6 +6,7 @@ draws and writes, and can exit at any moment.
 
 from __future__ import annotations
 
+import argparse
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeAlias
 
+from waiter.cli.progress.choose import choose_progress
 from waiter.console import stderr
 from waiter.console.signals import defer_signals, raise_received
 from waiter.errors import ResourceError, TaskError, WaiterError
@@ -20,6 +22,7 @@ from waiter.events import Event
 from waiter.outcome import Outcome
 
 if TYPE_CHECKING:
+    from waiter.cli.output.writer import ResultWriter
     from waiter.cli.progress.base import Progress
     from waiter.cli.progress.model import ProgressModel
     from waiter.wait import Waiter
@@ -156,3 +159,16 @@ class InboxReader:
                     text = f"waiter: {stderr.describe(message.error)}"
                     fields = {rows[message.task_id].id_field: message.task_id, **stderr.error_fields(message.error)}
                     self._progress.write(stderr.format_message("wait.failed", text, **fields))
+
+
+def run_with_progress(
+    work: Callable[[], object], args: argparse.Namespace, model: ProgressModel, inbox: Inbox, writer: ResultWriter
+) -> None:
+    """Do what comes before the wait for tasks, with the progress and the events of a wait; raises what the work raises."""
+    progress = choose_progress(args, model)
+    try:
+        thread = start_thread(work, inbox)
+        InboxReader(inbox, model, progress, write_event=writer.write_event).read_until_done()
+        thread.join()
+    finally:
+        progress.close(keep=False)

@@ -20,7 +20,7 @@ from waiter.cli.progress.choose import choose_progress
 from waiter.cli.progress.lines import MAX_NAMED, closing_summary
 from waiter.cli.progress.model import ProgressModel, TaskRow
 from waiter.cli.registry import COMMANDS
-from waiter.cli.task_input import read_task_ids
+from waiter.cli.task_input import is_resource_ref, read_task_ids
 from waiter.cli.telemetry import load_telemetry
 from waiter.cli.wait_thread import Inbox, InboxReader, is_sufficient, start_wait_thread
 from waiter.console import signals
@@ -87,8 +87,12 @@ def run(args: argparse.Namespace) -> int:
         raise errors[0]
     if errors:
         raise ConfigurationError(*(problem for error in errors for problem in error.problems))
-    model = ProgressModel(ids, time.monotonic())
     start_log(args, inbox.put)
+    if any(map(is_resource_ref, ids)):
+        from waiter.cli.resource_input import await_tasks  # noqa: PLC0415 - only needed for resources
+
+        ids = await_tasks(args, waiter, ids, inbox, writer)
+    model = ProgressModel(ids, time.monotonic())
     if args.active:
         from waiter.cli.active_tasks import add_active_tasks  # noqa: PLC0415 - only needed with --active
 
