@@ -220,6 +220,9 @@ class _DirectWrites:
         self._store = store
         self._stream = stream
 
+    def check(self) -> None:
+        """Like WriteQueue.check: the store is in its place."""
+
     async def write(self, change: Change, on_written: Callable[[], object]) -> None:
         events = self._store.apply([change])
         on_written()
