@@ -264,18 +264,36 @@ def test_pending_delivery_is_sent_by_the_next_process(lab: Lab) -> None:
     stored.close()
 
 
-def test_fault_keeps_the_delivery_for_the_next_process(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is reported, and the others are sent."""
+def test_fault_is_an_attempt_that_failed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is reported, counted and repeated, and the other deliveries are sent."""
 
     async def test() -> None:
         async with lab.open(ZeroDivisionError("oh"), None, stored=2) as outbox:
-            await lab.clock.async_sleep(1.0)
-            await lab.flush()
-            assert (outbox.pending(), [one.id for one in lab.store.deliveries()]) == (1, ["msg_0"])
+            await lab.settle(outbox)
+        assert sorted(one for _, one in lab.sender.sent) == ["msg_0", "msg_0", "msg_1"]
+        assert sorted(lab.results) == ["delivered", "delivered", "failed"]
 
     run(test())
-    expected = "waiter: a fault in waiter stopped a webhook for task a: ZeroDivisionError('oh')\n"
-    assert capsys.readouterr().err == expected
+    receiver = "https://hooks.example:443"
+    assert capsys.readouterr().err.splitlines() == [
+        "waiter: a fault in waiter while a webhook for task a was sent: ZeroDivisionError('oh')",
+        f"waiter: the webhook receiver {receiver} does not accept: a fault in waiter (ZeroDivisionError); retrying",
+        f"waiter: the webhook receiver {receiver} accepts again",
+    ]
+
+
+def test_delivery_that_had_a_fault_can_be_given_up_for_another_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is pending like any other: adding a delivery at the maximum raised KeyError, which ended the write queue."""
+    monkeypatch.setattr(outbox_module, "MAX_PENDING", 1)
+
+    async def test() -> None:
+        async with lab.open(ZeroDivisionError("oh"), None) as outbox:
+            await lab.clock.async_sleep(0.1)
+            outbox.add(make_delivery(1))
+            await lab.settle(outbox)
+        assert lab.results == ["failed", "given_up", "delivered"]
+
+    run(test())
 
 
 def test_new_delivery_has_the_key_of_its_acceptance() -> None:

@@ -145,15 +145,13 @@ class Outbox:
             await retrying(self._attempt, delivery)
         except DeliveryError as error:
             self._give_up(delivery, str(error))
-        except Exception as error:  # noqa: BLE001 - the others continue, and this one does at the next start
-            stderr.error(f"a fault in waiter stopped a webhook for task {delivery.wait_id}: {error!r}", "waiter.fault")
         else:
             self._write_queue.enqueue(self._remove(delivery))
         self._tasks.pop(delivery.id, None)
 
     async def _attempt(self, delivery: Delivery) -> None:
         try:
-            await self._receiver_of(delivery).attempt(lambda: self._send(delivery))
+            await self._receiver_of(delivery).attempt(lambda: self._send_or_fail(delivery))
         except DeliveryError:
             self._record("failed")
             raise
@@ -165,6 +163,17 @@ class Outbox:
         if name not in self._receivers:
             self._receivers[name] = Receiver(name, self._clock, self._sleep)
         return self._receivers[name]
+
+    async def _send_or_fail(self, delivery: Delivery) -> None:
+        """Send a delivery; a fault is an attempt that failed, so that it is counted and repeated like any other."""
+        try:
+            await self._send(delivery)
+        except DeliveryError:
+            raise
+        except Exception as error:
+            stderr.error(f"a fault in waiter while a webhook for task {delivery.wait_id} was sent: {error!r}", "waiter.fault")
+            message = f"a fault in waiter ({type(error).__name__})"
+            raise DeliveryError(message) from error
 
     async def _send(self, delivery: Delivery) -> None:
         if delivery.url is not None:
