@@ -64,6 +64,25 @@ def test_request_starts_tasks(cloud: SimulatedCloud, send: Any, poll_at: Any) ->
     cloud.verify()
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "place"),
+    [
+        ("/cloud/v2/instances/7/76", {}, (7, 76)),
+        ("/cloud/v1/volumes/7/76/v-1/extend", {}, (7, 76)),
+        ("/cloud/v2/instances/7/76", {"project_id": 5, "region_id": 6}, (5, 6)),
+        ("/cloud/v1/projects/7", {}, (1, 1)),
+    ],
+)
+def test_started_task_belongs_to_the_project_and_region_of_the_request(
+    cloud: SimulatedCloud, send: Any, path: str, fields: dict[str, Any], place: tuple[int, int]
+) -> None:
+    """Unless its script names others, so what it creates is found where the program looks for it."""
+    cloud.on_request("POST", path, finishes(0, {"volumes": ["v"]}, **fields))
+    task = send(cloud, send(cloud, path, "POST").json["tasks"][0]).json
+    assert (task["project_id"], task["region_id"]) == place
+    assert send(cloud, f"/cloud/v1/volumes/{place[0]}/{place[1]}/v").status == 200
+
+
 def test_task_is_acknowledged(cloud: SimulatedCloud, send: Any, poll_at: Any) -> None:
     """A request acknowledges one task, and the response is the task; a fault of its polls does not apply."""
     task_id, other = cloud.add(finishes(5)), cloud.add(ended())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
+
+import msgspec
 
 from waiter.testing import listing
 from waiter.testing.resources import get_resource, is_resource
@@ -16,16 +19,15 @@ from waiter.testing.task import SimulatedTask, TaskStore, make_id
 from waiter.testing.templates import compile_path, fill, names_in
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Mapping
     from datetime import datetime
-
-    import msgspec
 
     from waiter.testing.faults import Target
     from waiter.testing.script import Script
 
 TASK_IDS = {"tasks": "{tasks}"}
+# A request that creates something names a project and a region: /cloud/v2/instances/PROJECT/REGION.
+_PLACE = re.compile(r"/cloud/v\d+/\w+/(\d{1,18})/(\d{1,18})(?:/.*)?", re.ASCII)
 
 _TASKS = "/cloud/v1/tasks"
 _ACKNOWLEDGE_ALL = f"{_TASKS}/acknowledge_all"
@@ -139,7 +141,7 @@ class Endpoints:
         for route in self.routes:
             match = route.path.fullmatch(path) if method == route.method else None
             if match:
-                return route.status, self._use(route, match.groupdict(), now)
+                return route.status, self._use(route, path, match.groupdict(), now)
         task_id, endpoint = self.identify(target)
         if endpoint == "listing":
             self._check_method("GET", method)
@@ -207,13 +209,21 @@ class Endpoints:
         results = [task.encode(now, self._cloud.timestamp) for task in page]
         return {"count": len(chosen), "results": results}
 
-    def _use(self, route: CreateRoute, captured: Mapping[str, str], now: float) -> object:
+    def _use(self, route: CreateRoute, path: str, captured: Mapping[str, str], now: float) -> object:
         """Start the tasks of a route, and return its JSON with the IDs filled in."""
         route.used = True
-        started = [self._cloud.add(script) for script in route.scripts]
+        started = [self._cloud.add(_placed(script, path)) for script in route.scripts]
         created = self._tasks.planned_ids(started) if started else self._tasks.created_ids(now)
         try:
             return fill(route.json, {**created, "tasks": started, **captured})
         except IndexError:
             message = "what the response refers to has not been created"
             raise RequestRejectedError(404, "NotFound", message) from None
+
+
+def _placed(script: Script, path: str) -> Script:
+    """Return the script in the project and the region of a request's path, unless it names others or the path none."""
+    place = _PLACE.fullmatch(path)
+    if place is None or (script.project_id, script.region_id) != (1, 1):
+        return script
+    return msgspec.structs.replace(script, project_id=int(place[1]), region_id=int(place[2]))
