@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import socket
 import subprocess
 import sys
 import traceback
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import httpx
@@ -102,6 +105,98 @@ def test_echoed_key_is_in_no_result_error_event_traceback_or_log(
     assert len(shown) > 3
     assert leaks("\n".join(f"{one!r} {one}" for one in shown)) == []
     assert leaks("\n".join(map(repr, records))) == []
+
+
+# What a server answers or a user passes so that code of waiter, of the user or of a library raises.
+LONG_KEY = KEY + "secret" * 40
+TASK = json.dumps({"id": "t-1", "state": "RUNNING", "detailed_state": LONG_KEY, "error": f"apikey {LONG_KEY}"})
+RAISING: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "refused": ("401 Unauthorized", f"apikey {LONG_KEY}", {}),
+    "malformed body": ("200 OK", f'{{"id": "{LONG_KEY}", ', {"max_outage": 0.01}),
+    "no HTTP": (f"200 apikey {LONG_KEY}\r\n{LONG_KEY}", "", {"max_outage": 0.01}),
+    "time-out": ("200 OK", TASK, {"timeout": 0.01}),
+    "strategy of the user": ("200 OK", TASK, {"wait": lambda _: 1 / 0}),
+    "strategy that is no number": ("200 OK", TASK, {"wait": lambda _: math.nan}),
+    "callback of the user": ("401 Unauthorized", "", {"on_event": lambda _: 1 / 0}),
+    "bad option": ("", "", {"base_url": "ftp://host"}),
+    "unknown option": ("", "", {"nonsense": 1}),
+    "key of another type": ("", "", {"api_key": LONG_KEY.encode()}),
+    "key that is no token": ("", "", {"api_key": f"{LONG_KEY} {LONG_KEY}"}),
+    "function without a key": ("", "", {"api_key": lambda: [LONG_KEY]}),
+    "environment": ("", "", {"api_key": None, "base_url": "ftp://host"}),
+}
+
+
+def answer(status: str, body: str) -> Callable[[socket.socket], None]:
+    def behave(connection: socket.socket) -> None:
+        while request_head(connection):
+            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nX-Echo: apikey {LONG_KEY}\r\n\r\n"
+            connection.sendall(f"{head}{body}".encode())
+
+    return behave
+
+
+def blocking_many(**options: Any) -> object:
+    with Waiter(**options) as waiter:
+        return waiter.wait_all(["t-1"])  # the server has one connection at a time
+
+
+def all_errors(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error with those that a traceback shows with it."""
+    if error is not None:
+        yield error
+        yield from all_errors(error.__cause__)
+        yield from () if error.__suppress_context__ else all_errors(error.__context__)
+        for one in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+            yield from all_errors(one)
+
+
+def shown_by_trackers(value: object, depth: int = 5) -> Iterator[str]:
+    """Yield what tools print of a local variable: its repr (pytest), that of its beginning (rich), those of its parts."""
+    yield repr(value)
+    if isinstance(value, str | bytes):
+        yield repr(value[:80])
+    elif depth and not isinstance(value, ModuleType | FunctionType | type):
+        parts: list[object] = []
+        if isinstance(value, Mapping):
+            parts += [*value.keys(), *value.values()]
+        elif isinstance(value, list | tuple | set | frozenset | deque):
+            parts += value
+        parts += vars(value).values() if hasattr(value, "__dict__") else ()
+        for kind in type(value).__mro__:
+            names: Any = kind.__dict__.get("__slots__", ())
+            parts += [getattr(value, name, None) for name in ([names] if isinstance(names, str) else names)]
+        for part in parts:
+            yield from shown_by_trackers(part, depth - 1)
+
+
+@pytest.mark.parametrize("case", RAISING)
+@pytest.mark.parametrize("driver", [blocking, blocking_many, under_asyncio], ids=lambda driver: driver.__name__)
+def test_local_variables_of_a_traceback_show_no_key(
+    driver: Callable[..., object], case: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As rich, pytest and error trackers print them, for all frames but those of the user, and for logged errors."""
+    status, body, options = RAISING[case]
+    if options.get("api_key", KEY) is None:
+        for name in [name for name in os.environ if name not in {"PATH", "HOME"}]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("GCORE_API_KEY", LONG_KEY)
+        monkeypatch.setenv("GCORE_CUSTOM_HEADERS", f"X-Secret: {LONG_KEY}")
+    defaults = {"api_key": LONG_KEY, "wait": lambda _: 0.01, "max_outage": 30.0}
+    with serve(answer(status, body)) as port, pytest.raises((WaiterError, TypeError, ZeroDivisionError)) as caught:
+        driver(**{"base_url": f"http://127.0.0.1:{port}"} | defaults | options)
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert bool(logged) == (case == "callback of the user")
+    errors = [found for error in (caught.value, *logged) for found in all_errors(error)]
+    frames = [frame for error in errors for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [
+        f"{frame.f_code.co_qualname}: {name}"
+        for frame in frames
+        if Path(frame.f_code.co_filename) != HERE
+        for name, value in frame.f_locals.items()
+        if leaks("\n".join(shown_by_trackers(value)))
+    ]
+    assert (found, leaks("\n".join(f"{error!r} {error}" for error in errors))) == ([], [])
 
 
 def _has_raw_headers(record: logging.LogRecord) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from config_problems import KEY, problems
 
 from waiter.config import api_key
-from waiter.config.api_key import ApiKey
+from waiter.config.api_key import ApiKey, Secret, SecretBytes
 from waiter.config.options import Options
 from waiter.config.settings import resolve
 
@@ -158,3 +158,18 @@ def test_short_key_is_hidden_where_it_is_a_word() -> None:
     key = ApiKey("ab1")
     assert key.hide("Bad token ab1, ab12") == "Bad token ***, ab12"
     assert key.hide_in_headers([("Location", "/ab1"), ("Date", "ab1")]) == {"location": "/***", "date": "ab1"}
+
+
+def test_short_key_in_a_body_is_hidden_where_it_is_the_header() -> None:
+    """Elsewhere it may be a valid value, such as a state or a part of an ID."""
+    key = ApiKey("NEW")
+    echoed = rb'{"state": "NEW", "a": "apikey NEW", "b": "APIKey%20NEW.", "c": "apikey\u0020\u004eEW", "d": "apikey NEWER"}'
+    shown = rb'{"state": "NEW", "a": "apikey ***", "b": "APIKey%20***.", "c": "apikey\u0020***", "d": "apikey NEWER"}'
+    assert key.hide_in_bytes(echoed) == shown
+
+
+@pytest.mark.parametrize("secret", [Secret(KEY), SecretBytes(KEY.encode())])
+def test_part_of_a_secret_is_a_secret(secret: Any) -> None:
+    """Tools that print local variables shorten them first."""
+    assert (repr(secret[:8]), secret[:8] == KEY[:8] or secret[:8] == KEY[:8].encode()) == (repr(secret), True)
+    assert secret[0] in {KEY[0], KEY.encode()[0]}

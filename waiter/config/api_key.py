@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
-from typing import NoReturn
+from typing import NoReturn, SupportsIndex, overload
 
 MIN_HIDDEN_LENGTH = 6
 MAX_FILE_SIZE = 2**16
@@ -25,6 +25,10 @@ class Secret(str):
     def __repr__(self) -> str:
         return "'***'"
 
+    def __getitem__(self, place: SupportsIndex | slice) -> Secret:
+        # rich shortens a long text before it takes the repr.
+        return Secret(super().__getitem__(place))
+
 
 class SecretBytes(bytes):
     """A bytes object whose repr is masked."""
@@ -33,6 +37,14 @@ class SecretBytes(bytes):
 
     def __repr__(self) -> str:
         return "b'***'"
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> int: ...
+    @overload
+    def __getitem__(self, place: slice) -> SecretBytes: ...
+    def __getitem__(self, place: SupportsIndex | slice) -> int | SecretBytes:
+        found = super().__getitem__(place)
+        return found if isinstance(found, int) else SecretBytes(found)
 
 
 class ApiKey:
@@ -88,9 +100,12 @@ class ApiKey:
         return shown
 
     def hide_in_bytes(self, body: bytes) -> bytes:
-        """Return the bytes with the token masked, as ``hide`` does; a short token is kept, because it may be a valid value."""
+        """Return the bytes with the token masked, as ``hide`` does.
+
+        A short token may be a valid value, so it is masked only after ``apikey``, as in the header that was sent.
+        """
         if len(self._token) < MIN_HIDDEN_LENGTH:
-            return body
+            return self._echo_in_bytes.sub(rb"\1***", body)
         body = body.replace(self._token.encode(), b"***")
         # A large listing usually has neither, and then 2 MB take 0.2 ms instead of 8.
         return self._echo_in_bytes.sub(b"***", body) if b"\\" in body or b"%" in body else body
@@ -101,9 +116,11 @@ class ApiKey:
         self._token = token
         self.header = Secret(f"apikey {token}")
         pattern = "".join(map(_echo_pattern, token))
-        self._echo_in_bytes = re.compile(pattern.encode())
+        in_bytes = pattern
         if len(token) < MIN_HIDDEN_LENGTH:
+            in_bytes = rf"((?i:apikey)(?:{_echo_pattern(' ')}|\+)){pattern}(?![0-9A-Za-z])"
             pattern = f"(?<![0-9A-Za-z]){pattern}(?![0-9A-Za-z])"
+        self._echo_in_bytes = re.compile(in_bytes.encode())
         self._echo = re.compile(pattern)
 
 

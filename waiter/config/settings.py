@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import msgspec
 
-from waiter.config.api_key import ApiKey, Secret, call_for_token, check_token, read_token
+from waiter.config.api_key import ApiKey, Secret, SecretBytes, call_for_token, check_token, read_token
 from waiter.config.endpoint import ProxyUrl, check_base_url, check_certificates, check_proxy, is_loopback
 from waiter.config.options import Limits, Options
 from waiter.errors import ConfigurationError
@@ -94,7 +94,12 @@ def resolve(options: Options, environ: Mapping[str, str] | None = None) -> Setti
 
 
 class _Environment(dict[str, str]):
-    """The environment, whose repr is masked, because tracebacks may show it."""
+    """The environment, whose repr and secrets are masked, because tracebacks may show it or its items."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(environ)
+        for name in {"GCORE_API_KEY", "GCORE_CUSTOM_HEADERS"} & self.keys():
+            self[name] = Secret(self[name])
 
     def __repr__(self) -> str:
         return "_Environment(***)"
@@ -102,8 +107,11 @@ class _Environment(dict[str, str]):
 
 def hide_key(options: Options) -> None:
     """Replace the API key in the options by one whose repr is masked, because tracebacks may show the options."""
-    if isinstance(key := options.get("api_key"), str):
+    key: object = options.get("api_key")
+    if isinstance(key, str):
         options["api_key"] = Secret(key)
+    elif isinstance(key, bytes):  # refused, in an error whose traceback may show it
+        options["api_key"] = SecretBytes(key)  # type: ignore[typeddict-item]
 
 
 def limited(settings: Settings, limits: Limits) -> Settings:
@@ -169,7 +177,8 @@ def _api_key(options: Options, environ: Mapping[str, str], problems: list[str]) 
         return ApiKey(token, given) if token else None
     if not isinstance(given, str | Path | None):
         kinds = "a string, a Path to a file that holds it, or a function that returns it"
-        problems.append(f"api_key must be {kinds}, not {type(given).__name__}")
+        kind = "bytes" if isinstance(given, bytes) else type(given).__name__
+        problems.append(f"api_key must be {kinds}, not {kind}")
         return None
     file = given if isinstance(given, Path) else None
     if given is None and not (given := environ.get("GCORE_API_KEY")) and environ.get("GCORE_API_KEY_FILE"):

@@ -46,7 +46,8 @@ class AsyncPool:
         self._idle: deque[_Connection] = deque()
         self._is_closed = False
         # One buffer for all connections, read as soon as asyncio has filled it; one for each read would take a tenth of a poll.
-        self._buffer = bytearray(RECEIVE_BUFFER_SIZE)
+        # A view, because its repr does not show what a server may echo.
+        self._buffer = memoryview(bytearray(RECEIVE_BUFFER_SIZE))
 
     async def request(self, method: str, path: str, headers: Mapping[str, str], timeout: float) -> Received:  # noqa: ASYNC109 - like BlockingPool
         """Send a request without a body and return the response. Raises OSError; TimeoutError when it takes longer."""
@@ -153,8 +154,8 @@ def _close_socket(attempt: asyncio.Task[socket.socket]) -> None:
 class _Connection(asyncio.BufferedProtocol):
     """One connection with one response at a time."""
 
-    def __init__(self, buffer: bytearray) -> None:
-        self._buffer = memoryview(buffer)
+    def __init__(self, buffer: memoryview) -> None:
+        self._buffer = buffer
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._reader: ResponseReader | None = None

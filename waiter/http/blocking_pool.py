@@ -167,7 +167,8 @@ class _Connection:
         try:
             self._stream.write(request, deadline)
             while not reader.is_complete:
-                if data := self._stream.read(deadline):
+                # The server may echo the key, and a traceback show what was read.
+                if data := SecretBytes(self._stream.read(deadline)):
                     reader.feed(data)
                 else:
                     reader.end()
