@@ -67,6 +67,26 @@ def test_foreign_text_becomes_printable(text: str) -> None:
     assert display_width(fit(printable(text), 10, "~")) <= 10
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("\u0e19\u0e49\u0e33", 2),
+        ("\u0928\u0941", 1),
+        ("\u1112\u1161\u11ab", 2),
+        ("\U0001f680", 2),
+        ("\u2764\ufe0f", 2),
+        ("\u2614\ufe0f", 2),
+        ("1\ufe0f\u20e3", 2),
+        ("\ufe0fa", 1),
+        ("\U0001f1e9\U0001f1ea", 2),
+    ],
+    ids=["thai", "devanagari", "jamo", "emoji", "heart", "umbrella", "keycap", "selector", "flag"],
+)
+def test_marks_take_no_column_and_emoji_two(text: str, columns: int) -> None:
+    """As terminals show them, so that the columns of a table line up."""
+    assert display_width(text) == columns
+
+
 def test_width_of_wide_and_combining_characters() -> None:
     """A CJK character takes two columns, a combining accent none; no half of a wide character is left."""
     assert [display_width(text) for text in ("abc", "\u4efb\u52a1", "e\u0301")] == [3, 4, 1]

@@ -6,6 +6,8 @@ import re
 from math import inf, isfinite, nan
 
 _UUID = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE)
+# It shows the character before it as an emoji, which takes two columns: https://unicode.org/reports/tr51/
+_EMOJI_SELECTOR = "\ufe0f"
 _UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 
@@ -20,12 +22,20 @@ def _escaped(char: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Return how many columns of a terminal a printable text takes: wide characters two, combining ones none."""
+    """Return how many columns of a terminal a printable text takes: wide characters and emoji two, marks none."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width  # noqa: PLC0415 - only needed for text that is not ASCII
+    from unicodedata import category, east_asian_width  # noqa: PLC0415 - only needed for text that is not ASCII
 
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in {"W", "F"} else 1 for char in text)
+    columns = last = 0
+    for char in text:
+        if char == _EMOJI_SELECTOR:
+            columns, last = columns + (last == 1), 2
+        # The vowels and final consonants of Hangul syllables that are written as several characters take no column either.
+        elif category(char) not in {"Mn", "Me"} and not "\u1160" <= char <= "\u11ff":
+            last = 2 if east_asian_width(char) in {"W", "F"} else 1
+            columns += last
+    return columns
 
 
 def with_short_ids(text: str) -> str:

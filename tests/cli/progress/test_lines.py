@@ -146,14 +146,14 @@ def test_events_below_the_log_level_do_not_postpone_heartbeats(clock: Clock) -> 
 
 
 def test_closing_summary_counts_the_ends_and_names_the_failures(clock: Clock) -> None:
-    """Failures are named, the first five of them, and colours are optional."""
+    """Failures come last and are named, the first five of them; colours are optional."""
     model = several_tasks(clock)
     model.rows[ENDLESS].record_outcome(
         Outcome(ENDLESS, error=TaskTimeoutError(ENDLESS, waited=1, last_task=None, last_error=None)), clock()
     )
-    assert closing_summary(model, color=False) == (f"1 finished, 1 failed, 1 timed out, 1 still running: create_vm {BROKEN}")
+    assert closing_summary(model, color=False) == (f"1 finished, 1 still running, 1 timed out, 1 failed: create_vm {BROKEN}")
     colored = closing_summary(model, color=True)
-    assert colored.startswith("\x1b[32m1 finished\x1b[0m, \x1b[31m1 failed\x1b[0m, ")
+    assert colored.startswith("\x1b[32m1 finished\x1b[0m, \x1b[36m1 still running\x1b[0m, \x1b[31m1 timed out\x1b[0m, ")
     many = ProgressModel([f"t{n}" for n in range(7)], clock())
     for task_id, row in many.rows.items():
         row.record_outcome(Outcome(task_id, error=TaskNotFoundError("no")), clock())

@@ -13,6 +13,8 @@ from command_progress import Clock, Screen
 from waiter.cli.progress import live
 from waiter.cli.progress.live import LiveProgress
 from waiter.cli.progress.model import ProgressModel
+from waiter.errors import ResourceError
+from waiter.outcome import Outcome
 
 
 def test_block_is_redrawn_in_place(clock: Clock, screen: Screen) -> None:
@@ -65,6 +67,27 @@ def test_no_color_disables_colours(clock: Clock, screen: Screen, monkeypatch: py
     for environ in ({}, {"NO_COLOR": "1"}):
         LiveProgress(model, environ, clock).refresh()
     assert ["\x1b[31m✗\x1b[0m ERROR" in text for text in written] == [True, False]
+    assert screen.shown == []
+
+
+def test_colour_is_that_of_the_task_not_of_a_word_in_its_name(
+    clock: Clock, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task whose resource has failed is red although it is FINISHED; the line that counts the others has no colour."""
+    written: list[str] = []
+    monkeypatch.setattr(live, "write_stderr", written.append)
+    model = ProgressModel(["a", "b", "c", "d"], clock())
+    for task_id, state, name in (("a", "NEW", "FINISHED"), ("b", "RUNNING", "ERROR"), ("c", "FINISHED", "RUNNING")):
+        model.rows[task_id].record_event(event_of(make_task(task_id, state, data={"name": name})), clock())
+    failed = ResourceError("failed", task=make_task("d", "FINISHED"), kind="images", resource_id="i", resource={})
+    model.rows["d"].record_outcome(Outcome("d", error=failed), clock())
+    shown = LiveProgress(model, {}, clock)
+    for lines in (24, 4):
+        monkeypatch.setattr(live, "_size", lambda lines=lines: os.terminal_size((80, lines)))
+        shown.close(keep=True)
+    marks = [line.split(" ")[0] for line in written[0].removeprefix("\r").splitlines()]
+    assert marks == ["·", "\x1b[36m·\x1b[0m", "\x1b[32m✓\x1b[0m", "\x1b[31m✗\x1b[0m", "\x1b[J"]
+    assert written[1].splitlines()[-2].startswith("… and 2 more")
     assert screen.shown == []
 
 

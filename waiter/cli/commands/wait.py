@@ -166,7 +166,7 @@ def _wait(
     outcomes = [row.outcome for row in model.rows.values() if row.outcome]
     unfinished = [row for row in model.rows.values() if row.outcome is None or is_still_running(row.outcome.error)]
     summary = _closing_summary(args, model)
-    return combined_exit_code(outcome.error for outcome in outcomes), [*summary, *resume_hint(args, unfinished)]
+    return combined_exit_code(outcome.error for outcome in outcomes), [*resume_hint(args, unfinished), *summary]
 
 
 def _closing_summary(args: argparse.Namespace, model: ProgressModel) -> list[str]:

@@ -99,6 +99,17 @@ def heartbeat(model: ProgressModel, now: float) -> str:
     return f"still waiting after {format_duration(now - model.started_at)}{of}: {named}{more}"
 
 
+# Failures last, because their names follow.
+_SUMMARY_ORDER = (
+    WaitStatus.FINISHED,
+    WaitStatus.WAITING,
+    WaitStatus.TIMED_OUT,
+    WaitStatus.STALLED,
+    WaitStatus.UNAVAILABLE,
+    WaitStatus.REFUSED,
+    WaitStatus.NOT_FOUND,
+    WaitStatus.FAILED,
+)
 _COLORS = {WaitStatus.FINISHED: "32", WaitStatus.WAITING: "36"}
 _RED = "31"
 
@@ -106,8 +117,7 @@ _RED = "31"
 def closing_summary(model: ProgressModel, *, color: bool) -> str:
     """Return how the waits for several tasks ended, and which failed: ``45 finished, 5 failed: create_vm 2222..., ...``."""
     counts = Counter(result.status for result in model.results())
-    parts = [_count(status, counts[status], color=color) for status in WaitStatus if status is not WaitStatus.WAITING]
-    parts.append(_count(WaitStatus.WAITING, counts[WaitStatus.WAITING], color=color))
+    parts = [_count(status, counts[status], color=color) for status in _SUMMARY_ORDER]
     failed = [row.name for row in model.rows.values() if row.has_failed]
     more = [f"and {len(failed) - MAX_NAMED} more"] if len(failed) > MAX_NAMED else []
     named = f": {', '.join([*failed[:MAX_NAMED], *more])}" if failed else ""

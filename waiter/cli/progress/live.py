@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from waiter.events import Event
 
 FRAME: Final = 0.1
-_COLORS = {"FINISHED": "32", "ERROR": "31", "RUNNING": "36"}
+_GREEN, _RED, _CYAN = "32", "31", "36"
 
 
 class LiveProgress(Progress):
@@ -78,10 +78,12 @@ class LiveProgress(Progress):
             write_stderr(f"\r{up}{erased}{up}")
 
     def _colored(self, line: str) -> str:
-        color = next((code for state, code in _COLORS.items() if state in line), None)
-        if not self._color or color is None:
+        mark, space, state = line[:1], line[1:2], line[2:]
+        marks = {self._glyphs.done: _GREEN, self._glyphs.failed: _RED}
+        color = marks.get(mark, _CYAN if state.startswith("RUNNING") else None)
+        if not self._color or space != " " or color is None:
             return line
-        return f"\x1b[{color}m{line[:1]}\x1b[0m{line[1:]}"
+        return f"\x1b[{color}m{mark}\x1b[0m{line[1:]}"
 
 
 def _size() -> os.terminal_size:
