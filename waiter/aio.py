@@ -105,7 +105,8 @@ class AsyncWaiter:
                 if subscription is not None:
                     self._listing_poller.unsubscribe(subscription)
             if state.awaits_resources and (resources := state.resource_state()) is not None:
-                await self._retrying(self._poll_resource, resources, None)
+                with resources.explained_errors():
+                    await self._retrying(self._poll_resource, resources, None)
                 resources.check_result()
             return task
 

@@ -252,7 +252,7 @@ class TasksError(WaiterError, ExceptionGroup[WaiterError]):
     @property
     def created_resources(self) -> CreatedResources:
         """What all of the tasks created, including the failed ones."""
-        failed = [error.task for error in self.failed.values() if isinstance(error, TaskError | ResourceError)]
+        failed = [error.task for error in self.failed.values() if isinstance(error, TaskError | ResourceError | ApiError)]
         return CreatedResources.merge(task.created_resources for task in [*self.succeeded.values(), *filter(None, failed)])
 
 
@@ -260,8 +260,11 @@ class ApiError(WaiterError):
     """The API returned an error, an unusable response, or none.
 
     ``.status`` is the HTTP status, None without a response; ``.request_id`` identifies the request to Gcore's support; ``.url``
-    is what was requested; ``.retry_after`` is the server's Retry-After in seconds, or None.
+    is what was requested; ``.retry_after`` is the server's Retry-After in seconds, or None. With ``ready=True``, ``.task`` is
+    the FINISHED task if one of the resources that it created could not be checked; otherwise it is None.
     """
+
+    task: Task | None = None
 
     def __init__(
         self,

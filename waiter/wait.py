@@ -59,7 +59,8 @@ class Waiter:
             retrying = Retrying(**HOOKS, sleep=self._sleep)
             task = state.result(retrying(self._poll, state, self._client.get_task))
             if state.awaits_resources and (resources := state.resource_state()) is not None:
-                retrying(self._poll, resources, self._client.get_resource)
+                with resources.explained_errors():
+                    retrying(self._poll, resources, self._client.get_resource)
                 resources.check_result()
             return task
 

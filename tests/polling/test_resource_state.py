@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from itertools import pairwise
+from math import inf
 from typing import Any
 from unittest import mock
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from tenacity import wait_fixed
 
 from waiter import (
+    ApiError,
     ApiUnavailableError,
     AsyncWaiter,
     AuthenticationError,
@@ -306,13 +308,21 @@ def test_resource_that_vanishes_while_it_is_awaited_is_a_failure(on: Driver, clo
     assert 49 < cloud.requests[-1].at < 55
 
 
-@pytest.mark.parametrize(("code", "error"), [(401, AuthenticationError), (403, PermissionDeniedError)])
-def test_refused_resource_ends_the_wait(on: Driver, cloud: SimulatedCloud, code: int, error: type[Exception]) -> None:
-    """A key may be allowed to read tasks but not images."""
+@pytest.mark.parametrize(
+    ("code", "error"), [(401, AuthenticationError), (403, PermissionDeniedError), (400, ApiError), (503, ApiUnavailableError)]
+)
+def test_error_of_a_resource_says_that_the_task_is_finished(
+    on: Driver, cloud: SimulatedCloud, code: int, error: type[ApiError]
+) -> None:
+    """A key may be allowed to read tasks but not images. The error carries what the task created."""
     task_id = add_image(cloud)
-    cloud.fault(status(code), on="resource")
-    with pytest.raises(error, match=r"images m-1"):
+    cloud.fault(status(code), on="resource", times=inf)
+    with pytest.raises(error, match=rf"images m-1.*; the task is FINISHED \({task_id}\)$") as caught:
         on.wait(cloud, task_id, ready=True)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert (copied.task.created_resources.images, copied.status) == (("m-1",), code)
+    group = TasksError.of(succeeded={}, failed={task_id: caught.value})
+    assert group.created_resources.images == ("m-1",)
 
 
 # Lies.

@@ -7,7 +7,8 @@ follow the schedule. A round of n requests is worth n times the price of one, so
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from waiter import errors
@@ -103,6 +104,17 @@ class ResourceWaitState(PollState):
         if self._failure is not None:
             raise self._failure
 
+    @contextmanager
+    def explained_errors(self) -> Iterator[None]:
+        """Let an error of the API say, and carry as ``.task``, that the task is FINISHED and what it created."""
+        try:
+            yield
+        except errors.ApiError as error:
+            error.task = self._task
+            if not str(error).endswith(self._note()):
+                error.args = (f"{error}; the resource was not checked{self._note()}",)
+            raise
+
     # What tenacity asks.
 
     def should_stop(self) -> bool:
@@ -173,4 +185,4 @@ class ResourceWaitState(PollState):
         return self._reporter.task_id
 
     def _note(self) -> str:
-        return "; the task is FINISHED" if self._task else ""
+        return f"; the task is FINISHED ({self._task.id})" if self._task else ""
