@@ -67,8 +67,8 @@ def test_container_is_restricted(one: Container) -> None:
 
 @pytest.mark.parametrize("pod", pods().values(), ids=pods())
 def test_pod_is_restricted(pod: dict[str, Any]) -> None:
-    """Every pod runs as the image's user, without a service account token."""
-    assert pod["automountServiceAccountToken"] is False
+    """Every pod runs as the image's user, without a service account token and variables that services of the namespace add."""
+    assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
     assert pod["securityContext"] == {
         "runAsNonRoot": True,
         "runAsUser": USER,
