@@ -78,6 +78,16 @@ def test_every_metric_has_a_panel(metric: str) -> None:
     assert any(re.search(rf"\b{metric}(_bucket|_count)?\b", expression) for expression in EXPRESSIONS)
 
 
+def test_documentation_names_every_metric_with_its_labels_and_no_other() -> None:
+    """The table of the page, and the metrics of a sidecar with webhooks; a histogram is named without its suffixes."""
+    page = (EXAMPLES / "sidecar" / "README.md").read_text(encoding="utf-8")
+    documented = {name: set(labels.split(",")) - {""} for name, labels in re.findall(r"`(waiter_\w+)(?:{(.*?)})?`", page)}
+    found: dict[str, set[str]] = {}
+    for name, labels in sample_labels().items():
+        found.setdefault(re.sub("_(bucket|count|sum)$", "", name), set()).update(labels - {"le"})
+    assert documented == found
+
+
 def test_states_in_expressions_exist() -> None:
     """Every state in an expression is a status."""
     found = {state for states in re.findall(r"state!?=~?\"(.*?)\"", " ".join(EXPRESSIONS)) for state in states.split("|")}
