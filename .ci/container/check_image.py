@@ -28,6 +28,7 @@ from engine import (
     ask,
     check,
     ends_after,
+    handles,
     mounted,
     podman,
     running,
@@ -151,7 +152,7 @@ def check_init_step() -> None:
 
 
 def check_signals() -> None:
-    """Check that SIGTERM ends a wait at any time: the kernel ignores it for process 1 without a handler."""
+    """Check that SIGTERM ends a wait at any time after the launcher has its handler."""
     with running("wait", "wait", ENDLESS):
         time.sleep(1)
         code, took = ends_after("wait", signal.SIGTERM)
@@ -159,9 +160,10 @@ def check_signals() -> None:
     check(f"SIGTERM ends a wait quickly ({took:.3f} s)", found=took < QUICK, expected=True)
     for delay in (0, 0.03, 0.06, 0.1, 0.15, 0.2):
         with running("wait", "wait", ENDLESS):
+            until("the launcher has its handler", lambda: handles("wait", signal.SIGTERM))
             time.sleep(delay)
             code, took = ends_after("wait", signal.SIGTERM)
-        check(f"also {delay} s after its start ({took:.3f} s)", found=(code, took < QUICK), expected=(143, True))
+        check(f"also {delay} s later ({took:.3f} s)", found=(code, took < QUICK), expected=(143, True))
 
 
 def check_init_process() -> None:
@@ -174,21 +176,34 @@ def check_init_process() -> None:
     program = f"{orphans}for _ in range(3): os.wait()\ntime.sleep(0.3)\nprint(os.getpid() > 1, {states}.count('Z'))"
     done = waiter("wait", FINISHED, "--output=ids", "--", "python", "-c", program)
     check("a command is a child of process 1, which reaps orphans", found=done.stdout.splitlines()[-1], expected="True 0")
-    trap = (
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
-        "print('ready', flush=True)\n"
-        "time.sleep(60)"
-    )
-    with running("command", "wait", FINISHED, "--", "python", "-c", trap) as name:
-        until("the command runs", lambda: "ready" in podman("logs", name).stdout)
-        code, took = ends_after(name, signal.SIGTERM)
-    check(f"the command gets SIGTERM ({took:.3f} s)", found=(code, took < QUICK), expected=(9, True))
+    check_passed_signals()
     for args in (("wait", ENDLESS), ("sidecar", "--state-dir=/tmp")):
         with running("parent", *args, options=("--tmpfs=/tmp:mode=1777",)) as name:
             podman("exec", name, "python", "-c", orphans)
             count = ("exec", name, "python", "-c", f"import os\nprint({states}.count('Z'))")
             until(f"waiter {args[0]} reaps orphans", lambda count=count: podman(*count, ok=False).stdout == "0\n")  # type: ignore[misc]
+
+
+def check_passed_signals() -> None:
+    """Check that process 1 passes the signals of platforms and terminals on to the command, and exits with its code."""
+    passed = [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGWINCH]
+    program = (
+        "import signal, sys, time\n"
+        f"for number in {[int(one) for one in passed]}:\n"
+        "    signal.signal(number, lambda number, _: print(signal.Signals(number).name, flush=True))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        "print('ready', flush=True)\n"
+        "while True: time.sleep(60)"
+    )
+    with running("command", "wait", FINISHED, "--", "python", "-c", program) as name:
+        until("the command runs", lambda: "ready" in podman("logs", name).stdout)
+        for one in passed:
+            podman("kill", f"--signal={one.name}", name)
+            until(f"the command gets {one.name}", lambda one=one: one.name in podman("logs", name).stdout.split())  # type: ignore[misc]
+        code, took = ends_after(name, signal.SIGTERM)
+    check(f"the command gets SIGTERM ({took:.3f} s)", found=(code, took < QUICK), expected=(9, True))
+    ended = waiter("wait", FINISHED, "--", "python", "-c", "import os; os.kill(os.getpid(), 10)")
+    check("a command that a signal ends gives 128 and its number", found=ended.returncode, expected=128 + signal.SIGUSR1)
 
 
 def check_start() -> None:
@@ -242,6 +257,25 @@ def check_sidecar() -> None:
     check("a sidecar without a state directory that it can write is 2", found=waiter("sidecar").returncode, expected=2)
 
 
+def check_health_check() -> None:
+    """Check that the health check finds its own sidecar: below an init process, on another port, among other containers."""
+    options = ("--init", "--tmpfs=/tmp:mode=1777")
+    listeners = ("--listen=127.0.0.1:9000", "--probe-listen=127.0.0.1:9001")
+    with running("first", "sidecar", "--state-dir=/tmp", *listeners, options=options) as name:
+        until("the sidecar is live", lambda: ask("GET", "127.0.0.1:9001/livez")[0] == HTTPStatus.OK)
+        check(
+            "the health check of a sidecar on another port, below an init process, passes", found=health(name), expected=(0, "")
+        )
+        init = podman("inspect", "--format={{.State.Pid}}", name).stdout.strip()
+        (sidecar,) = Path(f"/proc/{init}/task/{init}/children").read_text(encoding="ascii").split()
+        with running("second", "simulate", "--listen=127.0.0.1:8092", options=(f"--pid=container:{name}",)) as neighbour:
+            os.kill(int(sidecar), signal.SIGSTOP)
+            check("the health check of a stopped sidecar fails", found=health(name)[0], expected=1)
+            check("that of another container of its process namespace passes", found=health(neighbour), expected=(0, ""))
+            os.kill(int(sidecar), signal.SIGCONT)
+        check("it passes again", found=health(name), expected=(0, ""))
+
+
 def check_flood() -> None:
     """Check that both listeners answer while more idle connections are opened than the process may have descriptors."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
@@ -283,6 +317,7 @@ def main() -> None:
         check_init_process()
         check_start()
         check_sidecar()
+        check_health_check()
         check_flood()
         check_pods()
         code, _ = ends_after("cloud", signal.SIGTERM)

@@ -81,6 +81,13 @@ def ends_after(name: str, signum: signal.Signals) -> tuple[int, float]:
     return int(podman("wait", name).stdout), took
 
 
+def handles(name: str, signum: signal.Signals) -> bool:
+    """Whether process 1 of a container has a handler for the signal; without one, the kernel discards it."""
+    pid = podman("inspect", "--format={{.State.Pid}}", name).stdout.strip()
+    caught = Path(f"/proc/{pid}/status").read_text(encoding="ascii").partition("SigCgt:")[2].split()[0]
+    return bool(int(caught, 16) >> (signum - 1) & 1)
+
+
 def ask(method: str, url: str, body: object = None) -> tuple[int, bytes]:
     """Return the status and the body of a response; 0 when the connection fails."""
     address, _, path = url.partition("/")
