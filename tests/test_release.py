@@ -59,13 +59,58 @@ def test_actions_are_pinned_to_commits(workflow: Path) -> None:
     assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", one)] == []
 
 
-def test_only_the_job_that_publishes_has_an_identity() -> None:
+RELEASE = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
+SIGNING = {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"}
+
+
+def test_only_the_jobs_that_publish_have_an_identity() -> None:
     """No token is stored, and no other job can publish."""
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
-    assert workflow["permissions"] == {}
-    rights = {name: job["permissions"] for name, job in workflow["jobs"].items()}
-    assert rights == {"build": {"contents": "read"}, "publish": {"id-token": "write"}}
-    assert "secrets." not in str(workflow)
+    assert RELEASE["permissions"] == {}
+    assert {name: job["permissions"] for name, job in RELEASE["jobs"].items()} == {
+        "build": {"contents": "read"},
+        "image": {"contents": "read"},
+        "publish": {"id-token": "write"},
+        "publish-image": SIGNING,
+    }
+    published = {name for name, job in RELEASE["jobs"].items() if job.get("environment") == "release"}
+    assert published == {"publish", "publish-image"}
+    assert "secrets." not in str(RELEASE)
+
+
+def commands(job: str) -> str:
+    return "\n".join(step["run"] for step in RELEASE["jobs"][job]["steps"] if "run" in step)
+
+
+def test_nothing_is_published_before_every_gate_has_passed() -> None:
+    """The tag, the tests, the locks and the packages of the image are checked by the jobs that both publishing jobs need."""
+    needs = {name: job.get("needs") for name, job in RELEASE["jobs"].items()}
+    assert needs == {"build": None, "image": "build", "publish": ["build", "image"], "publish-image": ["build", "image"]}
+    assert not any(
+        "continue-on-error" in part or "if" in part for job in RELEASE["jobs"].values() for part in [job, *job["steps"]]
+    )
+    gates = [".ci/release ", ".ci/fast", ".ci/vulnerabilities"]
+    assert [gate for gate in gates if gate not in commands("build")] == []
+    assert ".ci/container/release image" in commands("image")
+    assert "security_updates.py" in (ROOT / ".ci" / "container" / "release").read_text(encoding="utf-8")
+
+
+def test_image_is_published_under_the_version_of_the_tag() -> None:
+    """The tag without its v, which `.ci/release` has compared with the version of the package and the changelog."""
+    assert '.ci/container/push image "$name:${GITHUB_REF_NAME#v}"' in commands("publish-image")
+    (step,) = [step for step in RELEASE["jobs"]["publish-image"]["steps"] if step.get("id") == "push"]
+    assert step["shell"] == "bash"
+
+
+def test_published_image_is_attested() -> None:
+    """Its provenance, and for each processor its bill of materials, signed by the identity of the workflow."""
+    steps = [step["with"] for step in RELEASE["jobs"]["publish-image"]["steps"] if "actions/attest@" in step.get("uses", "")]
+    assert [(step["subject-digest"], step.get("sbom-path")) for step in steps] == [
+        ("${{ steps.push.outputs.digest }}", None),
+        ("${{ steps.push.outputs.digest_amd64 }}", "image/amd64.cdx.json"),
+        ("${{ steps.push.outputs.digest_arm64 }}", "image/arm64.cdx.json"),
+    ]
+    assert all(step["push-to-registry"] and step["subject-name"] == "${{ steps.push.outputs.name }}" for step in steps)
+    assert "linux/amd64 linux/arm64" in (ROOT / ".ci" / "container" / "release").read_text(encoding="utf-8")
 
 
 def test_each_dependency_has_a_reason() -> None:

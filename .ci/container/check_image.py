@@ -37,6 +37,7 @@ from engine import (
     waiter,
 )
 from pods import check_pods
+from registry import check_push
 from tasks import ENDLESS, EXAMPLE, FAILED, FINISHED, INSTANCE, LATER, STRANGER
 
 KEY = "1234$simulated"
@@ -320,6 +321,7 @@ def main() -> None:
         check_health_check()
         check_flood()
         check_pods()
+        check_push()
         code, _ = ends_after("cloud", signal.SIGTERM)
     check("the simulation ends with 0", found=code, expected=0)
 

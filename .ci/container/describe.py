@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
@@ -43,13 +44,17 @@ def components(root: Path) -> Iterator[dict[str, Any]]:
         yield {"type": "library", "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 
-def bill(root: Path, labels: dict[str, str], python: str) -> dict[str, Any]:
-    """Return the CycloneDX bill of materials; the interpreter may come from the base and not from a package."""
+def bill(root: Path, digest: str, labels: dict[str, str], python: str) -> dict[str, Any]:
+    """Return the CycloneDX bill of materials; the interpreter may come from the base and not from a package.
+
+    Its serial number, without which a bill is not attested, is the same for each description of the image.
+    """
     interpreter = {"type": "platform", "bom-ref": "python", "name": "python", "version": python.removeprefix("Python ")}
     image = {"type": "container", "bom-ref": "image", "name": "waiter", "version": labels["version"]}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
+        "serialNumber": uuid.uuid5(uuid.NAMESPACE_OID, digest).urn,
         "version": 1,
         "metadata": {"timestamp": labels["created"], "component": image},
         "components": [interpreter, *components(root)],
@@ -83,7 +88,10 @@ def main(image: str, directory: Path) -> None:
     python = podman("run", "--rm", "--network=none", "--entrypoint=python", image, "--version")
     root = Path(podman("image", "mount", image))
     try:
-        documents = {"sbom.cdx.json": bill(root, labels, python), "provenance.json": provenance(image, found["Digest"], labels)}
+        documents = {
+            "sbom.cdx.json": bill(root, found["Digest"], labels, python),
+            "provenance.json": provenance(image, found["Digest"], labels),
+        }
     finally:
         podman("image", "unmount", image)
     for name, content in documents.items():
