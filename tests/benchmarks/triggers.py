@@ -102,12 +102,9 @@ def error_of(payload: Any) -> str | None:
 
 
 def make_run_by_airflow() -> Callable[[Any], Awaitable[str | None]]:
-    """Return a function that runs a trigger as the process of a triggerer does, with its log."""
+    """Return a function that runs a trigger as the process of a triggerer does."""
     from airflow.jobs.triggerer_job_runner import TriggerRunner
-    from airflow.sdk.log import configure_logging
 
-    with Path(os.devnull).open("wb") as nowhere:
-        configure_logging(json_output=True, log_level="INFO", output=os.fdopen(os.dup(nowhere.fileno()), "wb"))
     runner: Any = TriggerRunner()  # type: ignore[no-untyped-call, unused-ignore]
 
     async def run(trigger: Any) -> str | None:
@@ -123,9 +120,11 @@ def make_run_by_airflow() -> Callable[[Any], Awaitable[str | None]]:
 async def measure(kind: str, seconds: float) -> None:
     """Run a trigger for each task ID on standard input, and print what they cost as JSON."""
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+    from airflow.sdk.log import configure_logging
 
     from waiter.integrations.airflow.trigger import GcoreTaskTrigger
 
+    configure_logging(json_output=True, log_level="INFO", output=os.fdopen(os.open(os.devnull, os.O_WRONLY), "wb"))
     run = run_bare if kind == "bare" else make_run_by_airflow()
 
     def trigger_for(task_id: str, seconds: float) -> Any:
