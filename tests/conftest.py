@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 from drivers import Awaited, Blocking, Driver
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from waiter.testing import SimulatedCloud
 
@@ -25,8 +25,16 @@ if hasattr(signal, "SIGQUIT"):
 # .ci/integrations runs them, each in an environment of its own.
 collect_ignore_glob = ["integrations/*/*"]
 
-# CI tries more of them. How long one takes says nothing on a machine that is shared.
-settings.register_profile("waiter", max_examples=int(os.environ.get("TEST_EXAMPLES", "30")), deadline=None)
+# CI tries more of them. How long they take says nothing on a machine that is shared.
+settings.register_profile(
+    "random",
+    max_examples=int(os.environ.get("TEST_EXAMPLES", "30")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+# The same examples in every run, so that it fails only because of a change; pytest --hypothesis-profile=random tries others.
+settings.register_profile("waiter", settings.get_profile("random"), derandomize=True)
 settings.load_profile("waiter")
 
 
