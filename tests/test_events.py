@@ -29,7 +29,19 @@ from waiter import (
     wait_for_task,
 )
 from waiter.polling import reporter
-from waiter.testing import Fault, Phase, Script, SimulatedCloud, ended, fails, finishes, missing, never_ends, status
+from waiter.testing import (
+    Fault,
+    Phase,
+    Script,
+    SimulatedCloud,
+    ended,
+    fails,
+    finishes,
+    missing,
+    never_ends,
+    resources_ready,
+    status,
+)
 
 PHASES = (Phase("NEW", 10), Phase("RUNNING", 10), Phase("RUNNING", 10, "NETWORK"), Phase("FINISHED"))
 
@@ -275,6 +287,26 @@ def test_seconds_in_events_have_three_decimals(on: Driver, events: list[Any]) ->
     cloud.fault(status(503), task=task_id)
     with pytest.raises(TaskTimeoutError):
         on.wait(cloud, task_id, timeout=7.1234567, learn=False, on_event=events.append)
+    image = cloud.add(resources_ready(99, ended({"images": ["m-1"]})))
+    with pytest.raises(TaskTimeoutError):
+        on.wait(cloud, image, timeout=7.1234567, learn=False, on_event=events.append, ready=True)
     seconds = [value for event in events for value in event.fields.values() if isinstance(value, float)]
     assert len(seconds) > 4
     assert seconds == [round(value, 3) for value in seconds]
+
+
+def test_elapsed_counts_from_the_start_of_the_wait(on: Driver) -> None:
+    """Whenever that was: the task's, and its resources' too."""
+    cloud = SimulatedCloud.virtual()
+    cloud.options["sleep"](1000.0)
+    task_id = cloud.add(resources_ready(20, finishes(10, {"images": ["m-1"]}, task_type="create_image")))
+    began = cloud.clock()
+    told: list[tuple[float, float]] = []
+
+    def record(event: Any) -> None:
+        if "elapsed" in event.fields:
+            told.append((event.fields["elapsed"], round(cloud.clock() - began, 3)))
+
+    on.wait(cloud, task_id, ready=True, on_event=record)
+    assert len(told) > 4
+    assert [elapsed for elapsed, _ in told] == pytest.approx([since for _, since in told], abs=0.002)

@@ -219,9 +219,16 @@ def start(run: Callable[[], object], usual: float) -> Process:
     return Process(pid, reader)
 
 
+# The pipe to which this process writes. A child must not keep it open, because its end is the end of the result.
+_own_output: list[int] = []
+
+
 def _be_child(run: Callable[[], object], writer: int, usual: float) -> NoReturn:
     try:
         os.setsid()
+        for inherited in _own_output:
+            os.close(inherited)
+        _own_output[:] = [writer]
         limit = int(SECONDS + usual * PATIENCE)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -641,3 +641,14 @@ def test_both_drivers_agree_on_any_resources(resources: list[list[tuple[str, int
         assert all(before[1] == after[0] and after[0] != after[1] for before, after in pairwise(seen))
     expected = {"ResourceError": "failed", "TaskTimeoutError": "timed_out", "ApiUnavailableError": "unavailable"}
     assert events[-1][1]["outcome"] == expected.get(outcome.partition(":")[0], "finished")
+
+
+def test_round_of_two_is_worth_twice_the_price(on: Driver) -> None:
+    """Pauses between rounds are longer than those of one resource by the root of two."""
+    mean = {}
+    for count in (1, 2):
+        cloud = SimulatedCloud.virtual()
+        images = [f"m-{place}" for place in range(count)]
+        on.wait(cloud, cloud.add(resources_ready(3000, finishes(1, {"images": images}))), ready=True, price=1)
+        mean[count] = 3000 / len(polls_of(cloud, "/cloud/v1/images/1/1/m-0"))
+    assert mean[2] / mean[1] == pytest.approx(2**0.5, rel=0.1)

@@ -64,3 +64,12 @@ def test_history_is_not_requested_at_the_deadline(state: WaitState, clock: Clock
     clock.now = now
     state.record_snapshot(TaskSnapshot(Task(id="t-0", state=TaskState.RUNNING, task_type="create_thing"), 50.0))
     assert state.claim_history() == task_type
+
+
+def test_interval_now_needs_the_schedule_and_an_age(state: WaitState, clock: Clock) -> None:
+    """Without them it is the interval that the wait has."""
+    assert state.interval_now(7.0) == 7.0
+    options: Any = {"api_key": "1$abcdef", "wait": lambda _: 3.0, "clock": clock}
+    other = WaitState("t-0", resolve(options, {}), HistoryCache())
+    other.record_snapshot(TaskSnapshot(Task(id="t-0", state=TaskState.RUNNING), 1.0))
+    assert other.interval_now(7.0) == 7.0

@@ -131,3 +131,8 @@ def test_max_queue_time_ends_with_the_wait_or_the_outage() -> None:
     assert limits.max_queue_time(100.0) == 100 + FINAL_REQUEST_TIMEOUT
     assert limits._replace(failing_since=142.0).max_queue_time(190.0) == 2
     assert limits.max_queue_time(1000.0) == 0
+
+
+def test_request_that_was_not_delayed_has_no_delay() -> None:
+    """Nothing is added to the outage of a wait for it."""
+    assert Delay() == Delay(queued=0.0, blocked=0.0)
