@@ -119,3 +119,65 @@ def test_wait_until_returns_in_time(sidecar: Sidecar) -> None:
             await stopping
 
     run(test())
+
+
+def test_condition_that_does_not_hold_is_not_resumed(sidecar: Sidecar) -> None:
+    """It is evaluated where the events are published: hundreds of long polls would delay everything else."""
+    evaluated = []
+
+    def never() -> bool:
+        evaluated.append(True)
+        return False
+
+    async def test() -> None:
+        async with sidecar.open():
+            waiting = asyncio.create_task(sidecar.stream.wait_until(never, 99))
+            await asyncio.sleep(0)
+            sidecar.stream.publish([])
+            assert len(evaluated) == 2
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert len(evaluated) == 2
+            waiting.cancel()
+
+    run(test())
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.01])
+def test_subscribers_get_the_same_events(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch, interval: float) -> None:
+    """Each of them all, in order, however they are put together."""
+    monkeypatch.setattr(event_stream, "MIN_INTERVAL", interval)
+
+    async def test() -> None:
+        async with sidecar.open():
+            reading = [asyncio.create_task(read(sidecar, None, 9)) for _ in range(3)]
+            await asyncio.sleep(0)
+            for name in "abcdefghi":
+                await publish(sidecar, name)
+            assert await asyncio.gather(*reading) == [list(enumerate("abcdefghi", start=1))] * 3
+
+    run(test())
+
+
+def test_events_in_quick_succession_are_sent_together(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first immediately, and those that follow within an interval, or before the end, in one message."""
+    monkeypatch.setattr(event_stream, "MIN_INTERVAL", 3600.0)
+
+    async def test() -> None:
+        async with sidecar.open():
+            frames = sidecar.stream.subscribe(sidecar.write_queue, None)
+            assert await anext(frames) == b"retry: 1000\n\n"
+            first = asyncio.ensure_future(anext(frames))
+            await asyncio.sleep(0)
+            await publish(sidecar, "a")
+            assert [name for _, name, _ in events_in((await first).decode())] == ["a"]
+            rest = asyncio.ensure_future(anext(frames))
+            await asyncio.sleep(0)
+            for name in "bcd":
+                await publish(sidecar, name)
+            await sidecar.settle()
+            assert not rest.done()
+            sidecar.stream.close()
+            assert [name for _, name, _ in events_in((await rest).decode())] == ["b", "c", "d"]
+
+    run(test())

@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from itertools import islice
+from math import inf
 
 from waiter.sidecar.storage.event_log import StoredEvent, reset_event
 from waiter.sidecar.storage.store import Store
@@ -17,39 +17,71 @@ from waiter.sidecar.storage.write_queue import WriteQueue
 HEARTBEAT = 15.0
 EVENTS_IN_MEMORY = 500
 EVENTS_PER_READ = 500
+# Seconds between two messages to the subscribers. A message to 100 of them takes 10 ms, and each request causes several events.
+MIN_INTERVAL = 0.05
 
 
 class EventStream:
-    """All events that are on disk, the latest of them in memory; ``newest`` is the number of the last one."""
+    """All events that are on disk, the latest of them in memory; ``newest`` is the number of the last one.
+
+    Subscribers are sent an event immediately, or together with those that follow within ``MIN_INTERVAL``.
+    """
 
     def __init__(self, newest: int) -> None:
-        self.newest = newest
+        self.newest = self._announced = newest
         self.is_closed = False
         self._recent: deque[StoredEvent] = deque(maxlen=EVENTS_IN_MEMORY)
-        self._changed = asyncio.Event()
+        # The frames after an event, by its number: most subscribers have read the same ones.
+        self._frames: dict[int, bytes] = {}
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
+        self._next_announcement = -inf
+        self._announcement: asyncio.TimerHandle | None = None
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
-        """Add events that were just written, and wake all waiting coroutines, even when there are none."""
+        """Add events that were just written, and resume what waits for them, even when there are none."""
         self._recent.extend(events)
+        self._frames.clear()
         self.newest = events[-1].id if events else self.newest
-        self.wake_all()
+        if self._announcement is None and self.newest > self._announced:
+            loop = asyncio.get_running_loop()
+            if loop.time() < self._next_announcement:
+                self._announcement = loop.call_at(self._next_announcement, self._announce)
+            else:
+                self._announce()
+                return
+        self.wake()
+
+    def _announce(self) -> None:
+        self._announcement = None
+        self._next_announcement = asyncio.get_running_loop().time() + MIN_INTERVAL
+        self._announced = self.newest
+        self.wake()
 
     def close(self) -> None:
         """End all subscriptions and all calls of ``wait_until``."""
         self.is_closed = True
-        self.wake_all()
+        if self._announcement is not None:
+            self._announcement.cancel()
+        self.wake()
 
-    def wake_all(self) -> None:
-        """Wake all subscriptions and calls of ``wait_until``, which check their conditions."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+    def wake(self) -> None:
+        """Resume the subscriptions and calls of ``wait_until`` whose conditions hold; the others are not run."""
+        for waiting, condition in self._waiting.items():
+            if not waiting.done() and (self.is_closed or condition()):
+                waiting.set_result(None)
 
     async def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
         """Return when the condition holds, after so many seconds, or when the sidecar stops."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not condition() and not self.is_closed:
-                    await self._changed.wait()
+        if condition() or self.is_closed:
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting[waiting] = condition
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await waiting
+        finally:
+            del self._waiting[waiting]
 
     async def subscribe(
         self, write_queue: WriteQueue, last: int | None, *, is_over: Callable[[], bool] = lambda: False
@@ -64,7 +96,7 @@ class EventStream:
         while not self.is_closed and not is_over():
             position, frames = await self._read_after(write_queue, position)
             if not frames:
-                has_news = lambda: self.newest > position or is_over()  # noqa: B023, E731 - awaited before it changes
+                has_news = lambda: self._announced > position or is_over()  # noqa: B023, E731 - awaited before it changes
                 await self.wait_until(has_news, HEARTBEAT)
                 position, frames = await self._read_after(write_queue, position)
             yield frames or b":\n\n"
@@ -73,9 +105,10 @@ class EventStream:
         if position == self.newest:
             return position, b""
         if self._recent and self._recent[0].id - 1 <= position < self.newest:
-            events = list(islice(self._recent, position - self._recent[0].id + 1, None))
-        else:
-            events = await write_queue.query(lambda store: _read_stored(store, position))
+            if position not in self._frames:
+                self._frames[position] = b"".join(map(_frame, islice(self._recent, position - self._recent[0].id + 1, None)))
+            return self.newest, self._frames[position]
+        events = await write_queue.query(lambda store: _read_stored(store, position))
         return (events[-1].id if events else position), b"".join(map(_frame, events))
 
 
@@ -87,6 +120,5 @@ def _read_stored(store: Store, position: int) -> list[StoredEvent]:
     return [reset_event(last_deleted, position), *store.events_after(last_deleted, EVENTS_PER_READ)]
 
 
-@lru_cache(maxsize=EVENTS_IN_MEMORY)
 def _frame(event: StoredEvent) -> bytes:
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.id, event.name.encode(), event.data)

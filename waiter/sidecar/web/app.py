@@ -126,7 +126,7 @@ class ControlApi:
             return Response(media_type=_EVENTS)
         with ExitStack() as stack:
             slot = stack.enter_context(self.subscribers.take())
-            self._stream.wake_all()  # ends the stream whose slot was revoked
+            self._stream.wake()  # ends the stream whose slot was revoked
             frames = self._stream.subscribe(self._write_queue, last, is_over=lambda: slot.is_revoked)
             return _EventResponse(stack.pop_all(), frames)
 
