@@ -76,7 +76,7 @@ def test_request_starts_tasks(cloud: SimulatedCloud, send: Any, poll_at: Any) ->
 def test_started_task_belongs_to_the_project_and_region_of_the_request(
     cloud: SimulatedCloud, send: Any, path: str, fields: dict[str, Any], place: tuple[int, int]
 ) -> None:
-    """Unless its script names others, so what it creates is found where the program looks for it."""
+    """Unless its script names others, so what it creates is found at the usual path."""
     cloud.on_request("POST", path, finishes(0, {"volumes": ["v"]}, **fields))
     task = send(cloud, send(cloud, path, "POST").json["tasks"][0]).json
     assert (task["project_id"], task["region_id"]) == place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from command_parts import BROKEN, ENDLESS, GOOD, UNKNOWN, event_of, make_task
@@ -107,6 +108,72 @@ def test_problem_takes_the_place_of_the_time_left(clock: Clock) -> None:
     ]
     model.rows[GOOD].record_outcome(Outcome(GOOD, error=ApiUnavailableError("away")), clock())
     assert block(model, clock(), 0, size(120), FANCY) == [f"· RUNNING     12s  create_vm  {GOOD}"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "status", "lines"),
+    [
+        (
+            120,
+            503,
+            [
+                f"⠋ RUNNING     12s  create_vm  web-1  {GOOD}  503, retrying, gives up in 4m10s",
+                f"⠋ RUNNING     12s  create_vm  web-1  {BROKEN}",
+            ],
+        ),
+        (
+            80,
+            503,
+            [
+                "⠋ RUNNING     12s  create_vm  web-1  11111111  503, retrying, gives up in 4m10s",
+                "⠋ RUNNING     12s  create_vm  web-1  22222222",
+            ],
+        ),
+        (
+            60,
+            503,
+            [
+                "⠋ RUNNING     12s  create_vm  web-1  11111111  503",
+                "⠋ RUNNING     12s  create_vm  web-1  22222222",
+                "503, retrying, gives up in 4m10s",
+            ],
+        ),
+        (
+            40,
+            None,
+            [
+                "⠋ RUNNING 12s 11111111 no response",
+                "⠋ RUNNING 12s 22222222",
+                "no response: connection refused, retry…",
+            ],
+        ),
+    ],
+)
+def test_outage_stands_below_the_lines_of_a_narrow_terminal(
+    clock: Clock, columns: int, status: int | None, lines: list[str]
+) -> None:
+    """Each line that it concerns has the cause, so that no line loses what its task is."""
+    model = ProgressModel([GOOD, BROKEN], clock())
+    for task_id in model.rows:
+        model.rows[task_id].record_event(event_of(make_task(task_id, data={"name": "web-1"})), clock())
+    error = "503" if status else "no response: connection refused"
+    fields: dict[str, Any] = {"attempt": 1, "error": error, "status": status, "gives_up_in": 250.0}
+    model.rows[GOOD].record_event(event_of(make_task(data={"name": "web-1"}), name="poll.failed", **fields), clock())
+    assert block(model, clock(), 0, size(columns), FANCY) == lines
+
+
+def test_outage_of_many_tasks_is_one_line(clock: Clock) -> None:
+    """It is that of the task that gives up first, and leaves the last line of the terminal free."""
+    model = many_tasks(clock, failed=1, finished=0, running=30)
+    for place, (task_id, row) in enumerate(model.rows.items()):
+        left = 300.0 - place if place % 2 else None
+        fields: dict[str, Any] = {"attempt": 1, "error": "503", "status": 503, "gives_up_in": left}
+        if row.outcome is None:
+            row.record_event(event_of(make_task(task_id), age=None, name="poll.failed", **fields), clock())
+    lines = block(model, clock(), 0, size(40, 10), FANCY)
+    assert lines[-2:] == ["… and 24 more; 31 tasks: 30 RUNNING, 1…", "503, retrying, gives up in 4m31s"]
+    assert lines[0].endswith(" 503")
+    assert len(lines) == 9
 
 
 def test_wide_characters_take_two_columns(clock: Clock) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waiter.console.formatting import display_width, fit, format_duration, printable
@@ -57,6 +58,8 @@ _LAYOUTS: Final = (
     ("short_id", "brief"),
 )
 _REMAINDER: Final = {"bar", "estimate", "left", "brief"}
+# Layouts in which a line may have its whole problem: in narrower ones a line has the cause, and the footer the rest.
+_LAYOUTS_WITH_PROBLEM: Final = tuple(layout for layout in _LAYOUTS if "kind" in layout)
 
 
 class _Line(NamedTuple):
@@ -76,15 +79,34 @@ def block(model: ProgressModel, now: float, frame: int | None, size: os.terminal
 
     ``frame`` is the number of the frame, which turns the spinner; None is the final one, without a spinner.
     """
-    rows = list(model.rows.values())
-    footer = [printable(model.problem.describe(now))] if model.problem else []
+    in_rows = _drawn(model, now, frame, size, glyphs, outage="")
+    return in_rows or _drawn(model, now, frame, size, glyphs, outage=_outage(list(model.rows.values()), now))
+
+
+def _drawn(  # noqa: PLR0913 - what block() has, and the outage
+    model: ProgressModel, now: float, frame: int | None, size: os.terminal_size, glyphs: Glyphs, *, outage: str
+) -> list[str]:
+    """Return the lines, with the problems in the rows or, if there is an ``outage``, below them; empty if they do not fit."""
+    rows, width = list(model.rows.values()), size.columns - 1
+    footer = [text for text in (outage, model.problem and printable(model.problem.describe(now))) if text]
     shown = _choose_rows(rows, max(1, size.lines - 2 - len(footer)))
     if len(rows) > len(shown):
         footer.insert(0, _summary(rows, len(shown), glyphs))
     if not rows:
         footer.insert(0, f"{_spinner(frame, glyphs)} {model.empty_text}")
-    lines = [_line(row, now, frame, glyphs) for row in shown]
-    return [*_arrange(lines, size.columns - 1, glyphs), *(fit(text, size.columns - 1, glyphs.more) for text in footer)]
+    lines = [_line(row, now, frame, glyphs, short=bool(outage)) for row in shown]
+    restricted = not outage and any(line.problem for line in lines)
+    arranged = _arrange(lines, width, glyphs, _LAYOUTS_WITH_PROBLEM if restricted else _LAYOUTS)
+    if restricted and not arranged:
+        return []
+    return [*arranged, *(fit(text, width, glyphs.more) for text in footer)]
+
+
+def _outage(rows: list[TaskRow], now: float) -> str:
+    """Return the problem of the task that gives up first; empty without one."""
+    problems = [row.problem for row in rows if row.problem and row.outcome is None]
+    first = min(problems, key=lambda problem: inf if problem.gives_up_at is None else problem.gives_up_at, default=None)
+    return printable(first.describe(now, short=True)) if first else ""
 
 
 def _choose_rows(rows: list[TaskRow], count: int) -> list[TaskRow]:
@@ -104,7 +126,7 @@ def _latest(rows: list[TaskRow], count: int) -> list[TaskRow]:
     return [row for row in rows if row.task_id in kept]
 
 
-def _line(row: TaskRow, now: float, frame: int | None, glyphs: Glyphs) -> _Line:
+def _line(row: TaskRow, now: float, frame: int | None, glyphs: Glyphs, *, short: bool) -> _Line:
     age, left, estimate = row.age(now), row.time_left(now), row.estimate(now)
     cells = {
         "state": row.state,
@@ -119,21 +141,25 @@ def _line(row: TaskRow, now: float, frame: int | None, glyphs: Glyphs) -> _Line:
         "brief": f"{format_duration(left.median)} left" if left else "",
         "estimate": estimate,
     }
-    problem = printable(row.problem.describe(now, short=True)) if row.problem and row.outcome is None else ""
+    problem = ""
+    if row.problem and row.outcome is None:
+        problem = printable(row.problem.cause if short else row.problem.describe(now, short=True))
     return _Line(_mark(row, frame, glyphs), cells, problem)
 
 
-def _arrange(lines: list[_Line], width: int, glyphs: Glyphs) -> list[str]:
-    """Return all lines in the widest layout in which they fit, so that the columns line up."""
+def _arrange(lines: list[_Line], width: int, glyphs: Glyphs, layouts: Sequence[tuple[str, ...]]) -> list[str]:
+    """Return all lines in the widest layout in which they fit, so that the columns line up; empty if only others would do."""
     if not lines:
         return []
     widths = {name: max(display_width(line.cells[name]) for line in lines) for name in lines[0].cells}
     # The age grows while it is shown; this width keeps the columns in place.
     roomy = widths | {"age": max(widths["age"], 6)}
-    for layout in _LAYOUTS:
+    for layout in layouts:
         drawn = [line.in_layout(layout, roomy, "  ") for line in lines]
         if all(display_width(text) <= width for text in drawn):
             return drawn
+    if _LAYOUTS[-1] not in layouts:
+        return []
     return [fit(line.in_layout(_LAYOUTS[-1], widths, " "), width, glyphs.more) for line in lines]
 
 

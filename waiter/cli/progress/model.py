@@ -36,6 +36,11 @@ class Problem(NamedTuple):
         left = event.fields.get("gives_up_in")
         return cls(str(event.fields["error"]), event.fields.get("status"), None if left is None else now + left)
 
+    @property
+    def cause(self) -> str:
+        """The status of an error, or that there was no response, in a few characters."""
+        return str(self.status) if self.status else "no response"
+
     def describe(self, now: float, *, short: bool = False) -> str:
         """Return ``503, retrying, gives up in 4m10s``, with the whole message unless ``short``."""
         cause = str(self.status) if short and self.status else self.text
