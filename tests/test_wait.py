@@ -97,11 +97,17 @@ def test_no_tasks_need_no_wait() -> None:
     assert asyncio.run(aio.wait_for_tasks([{"tasks": []}], api_key="")) == {}
 
 
-@pytest.mark.parametrize("ids", [[], ["a", "b"]])
-def test_wait_takes_exactly_one_task(on: Driver, cloud: SimulatedCloud, ids: list[str]) -> None:
-    """Any other number is refused, and the error names the method for several."""
-    with pytest.raises(ConfigurationError, match=f"one task, not {len(ids)}: wait_all"):
+@pytest.mark.parametrize(
+    ("ids", "problem"),
+    [([], "one task is needed, and this names none: "), (["a", "b"], r"one task is needed, not 2: wait_all\(\) waits for any")],
+    ids=["none", "two"],
+)
+def test_wait_takes_exactly_one_task(on: Driver, cloud: SimulatedCloud, ids: list[str], problem: str) -> None:
+    """Any other number is refused, and the error names the method for several; acknowledge is no different."""
+    with pytest.raises(ConfigurationError, match=f"^{problem}"):
         on.wait(cloud, {"tasks": ids})
+    with Waiter(**cloud.options) as waiter, pytest.raises(ConfigurationError, match=f"^{problem}"):
+        waiter.acknowledge(ids)
 
 
 def test_failed_task_raises_its_error_with_its_created_resources(on: Driver, cloud: SimulatedCloud) -> None:

@@ -84,8 +84,11 @@ class Session:
         """Return the state of a new wait for one task, with limits of its own. Raises WaiterError."""
         self.check_open()
         ids = task_ids(ref)
-        if len(ids) != 1:
-            message = f"wait() takes one task, not {len(ids)}: wait_all() takes any number"
+        if not ids:
+            message = "one task is needed, and this names none: the response to a request that started no task is empty"
+            raise ConfigurationError(message)
+        if len(ids) > 1:
+            message = f"one task is needed, not {len(ids)}: wait_all() waits for any number, other methods take one at a time"
             raise ConfigurationError(message)
         settings = limited(self.settings, limits) if limits else self.settings
         return WaitState(ids[0], settings, self.history_cache)

@@ -74,6 +74,8 @@ def test_option_overrides_an_exclusive_one_of_the_environment(asked: str, given:
     [
         (["wait", GOOD, "--tiemout", "5"], "waiter wait: unknown option --tiemout: did you mean --timeout?"),
         (["wait", GOOD, "--xyzzy"], "waiter wait: unknown option --xyzzy"),
+        (["wait", GOOD, "-x"], "waiter wait: unknown option -x: the short options are -h, -o, -q"),
+        (["status", "-x", GOOD], "waiter status: unknown option -x: the short options are -h, -o"),
         (["wait", GOOD, "--format=json"], "waiter wait: unknown option --format: did you mean --output?"),
         (["wait", GOOD, "--jq", "."], "waiter wait: unknown option --jq: did you mean --query? It takes JMESPath"),
         (["wait", GOOD, "--json"], "waiter wait: unknown option --json: did you mean --output json?"),

@@ -29,7 +29,9 @@ def test_invalid_environment_variable_is_named(text: str) -> None:
     assert resolve_filter((), (), 1, None, environ) == TaskFilter(region_ids=(1,))
 
 
-@pytest.mark.parametrize(("state", "shown"), [(None, "None"), ([7], "7"), ("", "''"), ("NEW,ERROR", "'NEW,ERROR'")])
+@pytest.mark.parametrize(
+    ("state", "shown"), [(None, "None"), ([7], "7"), ("", "''"), ("NEW,ERROR", "'NEW,ERROR'"), (b"NEW", "b'NEW'")]
+)
 def test_unknown_state_is_refused(state: object, shown: str) -> None:
     """The API has four."""
     with pytest.raises(ConfigurationError, match=f"^state must be NEW, RUNNING, FINISHED or ERROR, not {shown}$"):

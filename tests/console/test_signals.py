@@ -124,3 +124,37 @@ def test_write_outside_the_main_thread_is_not_limited() -> None:
     thread.start()
     thread.join()
     assert found == [(0.0, 0.0)]
+
+
+def test_deferred_signal_is_raised_by_the_next_check() -> None:
+    """What is entered is not interrupted; after it, signals are raised immediately again."""
+    steps: list[str] = []
+
+    def interrupted() -> None:
+        with signals.raise_on_signals():
+            with signals.defer_signals():
+                signal.raise_signal(signal.SIGTERM)
+                steps.append("after the signal")
+            signals.raise_received()
+
+    with pytest.raises(signals.Interrupted):
+        interrupted()
+    assert steps == ["after the signal"]
+
+
+def test_deferred_signal_limits_a_write_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be blocked for ever, because nothing is raised."""
+    monkeypatch.setattr(signals, "OUTPUT_GRACE", 0.0)
+    monkeypatch.setattr(signals, "MIN_OUTPUT_TIME", 0.02)
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with signals.raise_on_signals(), signals.defer_signals(), signals.limit_output():
+            signal.raise_signal(signal.SIGTERM)
+            os.read(reader, 1)
+
+    with pytest.raises(TimeoutError, match="nothing reads it"):
+        write()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    os.close(reader)
+    os.close(writer)

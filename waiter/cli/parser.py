@@ -72,7 +72,10 @@ class Parser(argparse.ArgumentParser):
             self.error(_NO_KEY)
         if word in _OTHER_TOOLS:
             self.error(f"unknown option {printable(word)}: {_OTHER_TOOLS[word]}")
-        self.error(f"unknown option {printable(word)}{suggestion(word, self._option_string_actions)}")
+        known = self._option_string_actions
+        short = ", ".join(sorted(flag for flag in known if not flag.startswith("--")))
+        hint = suggestion(word, known) if word.startswith("--") else f": the short options are {short}"
+        self.error(f"unknown option {printable(word)}{hint}")
 
     def error(self, message: str) -> NoReturn:
         """Report a usage error and the command that shows help, and exit with 2."""

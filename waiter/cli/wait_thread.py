@@ -153,7 +153,7 @@ class InboxReader:
                 rows[message.task_id].record_event(message, time.monotonic())
                 self._write_event(message)
                 self._progress.show_event(message)
-            case Outcome():
+            case _:
                 rows[message.task_id].record_outcome(message, time.monotonic())
                 if message.error and self._reports_error(message):
                     text = f"waiter: {stderr.describe(message.error)}"

@@ -83,4 +83,4 @@ def _task_type(given: object, problems: list[str]) -> str | None:
 
 
 def _listed(given: object) -> list[object]:
-    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]

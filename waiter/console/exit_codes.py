@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5, "the API gave no usable answer for --max-outage"
     STALLED = 6, "stalled (--stall-timeout)"
     FAULT = 70, "a fault in waiter itself"
-    TIMED_OUT = 124, "timed out; the task is still running"
+    TIMED_OUT = 124, "timed out; a task that has not ended is still running"
     NOT_EXECUTABLE = 126, "the COMMAND after -- cannot be executed"
     COMMAND_NOT_FOUND = 127, "the COMMAND after -- is not found"
     HUNG_UP = 129, "SIGHUP; the tasks are still running"

@@ -179,6 +179,14 @@ def test_path_that_is_found_late_has_a_grace(run: Run, add: Callable[..., str]) 
         (["/x", "--is", "a"], "required: --field and --is, or --gone"),
         (["/x", "--gone", "--is", "a"], "not allowed with argument"),
         (["--gone"], "required: PATH"),
+        (
+            ["--field", "status", "--is", "active", "in use", "/x/y"],
+            "PATH stands before options that take several values: waiter until /x/y --field status --is active 'in use'",
+        ),
+        (
+            ["--gone", "--fails", "error*", "https://h/x"],
+            "PATH stands before options that take several values: waiter until https://h/x --gone --fails 'error*'",
+        ),
         (["/x", "/y", "--gone"], "one argument too many: /y"),
         (["/x", "--field", "sta[", "--is", "a"], "--field: Invalid jmespath expression"),
         (["/x", "--field", "nope(a)", "--is", "a"], "--field: Unknown function: nope()"),

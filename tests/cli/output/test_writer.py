@@ -65,3 +65,18 @@ def test_option_without_effect_is_refused(run: Run, argv: list[str], problem: st
 def test_option_without_effect_in_the_environment_is_allowed(run: Run) -> None:
     """It may be meant for another command."""
     assert run("wait", GOOD, "-o", "ids", "-q", env={"WAITER_STRICT": "1"}).code == 0
+
+
+def test_events_after_one_that_could_not_be_written_are_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The failure is told at the end."""
+    written: list[str] = []
+
+    def fail(text: str) -> None:
+        written.append(text)
+        message = "cannot write the result: No space left on device"
+        raise OutputError(message)
+
+    monkeypatch.setattr(writer_module, "write_result", fail)
+    ran = run("wait", GOOD, "-q", "-o", "events")
+    assert (ran.code, len(written)) == (70, 1)
+    assert ran.err == "waiter: cannot write the result: No space left on device\n"

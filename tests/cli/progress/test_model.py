@@ -12,7 +12,7 @@ from command_progress import Clock
 
 from waiter import CreatedResources, History, ResourceError, Schedule, TaskTimeoutError
 from waiter.cli.progress import model
-from waiter.cli.progress.model import Problem, TaskRow
+from waiter.cli.progress.model import ListingRow, Problem, TaskRow
 from waiter.errors import NotReady
 from waiter.events import Event
 from waiter.outcome import Outcome
@@ -154,3 +154,9 @@ def test_row_of_a_resource_that_timed_out_has_not_failed(clock: Clock) -> None:
     error = TaskTimeoutError(GOOD, waited=9, last_task=task, last_error=None, not_ready=[NotReady("images", "m-1", "saving")])
     row.record_outcome(Outcome(GOOD, error=error), clock())
     assert (row.has_failed, row.has_finished) == (False, False)
+
+
+def test_list_of_tasks_has_a_name() -> None:
+    """It is awaited before any task is."""
+    row = ListingRow("/cloud/v1/tasks", 0.0)
+    assert (row.name, row.state) == ("the list of tasks", "not known yet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from waiter.cli.wait_thread import Inbox, InboxReader, start_thread
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
 from waiter.console.exit_codes import exit_code
+from waiter.console.formatting import printable
 from waiter.console.log_format import is_logged, start_log
 from waiter.console.stderr import format_message
 from waiter.console.streams import is_terminal, write_stderr
@@ -66,7 +68,7 @@ def make_parser() -> Parser:
             "GCORE_CLOUD_PROJECT_ID and GCORE_CLOUD_REGION_ID."
         ),
     )
-    parser.add_argument("path", metavar="PATH", help="path of the resource, such as /cloud/v1/images/7/76/ID")
+    parser.add_argument("path", nargs="?", metavar="PATH", help="path of the resource, such as /cloud/v1/images/7/76/ID")
     options.add_condition(parser)
     options.add_limits(parser, stall=False)
     options.add_schedule(parser, learn=False)
@@ -78,6 +80,7 @@ def make_parser() -> Parser:
 
 def run(args: argparse.Namespace) -> int:
     """Wait as the arguments say, print the resource, and return the exit code."""
+    _require_path(args)
     condition = _condition(args)
     writer = ResultWriter(args, to_terminal=is_terminal(sys.stdout), formats=FORMATS, as_data=_resource)
     inbox: Inbox = SimpleQueue()
@@ -92,6 +95,18 @@ def run(args: argparse.Namespace) -> int:
             return interruption.exit_code
     code = int(exit_code(error))
     return code if error and resource is None else int(writer.write([(row, resource)], code=code))
+
+
+def _require_path(args: argparse.Namespace) -> None:
+    """Exit with 2 if there is no path; an option that takes several values takes a path after them too."""
+    if args.path is not None:
+        return
+    given = [value for value in [*(args.values or ()), *(args.fails or ())] if value.startswith(("/", "http"))]
+    if not given:
+        make_parser().error("the following arguments are required: PATH")
+    path = given[0]
+    command = shlex.join(["waiter", "until", path, *(word for word in args.argv if word != path)])
+    make_parser().error(f"PATH stands before options that take several values: {printable(command)}")
 
 
 def _condition(args: argparse.Namespace) -> Condition:
