@@ -18,6 +18,7 @@ from waiter.ratelimit.reservation import RequestBudget
 
 if TYPE_CHECKING:
     from waiter.api.resources import Check
+    from waiter.events import Event
     from waiter.polling.listing_state import ListingState
     from waiter.polling.resource_state import ResourceWaitState
 
@@ -59,14 +60,16 @@ class Session:
             message = "the waiter is closed: use another one"
             raise WaiterError(message)
 
-    def new_resource_wait(self, path: str, check: Check) -> ResourceWaitState:
+    def new_resource_wait(
+        self, path: str, check: Check, on_event: Callable[[Event], object] | None = None
+    ) -> ResourceWaitState:
         """Return the state of a new wait for the resource at a path of the API. Raises WaiterError."""
         from waiter.api.resources import Target  # noqa: PLC0415 - a wait for a task does not need it
         from waiter.polling.reporter import Reporter  # noqa: PLC0415 - as above
         from waiter.polling.resource_state import ResourceWaitState  # noqa: PLC0415 - as above
 
         self.check_open()
-        reporter = Reporter(path, self.settings.on_event, self.settings.log, "path")
+        reporter = Reporter(path, on_event or self.settings.on_event, self.settings.log, "path")
         return ResourceWaitState([Target(path, check, path)], self.settings, reporter)
 
     def new_listing(self) -> ListingState:

@@ -69,6 +69,14 @@ def test_telemetry_is_exported_after_a_signal(run: Run, register: Register, monk
     assert (ran.code, ran.out) == (143, "recording\nexported\n")
 
 
+def test_wait_for_a_resource_is_exported_after_its_result(run: Run, register: Register) -> None:
+    """``waiter until`` has the option too; without it nothing is recorded."""
+    register("telemetry_of_a_test:record")
+    command = ["until", "/cloud/v1/volumes/1/1/disk-1", "--field", "status", "--is", "available", "-q", "-o", "text"]
+    assert run(*command, "--otel").out == "recording\navailable  /cloud/v1/volumes/1/1/disk-1\nexported\n"
+    assert run(*command).out == "available  /cloud/v1/volumes/1/1/disk-1\n"
+
+
 def test_without_the_option_nothing_is_recorded(run: Run, register: Register) -> None:
     """Neither on the command line nor in the environment."""
     register("telemetry_of_a_test:record")

@@ -46,6 +46,8 @@ _SPAN_EVENTS = {
     "resource.ready",
     "resource.failed",
 }
+# Attributes of a span that are not those of a metric, because each wait has a value of its own.
+_IDENTITIES = {"gcore.task.id", "gcore.resource.path"}
 _WAIT_BOUNDARIES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 # https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpclientrequestduration
 _REQUEST_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -55,10 +57,13 @@ _under_way: set[_Recording] = set()
 
 
 class _Method(NamedTuple):
-    """A method of waiter's clients that sends one request; a shared one serves many waits."""
+    """A method of waiter's clients that sends one request; a shared one serves many waits.
+
+    Without a template, its first argument has the path.
+    """
 
     name: str
-    template: str
+    template: str | None
     is_shared: bool = False
 
 
@@ -66,6 +71,7 @@ _METHODS = (
     _Method("get_task", "/cloud/v1/tasks/{task_id}"),
     _Method("list_history", "/cloud/v1/tasks"),
     _Method("list_active", "/cloud/v1/tasks", is_shared=True),
+    _Method("get_resource", None),
 )
 
 
@@ -84,7 +90,9 @@ def instrument(
     uninstrument()
     telemetry = _Telemetry(tracer_provider, meter_provider, requests=requests, backdate=backdate)
     _replace(Session, "new_wait", _new_wait)
+    _replace(Session, "new_resource_wait", _new_resource_wait)
     _replace(Waiter, "wait", telemetry.wait)
+    _replace(Waiter, "until", telemetry.wait)
     _replace(AsyncWaiter, "wait", telemetry.async_wait)
     for method in _METHODS:
         _replace(Client, method.name, telemetry.request(method))
@@ -117,20 +125,34 @@ def _new_wait(original: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap ``Session.new_wait``, so that a wait that has begun is recorded beside the application's own ``on_event``."""
 
     def new_wait(session: Session, ref: Any, limits: Any = None) -> Any:  # noqa: ANN401 - as wrapped
-        recording = _begun.get()
-        if recording is None:
-            return original(session, ref, limits)
-        _begun.set(None)
-        own = (limits or {}).get("on_event", session.settings.on_event)
-
-        def on_event(event: Event) -> None:
-            recording.add(event)
-            if own is not None:
-                own(event)
-
+        on_event = _recorded((limits or {}).get("on_event", session.settings.on_event))
         return original(session, ref, {**(limits or {}), "on_event": on_event})
 
     return new_wait
+
+
+def _new_resource_wait(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap ``Session.new_resource_wait`` in the same way."""
+
+    def new_resource_wait(session: Session, path: Any, check: Any, on_event: Any = None) -> Any:  # noqa: ANN401 - as wrapped
+        return original(session, path, check, _recorded(on_event or session.settings.on_event))
+
+    return new_resource_wait
+
+
+def _recorded(own: Callable[[Event], object] | None) -> Callable[[Event], object] | None:
+    """Return an ``on_event`` that also records the wait that has begun in this context, if there is one."""
+    recording = _begun.get()
+    if recording is None:
+        return own
+    _begun.set(None)
+
+    def on_event(event: Event) -> None:
+        recording.add(event)
+        if own is not None:
+            own(event)
+
+    return on_event
 
 
 class _Telemetry:
@@ -162,11 +184,11 @@ class _Telemetry:
         self.parent = propagate.extract({name.lower(): os.environ[name] for name in names if name in os.environ})
 
     def wait(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap ``Waiter.wait``."""
+        """Wrap ``Waiter.wait`` or ``Waiter.until``."""
 
-        def wait(waiter: Waiter, task_id: Any, **limits: Any) -> Any:  # noqa: ANN401 - as wrapped
+        def wait(waiter: Waiter, *args: Any, **limits: Any) -> Any:  # noqa: ANN401 - as wrapped
             with _Recording(self):
-                return original(waiter, task_id, **limits)
+                return original(waiter, *args, **limits)
 
         return wait
 
@@ -183,9 +205,9 @@ class _Telemetry:
         """Wrap a method of ``Client`` that sends one request."""
 
         def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
-            def send(client: Client, *args: str, **options: Any) -> Any:  # noqa: ANN401 - as wrapped
-                with self._sent(client, method, args):
-                    return original(client, *args, **options)
+            def send(client: Client, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as wrapped
+                with self._sent(client, method, args) as attributes:
+                    return _checked(original(client, *args, **options), attributes)
 
             return send
 
@@ -195,16 +217,16 @@ class _Telemetry:
         """Wrap a method of ``AsyncClient`` that sends one request."""
 
         def wrapper(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-            async def send(client: AsyncClient, *args: str, **options: Any) -> Any:  # noqa: ANN401 - as wrapped
-                with self._sent(client, method, args):
-                    return await original(client, *args, **options)
+            async def send(client: AsyncClient, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as wrapped
+                with self._sent(client, method, args) as attributes:
+                    return _checked(await original(client, *args, **options), attributes)
 
             return send
 
         return wrapper
 
     @contextmanager
-    def _sent(self, client: Client | AsyncClient, method: _Method, args: tuple[str, ...]) -> Iterator[None]:
+    def _sent(self, client: Client | AsyncClient, method: _Method, args: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
         base_url: str = client.settings.base_url
         server = urlsplit(base_url)
         attributes: dict[str, Any] = {
@@ -214,9 +236,10 @@ class _Telemetry:
             "http.response.status_code": 200,
         }
         start = time.perf_counter()
-        with self._request_span(method, f"{base_url}{method.template.format(task_id=next(iter(args), None))}") as span:
+        path = method.template.format(task_id=next(iter(args), None)) if method.template else args[0].path
+        with self._request_span(method, f"{base_url}{path}") as span:
             try:
-                yield
+                yield attributes
             except BaseException as error:
                 status = error.status if isinstance(error, ApiError) else None
                 attributes["http.response.status_code"] = status
@@ -231,15 +254,23 @@ class _Telemetry:
     def _request_span(self, method: _Method, url: str) -> AbstractContextManager[Span]:
         if not self._requests:
             return nullcontext(trace.INVALID_SPAN)
+        template = {"url.template": method.template} if method.template else {}
         return self.tracer.start_as_current_span(
-            f"GET {method.template}",
+            " ".join(["GET", *template.values()]),
             context.Context() if method.is_shared else None,
             trace.SpanKind.CLIENT,
-            {"url.full": url, "url.template": method.template},
+            {"url.full": url, **template},
             _links() if method.is_shared else None,
             record_exception=False,
             set_status_on_exception=False,
         )
+
+
+def _checked(response: Any, attributes: dict[str, Any]) -> Any:  # noqa: ANN401 - as wrapped
+    """Return the response; None is that of a resource which is gone."""
+    if response is None:
+        attributes["http.response.status_code"] = 404
+    return response
 
 
 def _links() -> list[trace.Link]:
@@ -252,7 +283,7 @@ class _Recording:
 
     def __init__(self, telemetry: _Telemetry) -> None:
         self._telemetry = telemetry
-        self._start = time.perf_counter()
+        self._start, self._started_at = time.perf_counter(), time.time_ns()
         self._early: list[tuple[str, Mapping[str, Any], int]] = []
         self._attributes: dict[str, str] = {}
         self._token: Token[context.Context] | None = None
@@ -263,7 +294,7 @@ class _Recording:
         _begun.set(self)
         _under_way.add(self)
         if not self._telemetry.backdate:
-            self._make_current(time.time_ns())
+            self._make_current(self._started_at)
         return self
 
     def add(self, event: Event) -> None:
@@ -272,7 +303,8 @@ class _Recording:
             return
         task = event.task
         known = {
-            "gcore.task.id": event.task_id,
+            "gcore.task.id": event.fields.get("task_id"),
+            "gcore.resource.path": event.fields.get("path"),
             "gcore.task.type": task and task.task_type,
             "gcore.task.state": task and str(task.state),
         }
@@ -313,10 +345,10 @@ class _Recording:
             _under_way.remove(self)
         except KeyError:
             return
-        span = self.span or self._start_span(time.time_ns())
+        span = self.span or self._start_span(self._started_at)
         self._flush(span)
         span.set_attributes(self._attributes)
-        labels = {name: value for name, value in self._attributes.items() if name != "gcore.task.id"}
+        labels = {name: value for name, value in self._attributes.items() if name not in _IDENTITIES}
         if error is not None:
             labels["error.type"] = type(error).__name__
             span.set_attribute("error.type", type(error).__name__)

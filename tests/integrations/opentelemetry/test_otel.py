@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import httpx
@@ -19,7 +21,18 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from waiter import AsyncWaiter, AuthenticationError, Event, TaskError, TaskTimeoutError, Waiter, wait_for_task, wait_for_tasks
+from waiter import (
+    AsyncWaiter,
+    AuthenticationError,
+    Event,
+    ResourceError,
+    TaskError,
+    TaskTimeoutError,
+    Waiter,
+    wait_for_task,
+    wait_for_tasks,
+)
+from waiter.api.resources import Condition
 from waiter.integrations import otel
 from waiter.testing import SimulatedCloud, ended, fails, finishes, never_ends, refuse, resources_ready, status
 
@@ -295,6 +308,47 @@ def test_requests_can_be_spans(telemetry: Telemetry, gcore_cloud: SimulatedCloud
     assert {span.name for span in others} == {"GET /cloud/v1/tasks/{task_id}", "GET /cloud/v1/tasks"}
     assert all(span.parent == wait_span.context for span in others)
     assert {len(span.links) for span in others} == {0}
+
+
+VOLUME = "/cloud/v1/volumes/1/1/v-1"
+
+
+def until(cloud: SimulatedCloud, **condition: Any) -> None:
+    with Waiter(**cloud.options) as waiter:
+        waiter.until(VOLUME, Condition(itemgetter("status"), **condition))
+
+
+def test_wait_for_a_resource_is_one_span(telemetry: Telemetry, gcore_cloud: SimulatedCloud) -> None:
+    """It has the path, which is no attribute of a metric. A failing value is an error."""
+    telemetry.instrument(backdate=True)
+    gcore_cloud.add(ended({"volumes": ["v-1"]}), watched=False)
+    before = time.time_ns()
+    until(gcore_cloud, values=["available"])
+    with pytest.raises(ResourceError):
+        until(gcore_cloud, values=["in-use"], fails=["available"])
+    good, bad = telemetry.spans()
+    assert dict(good.attributes or {}) == {"gcore.resource.path": VOLUME}
+    assert [event.name for event in good.events] == ["resource.state_changed", "resource.ready"]
+    assert good.start_time is not None
+    assert good.end_time is not None
+    assert before <= good.start_time <= good.end_time
+    assert dict(bad.attributes or {}) == {"gcore.resource.path": VOLUME, "error.type": "ResourceError"}
+    points = telemetry.points("waiter.wait.duration")
+    assert sorted(str(dict(point.attributes)) for point in points) == ["{'error.type': 'ResourceError'}", "{}"]
+    assert [point.value for point in telemetry.points("waiter.waits.active")] == [0]
+
+
+def test_request_for_a_resource_can_be_a_span(telemetry: Telemetry, gcore_cloud: SimulatedCloud) -> None:
+    """Its path has no template. One that is gone was answered with 404."""
+    telemetry.instrument(requests=True)
+    gcore_cloud.fault(status(404), times=1)
+    gcore_cloud.add(ended({"volumes": ["v-1"]}), watched=False)
+    until(gcore_cloud, gone=True)
+    [wait_span], [span] = telemetry.spans(), telemetry.spans(SpanKind.CLIENT)
+    assert (span.name, span.parent) == ("GET", wait_span.context)
+    attributes = dict(span.attributes or {})
+    assert (attributes["url.full"], attributes["http.response.status_code"]) == (f"https://api.gcore.com{VOLUME}", 404)
+    assert "url.template" not in attributes
 
 
 def test_listing_links_to_the_waits_that_it_serves(telemetry: Telemetry, gcore_cloud: SimulatedCloud) -> None:

@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 import waiter
 from waiter.errors import ConfigurationError
 from waiter.integrations import otel_command
-from waiter.testing import SimulatedServer, fails, finishes, never_ends
+from waiter.testing import SimulatedServer, ended, fails, finishes, never_ends
 
 COMMAND = str(Path(sys.executable).with_name("waiter"))
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -137,6 +137,20 @@ def test_failed_wait_is_exported(run: Callable[..., Ran], collector: Collector, 
     assert run(gcore_server.cloud.add(fails(0)), "-q", "--otel").code == 1
     [span] = collector.spans
     assert attributes_of(span)["error.type"] == "TaskError"
+
+
+def test_wait_for_a_resource_is_exported(environ: dict[str, str], collector: Collector, gcore_server: SimulatedServer) -> None:
+    """``waiter until`` has the same option, and the same spans, one of them for a time-out."""
+    gcore_server.cloud.add(ended({"volumes": ["v-1"]}), watched=False)
+    path = "/cloud/v1/volumes/1/1/v-1"
+    for value, code in (("available", 0), ("in-use", 124)):
+        command = [COMMAND, "until", path, "--field", "status", "--is", value, "--timeout", "0", "-q", "--otel"]
+        ran = subprocess.run(command, env=environ, capture_output=True, check=False, timeout=60)
+        assert ran.returncode == code
+    good, bad = map(attributes_of, collector.spans)
+    assert good == {"gcore.resource.path": path}
+    assert bad == {"gcore.resource.path": path, "error.type": "TaskTimeoutError"}
+    assert {(span.trace_id.hex(), span.parent_span_id.hex()) for span in collector.spans} == {(TRACE, PARENT)}
 
 
 def test_interrupted_wait_is_exported(environ: dict[str, str], collector: Collector, gcore_server: SimulatedServer) -> None:

@@ -17,6 +17,7 @@ from waiter.cli.parser import Parser
 from waiter.cli.progress.choose import choose_progress
 from waiter.cli.progress.model import ProgressModel, ResourceRow
 from waiter.cli.registry import COMMANDS
+from waiter.cli.telemetry import load_telemetry
 from waiter.cli.wait_thread import Inbox, InboxReader, start_thread
 from waiter.console import signals
 from waiter.console.arguments import waiter_options
@@ -74,6 +75,7 @@ def make_parser() -> Parser:
     options.add_schedule(parser, learn=False)
     options.add_result(parser, FORMATS)
     options.add_progress(parser)
+    options.add_telemetry(parser)
     options.add_connection(parser)
     return parser
 
@@ -83,8 +85,9 @@ def run(args: argparse.Namespace) -> int:
     _require_path(args)
     condition = _condition(args)
     writer = ResultWriter(args, to_terminal=is_terminal(sys.stdout), formats=FORMATS, as_data=_resource)
+    telemetry = load_telemetry(args)
     inbox: Inbox = SimpleQueue()
-    with Waiter(**waiter_options(args), on_event=inbox.put) as waiter:
+    with Waiter(**waiter_options(args), on_event=inbox.put) as waiter, telemetry():
         row = ResourceRow(waiter.resource_path(args.path), time.monotonic())
         try:
             error, resource = _wait(args, waiter, row, condition, inbox)
@@ -93,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
             data = {"signal": interruption.name, "path": row.task_id, "value": row.state}
             write_stderr(format_message("wait.interrupted", text, level="warning", **data))
             return interruption.exit_code
-    code = int(exit_code(error))
-    return code if error and resource is None else int(writer.write([(row, resource)], code=code))
+        code = int(exit_code(error))
+        return code if error and resource is None else int(writer.write([(row, resource)], code=code))
 
 
 def _require_path(args: argparse.Namespace) -> None:
