@@ -253,20 +253,25 @@ def account() -> Iterator[tuple[SimulatedCloud, dict[str, str]]]:
         yield cloud, {"GCORE_BASE_URL": url, "GCORE_API_KEY": cloud.api_key, "WAITER_INTERVAL": "0.05"}
 
 
-def test_live_table_on_a_terminal(account: tuple[SimulatedCloud, dict[str, str]], terminal: Callable[..., Terminal]) -> None:
+def test_live_table_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
     """Redrawn in place; Ctrl-C leaves it on the screen and exits with 130."""
-    cloud, env = account
-    at = terminal("list", "--watch", env=env, columns=100)
-    assert at.until("no task")[0][2:] == "no task (NEW or RUNNING)"
-    cloud.add(fails(0.3, fields={"data": {"name": "web-1"}}), task_id=BROKEN)
-    cloud.add(never_ends(fields={"data": {"name": "web-2"}}), task_id=GOOD)
-    at.until("✗ ERROR")
-    cloud.fault(status(503, retry_after=0.5))
-    screen = at.until("503")
-    assert screen[-1].startswith("the API returned 503: ServiceUnavailable")
-    at.until_screen(lambda lines: "503" not in "".join(lines))
-    at.type(b"\x03")
-    code, screen = at.finish()
+    passed = [0.0]  # seconds of the simulation, which go on when the screen shows what it should
+    cloud = SimulatedCloud(strict=False, clock=lambda: sum(passed))
+    with cloud.serve() as url:
+        env = {"GCORE_BASE_URL": url, "GCORE_API_KEY": cloud.api_key, "WAITER_INTERVAL": "0.05"}
+        at = terminal("list", "--watch", env=env, columns=100)
+        assert at.until("no task")[0][2:] == "no task (NEW or RUNNING)"
+        cloud.add(fails(1, fields={"data": {"name": "web-1"}}), task_id=BROKEN)
+        at.until("web-1")
+        cloud.add(never_ends(fields={"data": {"name": "web-2"}}), task_id=GOOD)
+        passed.append(1.5)
+        at.until_screen(lambda lines: "✗ ERROR" in "".join(lines) and "web-2" in "".join(lines))
+        cloud.outage(0, 1, status(503, retry_after=0.1))
+        assert at.until("503")[-1].startswith("the API returned 503: ServiceUnavailable")
+        passed.append(1.5)
+        at.until_screen(lambda lines: "503" not in "".join(lines))
+        at.type(b"\x03")
+        code, screen = at.finish()
     assert code == 130
     assert [" ".join(line.split()[:2] + line.split()[3:6]) for line in screen] == [
         f"· RUNNING create_vm web-2 {GOOD}",
