@@ -12,7 +12,8 @@ from command_parts import BROKEN, EMPTY, ENDLESS, GOOD, Run, make_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waiter.cli.output.formats import FORMATS
+from waiter.cli.output import formats
+from waiter.cli.output.formats import FORMATS, text_blocks
 from waiter.cli.output.result import TaskResult
 from waiter.console.formatting import printable
 from waiter.task import CreatedResources
@@ -75,6 +76,51 @@ def test_text_names_what_a_task_acts_on() -> None:
     assert FORMATS["text"].render(results) == (
         f"RUNNING   extend_volume  volume 726ecfcc  {GOOD}  1m03s old\nRUNNING   create_vm  web-1\\x1b  b\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("columns", "lines"),
+    [
+        (
+            None,
+            [f"FINISHED  create_vm  web-1  {GOOD}  19s", f"  instances: {BROKEN}", f"  volumes: {EMPTY}, {ENDLESS}"],
+        ),
+        (
+            80,
+            [
+                f"FINISHED  create_vm  web-1  {GOOD}  19s",
+                f"  instances: {BROKEN}",
+                "  volumes:",
+                f"    {EMPTY}",
+                f"    {ENDLESS}",
+            ],
+        ),
+        (
+            40,
+            [
+                "FINISHED  create_vm  web-1  19s",
+                f"  {GOOD}",
+                "  instances:",
+                f"    {BROKEN}",
+                "  volumes:",
+                f"    {EMPTY}",
+                f"    {ENDLESS}",
+            ],
+        ),
+    ],
+)
+def test_text_breaks_no_id_at_the_edge_of_the_terminal(columns: int | None, lines: list[str]) -> None:
+    """What is wider has one ID a line; into a pipe a line is as long as it is."""
+    created = {"instances": [BROKEN], "volumes": [EMPTY, ENDLESS]}
+    task = make_task(GOOD, "FINISHED", took=19, created=created, data={"name": "web-1"})
+    assert text_blocks([TaskResult(GOOD, task)], columns).splitlines() == lines
+
+
+def test_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of standard output."""
+    monkeypatch.setattr(formats, "is_terminal", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert FORMATS["text"].render([TaskResult(GOOD, make_task(GOOD))]) == f"RUNNING   create_vm\n  {GOOD}\n"
 
 
 def test_ids_are_one_a_line(run: Run) -> None:

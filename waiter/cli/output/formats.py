@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from waiter.cli.output.result import TaskResult, as_json_object, finished_resources, task_duration
-from waiter.console.formatting import format_duration, printable, with_short_ids
+from waiter.console.formatting import display_width, format_duration, printable, with_short_ids
 from waiter.console.result_json import utc_text
+from waiter.console.streams import is_terminal
 from waiter.errors import ConfigurationError
 from waiter.events import Event
 from waiter.task import CreatedResources
@@ -66,11 +68,22 @@ def _json(results: Sequence[TaskResult]) -> str:
 
 
 def _text(results: Sequence[TaskResult]) -> str:
-    """Return a block for each task: its state, type, ID and duration, then the error and what it created."""
-    return "".join(map(_text_block, results))
+    if not is_terminal(sys.stdout):
+        return text_blocks(results)
+    import shutil  # noqa: PLC0415 - slow to load, and only needed on a terminal
+
+    return text_blocks(results, shutil.get_terminal_size().columns)
 
 
-def _text_block(result: TaskResult) -> str:
+def text_blocks(results: Sequence[TaskResult], columns: int | None = None) -> str:
+    """Return a block for each task: its state, type, ID and duration, then the error and what it created.
+
+    What is wider than the columns has one ID a line, so that no ID is broken in two on a terminal of 40 columns or more.
+    """
+    return "".join(_text_block(result, sys.maxsize if columns is None else columns) for result in results)
+
+
+def _text_block(result: TaskResult, columns: int) -> str:
     task = result.task
     seconds = task_duration(task) if task else None
     took = None if seconds is None else format_duration(seconds)
@@ -79,11 +92,18 @@ def _text_block(result: TaskResult) -> str:
     head = [f"{printable(task.state):<8}" if task else "UNKNOWN "]
     head += [printable(text) for text in (task.task_type, with_short_ids(task.target or "")) if text] if task else []
     lines = ["  ".join(filter(None, [*head, result.task_id, took]))]
+    if display_width(lines[0]) > columns:
+        lines = ["  ".join(filter(None, [*head, took])).rstrip(), f"  {result.task_id}"]
     if result.reason:
         lines.append(f"  error: {printable(result.reason)}")
-    kinds = task.created_resources.as_dict() if task else {}
-    lines += [f"  {printable(kind)}: {', '.join(map(printable, ids))}" for kind, ids in kinds.items()]
+    for kind, ids in (task.created_resources.as_dict() if task else {}).items():
+        lines += _resource_lines(printable(kind), [printable(one) for one in ids], columns)
     return "\n".join(lines) + "\n"
+
+
+def _resource_lines(kind: str, ids: Sequence[str], columns: int) -> list[str]:
+    line = f"  {kind}: {', '.join(ids)}"
+    return [line] if display_width(line) <= columns else [f"  {kind}:", *(f"    {one}" for one in ids)]
 
 
 def _ids(results: Sequence[TaskResult]) -> str:
