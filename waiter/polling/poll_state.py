@@ -1,4 +1,4 @@
-"""The state that waits for tasks and for resources share, with the methods that tenacity calls.
+"""The state that waits for tasks, for resources and for listings share, with the methods that tenacity calls.
 
 tenacity's own loop is the state machine. Its hooks (``tenacity_hooks``) call the same methods of a :class:`PollState` from
 ``Retrying`` and ``AsyncRetrying``. A state does no I/O, and reads no clock but the one it is given.
