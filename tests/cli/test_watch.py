@@ -259,7 +259,7 @@ def test_live_table_on_a_terminal(terminal: Callable[..., Terminal]) -> None:
     cloud = SimulatedCloud(strict=False, clock=lambda: sum(passed))
     with cloud.serve() as url:
         env = {"GCORE_BASE_URL": url, "GCORE_API_KEY": cloud.api_key, "WAITER_INTERVAL": "0.05"}
-        at = terminal("list", "--watch", env=env, columns=100)
+        at = terminal("list", "--watch", env=env, columns=160)  # room for a bar, which comes with the age
         assert at.until("no task")[0][2:] == "no task (NEW or RUNNING)"
         cloud.add(fails(1, fields={"data": {"name": "web-1"}}), task_id=BROKEN)
         at.until("web-1")
