@@ -176,6 +176,40 @@ def test_outage_of_many_tasks_is_one_line(clock: Clock) -> None:
     assert len(lines) == 9
 
 
+NAMES = (
+    "web-1",
+    "\u6570\u636e\u5e93",
+    "rocket-\U0001f680",
+    "\u2764\ufe0f",
+    "a-very-long-name-of-a-server-that-somebody-gave-it",
+)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("count", [1, 5, 50, 500])
+@pytest.mark.parametrize("lines", [5, 24])
+@pytest.mark.parametrize("has_outage", [False, True])
+def test_screen_is_filled_and_aligned_at_every_size(
+    clock: Clock, columns: int, count: int, lines: int, *, has_outage: bool
+) -> None:
+    """No line wraps, the last line of the terminal stays free, and the IDs of all tasks stand in one column."""
+    model = ProgressModel([f"{n:08}-0000-4000-8000-000000000000" for n in range(count)], clock())
+    for n, (task_id, row) in enumerate(model.rows.items()):
+        state = ("RUNNING", "NEW", "FINISHED", "ERROR")[n % 4]
+        task = make_task(task_id, state, took=9 if n % 4 > 1 else None, data={"name": NAMES[n % 5]})
+        row.record_event(event_of(task, age=n * 40.0), clock())
+        if has_outage and not task.ended:
+            failure: dict[str, Any] = {"attempt": 1, "error": "503", "status": 503, "gives_up_in": 250.0}
+            row.record_event(event_of(task, name="poll.failed", **failure), clock())
+    screen = block(model, clock(), 0, size(columns, lines), FANCY)
+    assert all(display_width(line) < columns for line in screen)
+    assert len(screen) < lines
+    rows = [line for line in screen if "0000" in line]
+    assert rows
+    assert len({display_width(line[: line.index("0000")]) for line in rows}) == 1
+    assert any("gives up in 4m10s" in line for line in screen) == has_outage
+
+
 def test_wide_characters_take_two_columns(clock: Clock) -> None:
     """Columns line up on the screen when a type has CJK characters, and no line wraps."""
     model = ProgressModel(["a", "b"], clock())
