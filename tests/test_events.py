@@ -288,8 +288,9 @@ def test_seconds_in_events_have_three_decimals(on: Driver, events: list[Any]) ->
     with pytest.raises(TaskTimeoutError):
         on.wait(cloud, task_id, timeout=7.1234567, learn=False, on_event=events.append)
     image = cloud.add(resources_ready(99, ended({"images": ["m-1"]})))
-    with pytest.raises(TaskTimeoutError):
+    with pytest.raises(TaskTimeoutError) as caught:
         on.wait(cloud, image, timeout=7.1234567, learn=False, on_event=events.append, ready=True)
+    assert caught.value.waited == pytest.approx(7.1, abs=1)
     seconds = [value for event in events for value in event.fields.values() if isinstance(value, float)]
     assert len(seconds) > 4
     assert seconds == [round(value, 3) for value in seconds]

@@ -154,3 +154,17 @@ def test_listing_without_an_end_is_an_error() -> None:
         tasks.add(page(10**6, f"t-{number}", f"t-{number + 1}"))
     with pytest.raises(InvalidResponseError, match=f"more than {MAX_REQUESTS} pages"):
         tasks.add(page(10**6, f"t-{MAX_REQUESTS}"))
+
+
+def test_later_pages_request_only_what_is_missing() -> None:
+    """And the last task that is known."""
+    tasks = TaskListing(5)
+    tasks.add(page(9, "a", "b", "c"))
+    assert (tasks.page_size, tasks.offset) == (3, 2)
+
+
+def test_page_has_its_tasks_and_the_number_of_all() -> None:
+    """In the order of the listing."""
+    body = json.dumps({"count": 9, "results": [{"id": name, "state": "NEW"} for name in ("t-2", "t-1")]}).encode()
+    tasks, total = read_page(listing(body))
+    assert ([task.id for task in tasks], total) == (["t-2", "t-1"], 9)

@@ -79,7 +79,7 @@ def main() -> int:
     sys.path.insert(0, str(ROOT))
     for name in PRELOADED:
         import_module(name)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.environ["TMPDIR"] = tempfile.tempdir = folder
         shares = [
             examine(name, arguments.sample, arguments.seed, jobs=arguments.jobs, verbose=arguments.verbose)
