@@ -158,3 +158,13 @@ def test_deferred_signal_limits_a_write_that_is_under_way(monkeypatch: pytest.Mo
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     os.close(reader)
     os.close(writer)
+
+
+def test_second_signal_replaces_the_first() -> None:
+    """The exit code is that of the last one."""
+    with pytest.raises(signals.Interrupted) as caught, signals.raise_on_signals():  # noqa: PT012 - both are needed
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            with suppress(signals.Interrupted):
+                signal.raise_signal(signum)
+        signals.raise_received()
+    assert caught.value.exit_code == 129

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from command_parts import BROKEN, ENDLESS, GOOD, Ran, Run
+from command_parts import BROKEN, ENDLESS, GOOD, Ran, Run, event_of, interrupt_after, make_task
 
 from waiter.cli.output import writer as writer_module
 from waiter.console.streams import OutputError
+from waiter.events import Event
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
@@ -80,3 +82,13 @@ def test_events_after_one_that_could_not_be_written_are_left_out(run: Run, monke
     ran = run("wait", GOOD, "-q", "-o", "events")
     assert (ran.code, len(written)) == (70, 1)
     assert ran.err == "waiter: cannot write the result: No space left on device\n"
+
+
+def test_interrupted_wait_has_an_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the result; it names the type of the task once that is known."""
+    started = Event("wait.started", {"task_id": ENDLESS})
+    interrupt_after(monkeypatch, started, event_of(make_task(ENDLESS), task_type="create_vm"))
+    ran = run("wait", ENDLESS, "-q", "-o", "events")
+    *_, over, result = map(json.loads, ran.out.splitlines())
+    assert (ran.code, over["event"], over["outcome"], over["task_type"]) == (143, "wait.ended", "cancelled", "create_vm")
+    assert result["event"] == "result"
