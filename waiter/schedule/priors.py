@@ -2,7 +2,7 @@
 
 The ranges are those of the public documentation of Gcore Cloud, in seconds. A type that the documentation does not give, but
 whose duration was observed, stands with two thirds of that to one and a half times it. To correct a range, change its line. A
-few durations of the account's own outweigh it: a range that is wrong by a factor of two costs a fresh process 4 to 9%
+few durations of the account's own outweigh it: a range that is wrong by a factor of two costs a fresh process 4 to 10%
 (``tests/benchmarks/fresh.py``).
 """
 
