@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from collections.abc import Iterator
 from math import inf
+from typing import Any
 
 import pytest
 from command_parts import Ran, Run
 
+from waiter.cli.wait_thread import InboxReader
+from waiter.console import signals
+from waiter.events import Event
 from waiter.testing import SimulatedCloud, ended, never_ends, status
 
 VOLUME = "/cloud/v1/volumes/1/2/v-1"
@@ -114,6 +120,35 @@ def test_outage_ends_as_that_of_a_wait(account: Account) -> None:
     assert account.paths == [VOLUME]
     assert account.run("wait", VOLUME, "-q", "--timeout", "0.1").code == 124
     assert account.run("wait", VOLUME, "-q", "--timeout", "60", "--max-outage", "0.1").code == 5
+
+
+def test_events_before_a_task_is_known_end_with_a_result(account: Account) -> None:
+    """It has no tasks; other formats write nothing."""
+    ran = account.run("wait", "/cloud/v1/regions", "-q", "-o", "events")
+    *_, over, result = map(json.loads, ran.out.splitlines())
+    assert (ran.code, over["event"], over["outcome"]) == (2, "wait.ended", "finished")
+    assert (result["event"], result["tasks"]) == ("result", [])
+    account.cloud.fault(status(503), times=inf)
+    *_, over, result = map(json.loads, account.run("wait", VOLUME, "-q", "--timeout", "0.1", "-o", "events").out.splitlines())
+    assert (over["outcome"], result["event"], result["tasks"]) == ("timed_out", "result", [])
+
+
+def test_interrupted_request_of_a_resource_has_an_end(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an event, and the result follows, as for tasks."""
+
+    def start(_: object, inbox: Any) -> threading.Thread:
+        inbox.put(Event("wait.started", {"path": VOLUME}))
+        return threading.Thread()
+
+    def interrupt(_: InboxReader) -> None:
+        raise signals.Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr("waiter.cli.wait_thread.start_thread", start)
+    monkeypatch.setattr(InboxReader, "read_until_done", interrupt)
+    ran = account.run("wait", VOLUME, "-q", "-o", "events")
+    started, over, result = map(json.loads, ran.out.splitlines())
+    assert (ran.code, started["event"], result["event"], result["tasks"]) == (143, "wait.started", "result", [])
+    assert (over["event"], over["outcome"], over["path"]) == ("wait.ended", "cancelled", VOLUME)
 
 
 def test_resumed_wait_is_for_the_task(account: Account) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from waiter.cli.progress.choose import choose_progress
 from waiter.console import stderr
-from waiter.console.signals import defer_signals, raise_received
+from waiter.console.signals import Interrupted, defer_signals, raise_received
 from waiter.errors import ResourceError, TaskError, WaiterError
 from waiter.events import Event
 from waiter.outcome import Outcome
@@ -166,9 +166,14 @@ def run_with_progress(
 ) -> None:
     """Do what comes before the wait for tasks, with the progress and the events of a wait; raises what the work raises."""
     progress = choose_progress(args, model)
+    reader = InboxReader(inbox, model, progress, write_event=writer.write_event)
     try:
         thread = start_thread(work, inbox)
-        InboxReader(inbox, model, progress, write_event=writer.write_event).read_until_done()
+        reader.read_until_done()
         thread.join()
+    except Interrupted:
+        reader.read_rest()
+        writer.write_interrupted_waits()
+        raise
     finally:
         progress.close(keep=False)

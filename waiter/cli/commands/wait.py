@@ -30,7 +30,7 @@ from waiter.console.init_process import reaping_orphans
 from waiter.console.log_format import is_logged, log_format, start_log
 from waiter.console.stderr import format_message
 from waiter.console.streams import is_terminal, wants_color, write_stderr
-from waiter.errors import ConfigurationError, ResourceError, TaskError, TaskNotFoundError
+from waiter.errors import ConfigurationError, ResourceError, TaskError, TaskNotFoundError, WaiterError
 from waiter.outcome import Outcome
 from waiter.wait import Waiter
 
@@ -88,15 +88,11 @@ def run(args: argparse.Namespace) -> int:
     if errors:
         raise ConfigurationError(*(problem for error in errors for problem in error.problems))
     start_log(args, inbox.put)
-    if any(map(is_resource_ref, ids)):
-        from waiter.cli.resource_input import await_tasks  # noqa: PLC0415 - only needed for resources
-
-        ids = await_tasks(args, waiter, ids, inbox, writer)
-    model = ProgressModel(ids, time.monotonic())
-    if args.active:
-        from waiter.cli.active_tasks import add_active_tasks  # noqa: PLC0415 - only needed with --active
-
-        add_active_tasks(args, waiter, model, inbox, writer)
+    try:
+        model = _find_tasks(args, waiter, ids, inbox, writer)
+    except (WaiterError, signals.Interrupted):
+        writer.write_end_of_events()
+        raise
     if len(model.rows) > MANY_TASKS:
         gc.freeze()
         gc.set_threshold(10_000, 20, 10)
@@ -126,6 +122,20 @@ def _check_usage(args: argparse.Namespace) -> None:
         make_parser().error("the following arguments are required: TASK_ID, - or --active")
     if given := options.first_given(args.argv, options.FILTERS):
         make_parser().error(f"{given} goes with --active: a task ID needs none")
+
+
+def _find_tasks(args: argparse.Namespace, waiter: Waiter, ids: list[str], inbox: Inbox, writer: ResultWriter) -> ProgressModel:
+    """Return a model of the tasks to wait for; those of resources and those that are active are requested."""
+    if any(map(is_resource_ref, ids)):
+        from waiter.cli.resource_input import await_tasks  # noqa: PLC0415 - only needed for resources
+
+        ids = await_tasks(args, waiter, ids, inbox, writer)
+    model = ProgressModel(ids, time.monotonic())
+    if args.active:
+        from waiter.cli.active_tasks import add_active_tasks  # noqa: PLC0415 - only needed with --active
+
+        add_active_tasks(args, waiter, model, inbox, writer)
+    return model
 
 
 def _collect(errors: list[ConfigurationError], make: Any) -> Any:  # noqa: ANN401 - returns what make returns

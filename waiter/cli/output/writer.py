@@ -75,12 +75,17 @@ class ResultWriter:
             [
                 Event(
                     "wait.ended",
-                    {name: last.fields[name] for name in ("task_id", "task_type") if name in last.fields}
+                    {name: last.fields[name] for name in ("task_id", "path", "task_type") if name in last.fields}
                     | {"outcome": "cancelled", "waited": round(now - began_at, 3)},
                 )
                 for began_at, last in self._waits.values()
             ]
         )
+
+    def write_end_of_events(self) -> None:
+        """Write a result without tasks, if the format has events: it is their last line, also before a task is known."""
+        if self._format.render_event is not None:
+            self.write([], code=ExitCode.FAULT)
 
     def _write_events(self, events: Sequence[Event]) -> None:
         if self._format.render_event is None or self._failure is not None or not events:
