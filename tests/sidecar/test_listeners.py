@@ -7,7 +7,7 @@ import json
 import resource
 import socket
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -209,20 +209,41 @@ def test_connection_is_refused_while_all_others_are_served() -> None:
 
 
 def test_client_that_does_not_read_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that reads gets the whole response; the connection of the other is closed."""
-    monkeypatch.setattr(listeners, "READ_TIMEOUT", 0.3)
-    chunks = [b"x" * 2**20] * 30
+    """A client that reads gets the whole response and leaves no deadline; the other is closed at its deadline.
+
+    The deadline is called by the test, so that a slow machine does not end the client that reads.
+    """
+    size = 30 * 2**20
+    monkeypatch.setattr(listeners, "READ_TIMEOUT", 54321.0)
 
     async def test() -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+        deadlines: list[tuple[asyncio.TimerHandle, Any]] = []
+
+        def record(delay: float, callback: Any, *args: Any) -> asyncio.TimerHandle:
+            handle = call_later(delay, callback, *args)
+            if delay == listeners.READ_TIMEOUT:
+                deadlines.append((handle, callback))
+            return handle
+
+        monkeypatch.setattr(loop, "call_later", record)
         request = HEAD + b"Connection: close\r\n\r\n"
-        async with serving(app_of(*chunks)) as listener:
+        async with serving(app_of(*[b"x" * 2**20] * 30)) as listener:
             async with connected(listener.url, request) as (reading,):
-                assert len(await reading.reader.read()) > 30 * 2**20
+                assert len(await reading.reader.read()) > size
+            assert len(deadlines) > 1  # one for each time that the buffers are full
+            assert all(handle.cancelled() for handle, _ in deadlines)
+            deadlines.clear()
             async with connected(listener.url, request) as (silent,):
-                await silent.reader.readline()
-                assert len(listener.waiting) == 1
-                while listener.waiting:  # noqa: ASYNC110 - the listener has no event for it
+                # The server pauses for the last time when all buffers of the connection are full.
+                while not deadlines or deadlines[-1][0].cancelled():  # noqa: ASYNC110 - the listener has no event for it
                     await asyncio.sleep(0.01)
+                assert len(listener.waiting) == 1
+                deadlines[-1][1]()
+                assert not listener.waiting
+                with suppress(ConnectionError):
+                    assert len(await silent.reader.read()) < size
 
     run(test())
 
