@@ -32,7 +32,8 @@ from waiter.sidecar.event_stream import EventStream
 from waiter.sidecar.model import Wait
 from waiter.sidecar.service import Service
 from waiter.sidecar.storage.event_log import NewEvent
-from waiter.sidecar.storage.salvage import EVENT, WAIT, find_documents
+from waiter.sidecar.storage.pages import DamagedDatabase
+from waiter.sidecar.storage.salvage import EVENT, WAIT, find_documents, seal
 from waiter.sidecar.storage.store import FILE_NAME, Change, Store
 from waiter.sidecar.web.app import ControlApi
 from waiter.task import Task, is_task_id
@@ -209,8 +210,11 @@ def connection(data: bytes) -> None:
 
 def documents(data: bytes) -> None:
     """Damaged bytes of a database give documents whose checksums are right, or None for damaged ones."""
-    for found in [*find_documents(data, WAIT), *find_documents(data, EVENT)]:
-        assert found is None or found.content in data
+    damaged = DamagedDatabase(data)
+    for magic in (WAIT, EVENT):
+        for found in find_documents(damaged, magic):
+            header = b"" if found is None else seal(found, magic)[: -len(found.content) or None]
+            assert header in data  # the checksum is a part of it
 
 
 class _DirectWrites:

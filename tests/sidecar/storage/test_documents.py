@@ -11,6 +11,7 @@ from webhook_parts import make_delivery
 
 from waiter.sidecar.model import Delivery
 from waiter.sidecar.storage.documents import DocumentTable
+from waiter.sidecar.storage.pages import DamagedDatabase
 from waiter.sidecar.storage.salvage import DELIVERY, WAIT, Document, seal
 
 
@@ -80,5 +81,5 @@ def test_newest_revisions_are_salvaged() -> None:
         b"?".join([sealed(2, make_delivery(1)), sealed(3, make_delivery(2)), *damaged]),
         sealed(3, make_delivery(1, body="[]")) + sealed(1, make_delivery(2, body="[]")) + seal(Document(9, b"{}"), WAIT),
     ]
-    found = sorted(table.salvage(files), key=lambda one: one.id)
+    found = sorted(table.salvage(DamagedDatabase(*files)), key=lambda one: one.id)
     assert (found, table.count, table.lost) == ([make_delivery(1, body="[]"), make_delivery(2)], 2, 3)

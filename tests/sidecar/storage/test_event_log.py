@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waiter.sidecar.storage.event_log import StoredEvent, event_of, reset_event, row_of, salvage_events
+from waiter.sidecar.storage.pages import DamagedDatabase
 from waiter.sidecar.storage.salvage import EVENT
 
 EVENTS = st.builds(
@@ -37,10 +38,10 @@ def test_salvaged_events_have_a_reset_in_each_gap() -> None:
     ]
     names = {1: "x", 2: "x", 4: "stream.reset", 5: "x", 6: "stream.reset", 7: "x"}
     for first_event, last in ((20, 20), (3, 8)):
-        found, lost = salvage_events(parts, first_event)
+        found, lost = salvage_events(DamagedDatabase(*parts), first_event)
         assert ({event.id: event.name for event in found}, lost) == (names | {last: "stream.reset"}, 1)
 
 
 def test_nothing_is_salvaged_from_other_bytes() -> None:
     """There is no reset either: a client whose position is unknown gets one anyway."""
-    assert salvage_events([b"", b"not a database"], 20) == ([], 0)
+    assert salvage_events(DamagedDatabase(b"", b"not a database"), 20) == ([], 0)

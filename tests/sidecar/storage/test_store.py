@@ -19,9 +19,10 @@ from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Transition, Wait
 from waiter.sidecar.storage import store as store_module
 from waiter.sidecar.storage.event_log import NewEvent, StoredEvent, reset_event, row_of
+from waiter.sidecar.storage.pages import PAGE_SIZE
 from waiter.sidecar.storage.salvage import WAIT as WAIT_MAGIC
 from waiter.sidecar.storage.salvage import Document, seal
-from waiter.sidecar.storage.store import MIGRATIONS, PAGE_SIZE, Change, Store
+from waiter.sidecar.storage.store import MIGRATIONS, Change, Store
 
 WAIT = Wait(
     id="a",
@@ -182,6 +183,32 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     third = Store(tmp_path)
     assert ({wait.id for wait in third.waits()}, third.damage) == (set(waits), None)
     third.close()
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_documents_larger_than_a_page_are_salvaged(tmp_path: Path, is_closed: bool) -> None:
+    """From the database, or from the write-ahead log of a process that was killed."""
+    resources: dict[str, list[str | int]] = {"instances": [f"{number:036}" for number in range(5000)]}
+    waits = [Wait(id=f"{n}", accepted_at=NOW + n, created_resources=resources) for n in range(3)]
+    delivery, event = make_delivery(1, body="x" * 50_000), NewEvent("x", b'"%s"' % (b"x" * 50_000))
+    store = Store(tmp_path / "first", first_event=0)
+    store.apply([Change(waits=[wait]) for wait in waits])
+    store.apply([Change(deliveries=[delivery], events=[event])])
+    if is_closed:
+        store.close()
+    directory = tmp_path / "second"
+    directory.mkdir()
+    for part in (tmp_path / "first").glob("waits.sqlite3*"):
+        (directory / part.name).write_bytes(part.read_bytes())
+    if not is_closed:
+        store.close()
+    with (directory / "waits.sqlite3").open("r+b") as file:
+        file.write(b"x" * 100)
+    again = Store(directory)
+    assert (again.waits(), again.deliveries()) == (waits, [delivery])
+    assert again.events_after(0, 1) == [(1, *event)]
+    assert (again.lost, again.lost_deliveries, again.lost_events) == (0, 0, 0)
+    again.close()
 
 
 def test_flipped_bit_costs_at_most_one_row(tmp_path: Path) -> None:

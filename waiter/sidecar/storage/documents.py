@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from waiter.sidecar.model import Delivery, Wait
+from waiter.sidecar.storage.pages import DamagedDatabase
 from waiter.sidecar.storage.salvage import Document, find_documents, seal, unseal
 
 Kind = TypeVar("Kind", bound=Wait | Delivery)
@@ -53,20 +54,19 @@ class DocumentTable(Generic[Kind]):
         numbers = [row for row in database.execute(f"SELECT number FROM {self._name}") if row[0] not in readable]  # noqa: S608
         database.executemany(f"DELETE FROM {self._name} WHERE number = ?", numbers)  # noqa: S608
 
-    def salvage(self, files: Iterable[bytes]) -> list[Kind]:
-        """Return the documents that are readable in the bytes of a damaged database, in no order."""
+    def salvage(self, damaged: DamagedDatabase) -> list[Kind]:
+        """Return the documents that are readable in a damaged database, in no order."""
         newest: dict[str, tuple[int, Kind]] = {}
         self.lost = 0
-        for content in files:
-            for found in find_documents(content, self._magic):
-                try:
-                    document = msgspec.json.decode(found.content, type=self._kind) if found else None
-                except ValueError:
-                    document = None
-                if found is None or document is None:
-                    self.lost += 1
-                elif document.id not in newest or newest[document.id][0] < found.revision:
-                    newest[document.id] = found.revision, document
+        for found in find_documents(damaged, self._magic):
+            try:
+                document = msgspec.json.decode(found.content, type=self._kind) if found else None
+            except ValueError:
+                document = None
+            if found is None or document is None:
+                self.lost += 1
+            elif document.id not in newest or newest[document.id][0] < found.revision:
+                newest[document.id] = found.revision, document
         self.count = len(newest)
         return [document for _, document in newest.values()]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
+from waiter.sidecar.storage.pages import DamagedDatabase
 from waiter.sidecar.storage.salvage import EVENT, Document, find_documents, seal, unseal
 
 INSERT = "INSERT OR REPLACE INTO sealed_events VALUES (?, ?)"
@@ -78,20 +79,19 @@ def repair_events(database: sqlite3.Connection) -> int:
     return len(damaged)
 
 
-def salvage_events(parts: Iterable[bytes], first_event: int) -> tuple[list[StoredEvent], int]:
-    """Return the events that are readable in the bytes of damaged files, in order, and the number of damaged ones.
+def salvage_events(damaged: DamagedDatabase, first_event: int) -> tuple[list[StoredEvent], int]:
+    """Return the events that are readable in a damaged database, in order, and the number of damaged ones.
 
     Missing events are replaced by one reset. So are those that may have followed: its number is ``first_event`` at least, which
     no event had before the damage.
     """
     found: dict[int, StoredEvent] = {}
     lost = 0
-    for part in parts:
-        for document in find_documents(part, EVENT):
-            if document is None:
-                lost += 1
-            else:
-                found[document.revision] = _read_event(document)
+    for document in find_documents(damaged, EVENT):
+        if document is None:
+            lost += 1
+        else:
+            found[document.revision] = _read_event(document)
     if not found:
         return [], lost
     last = max(found)

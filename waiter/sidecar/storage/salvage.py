@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
+
+from waiter.sidecar.storage.pages import DamagedDatabase, PageReader, read_row
 
 # The bytes that a document begins with, by what it contains; no JSON contains them.
 WAIT = b"\xfaWAIT\xfa\x01\n"
@@ -35,18 +38,32 @@ def unseal(sealed: bytes, magic: bytes = WAIT) -> Document:
     return _read(sealed, 0, magic)
 
 
-def find_documents(data: bytes, magic: bytes = WAIT) -> Iterator[Document | None]:
-    """Yield every document in the bytes of a file that begins with ``magic``; None stands for a damaged one.
+def find_documents(damaged: DamagedDatabase, magic: bytes = WAIT) -> Iterator[Document | None]:
+    """Yield every document in a damaged database that begins with ``magic``; None stands for one that cannot be read.
 
-    A document that does not fit in one page of the database is not contiguous, and counts as damaged.
+    A document may be contiguous, or continue in overflow pages as in a row of the database.
     """
-    start = data.find(magic)
-    while start >= 0:
-        try:
-            yield _read(data, start, magic)
-        except ValueError:
-            yield None
-        start = data.find(magic, start + len(magic))
+    for content, readers_of in damaged.contents():
+        start = content.find(magic)
+        while start >= 0:
+            try:
+                yield _read(content, start, magic)
+            except ValueError:
+                yield _read_in_pages(content, start, magic, readers_of(start))
+            start = content.find(magic, start + len(magic))
+
+
+def _read_in_pages(content: bytes, start: int, magic: bytes, readers: Iterable[PageReader]) -> Document | None:
+    begin = start + len(magic) + _HEADER.size
+    if len(content) < begin:
+        return None
+    _, length, _ = _HEADER.unpack_from(content, start + len(magic))
+    for read_page in readers:
+        sealed = read_row(content, start, begin - start + length, read_page)
+        if sealed is not None:
+            with suppress(ValueError):
+                return unseal(sealed, magic)
+    return None
 
 
 def _read(data: bytes, start: int, magic: bytes) -> Document:

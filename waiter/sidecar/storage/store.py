@@ -24,6 +24,7 @@ from waiter.sidecar.storage.event_log import (
     salvage_events,
     seal_event,
 )
+from waiter.sidecar.storage.pages import PAGE_SIZE, DamagedDatabase
 from waiter.sidecar.storage.salvage import DELIVERY, WAIT, Document, seal
 from waiter.sidecar.storage.state_directory import StateDirectory, StateLostError, is_same_file, sync_directory
 
@@ -48,8 +49,6 @@ MIGRATIONS = (
     "CREATE TABLE deliveries (number INTEGER PRIMARY KEY, document BLOB NOT NULL)",
 )
 TABLES = {"documents", "sealed_events", "deliveries"}
-# A document within one page is contiguous in the file, and can be salvaged from it.
-PAGE_SIZE = 16384
 # https://www.sqlite.org/fileformat.html, 1.3.3: the place of the write version in the header, and the version of WAL.
 _WRITE_VERSION, _WAL_VERSION = 18, 2
 
@@ -119,11 +118,12 @@ class Store:
     def _salvage(self, error: Exception) -> sqlite3.Connection:
         """Move the damaged database aside, and write what is readable in it to a new one."""
         aside = _move_aside(self._path)
-        parts = [part.read_bytes() for part in (aside, Path(f"{aside}-wal")) if part.exists()]
-        waits = sorted(self._waits.salvage(parts), key=lambda wait: wait.accepted_at)
-        deliveries = self._deliveries.salvage(parts)
+        parts = (part.read_bytes() if part.exists() else b"" for part in (aside, Path(f"{aside}-wal")))
+        damaged = DamagedDatabase(*parts)
+        waits = sorted(self._waits.salvage(damaged), key=lambda wait: wait.accepted_at)
+        deliveries = self._deliveries.salvage(damaged)
         first_event = time.time_ns() // 1_000_000
-        events, self.lost_events = salvage_events(parts, first_event)
+        events, self.lost_events = salvage_events(damaged, first_event)
         recovered = f"{len(waits)} waits, {len(events)} events and {len(deliveries)} webhooks were recovered"
         self.damage = f"{self._path} is damaged ({error}) and was renamed to {aside.name}; {recovered}"
         database = _open_database(self._path, first_event)

@@ -1,0 +1,146 @@
+"""Rows that are larger than a page, read from a damaged database without SQLite."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import struct
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from waiter.sidecar.storage.pages import PAGE_SIZE, DamagedDatabase, read_row
+from waiter.sidecar.storage.salvage import Document, find_documents, seal
+
+LARGEST = 200_000
+HEADER, FRAME_HEADER = 32, 24
+FRAME = FRAME_HEADER + PAGE_SIZE
+
+
+def mark_of(revision: int) -> int:
+    """Return the byte that stands in each page of a document and in no other content."""
+    assert revision < 0xFA - 0x80  # WAIT begins with 0xFA
+    return 0x80 + revision
+
+
+def content_of(revision: int, size: int) -> bytes:
+    """Return bytes that show where they belong: every second one is the mark, the others are a counter."""
+    mark = mark_of(revision)
+    return b"".join(struct.pack("BBBB", mark, n & 0x7F, mark, n >> 7 & 0x7F) for n in range(size // 4 + 1))[:size]
+
+
+class Database:
+    """A database with a log, whose rows were written, replaced and deleted at random; ``current`` are those that are left."""
+
+    def __init__(self, path: Path, chance: random.Random) -> None:
+        self.written: dict[int, bytes] = {}
+        self.current: dict[int, int] = {}
+        self._chance = chance
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            for pragma in (f"page_size = {PAGE_SIZE}", "locking_mode = EXCLUSIVE", "journal_mode = WAL", "secure_delete = ON"):
+                database.execute(f"PRAGMA {pragma}")
+            database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)")
+            for _ in range(10):
+                self._change(database)
+                if chance.random() < 0.2:
+                    database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self.files = {"database": bytearray(path.read_bytes()), "log": bytearray(Path(f"{path}-wal").read_bytes())}
+
+    def _change(self, database: sqlite3.Connection) -> None:
+        database.execute("BEGIN")
+        for _ in range(self._chance.randint(1, 4)):
+            revision, number = len(self.written) + 1, self._chance.randint(1, 8)
+            self.written[revision] = content_of(revision, int(LARGEST ** self._chance.random()))
+            sealed = seal(Document(revision, self.written[revision]))
+            database.execute("INSERT OR REPLACE INTO documents VALUES (?, ?)", [number, sealed])
+            self.current[number] = revision
+        if self._chance.random() < 0.2:
+            database.execute("DELETE FROM documents WHERE number = ?", [number])
+            del self.current[number]
+        database.execute("COMMIT")
+
+    def units(self) -> list[tuple[str, int, int]]:
+        """Return the pages of the database and the frames of the log: file, start and end."""
+        pages = [("database", start, start + PAGE_SIZE) for start in range(0, len(self.files["database"]), PAGE_SIZE)]
+        return pages + [("log", start, start + FRAME) for start in range(HEADER, len(self.files["log"]), FRAME)]
+
+    def damage(self) -> tuple[str, int, int]:
+        """Damage a range of a file, and return it."""
+        file = self._chance.choice([name for name, content in self.files.items() if content])
+        content = self.files[file]
+        size = self._chance.choice([1, 4, 100, 3 * PAGE_SIZE])
+        start = self._chance.choice([0, self._chance.randrange(len(content))])
+        end = min(start + size, len(content))
+        flipped = bytes([content[start] ^ 1 << self._chance.randrange(8)])
+        content[start:end] = flipped if size == 1 else self._chance.randbytes(end - start)
+        return file, start, end
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_document_is_recovered_when_its_own_pages_are_intact(tmp_path: Path, seed: int) -> None:
+    """Whatever its size, and wherever else the database and its log are damaged; nothing else is taken for a document."""
+    database = Database(tmp_path / "database", random.Random(seed))
+    before = {name: bytes(content) for name, content in database.files.items()}
+    damaged = [database.damage() for _ in range(3)]
+    hit = [
+        before[file][start:end]
+        for file, start, end in database.units()
+        if any(file == other and start < last and first < end for other, first, last in damaged)
+    ]
+    found = [one for one in find_documents(DamagedDatabase(*map(bytes, database.files.values()))) if one is not None]
+    assert {one.revision: one.content for one in found}.items() <= database.written.items()
+    # A page with its mark counts as a document's own, also one that was replaced.
+    intact = {revision for revision in database.current.values() if not any(mark_of(revision) in content for content in hit)}
+    assert intact <= {one.revision for one in found}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_all_documents_are_found_in_an_undamaged_database(tmp_path: Path, seed: int) -> None:
+    """Those in the log and those in the database."""
+    database = Database(tmp_path / "database", random.Random(seed))
+    found = {one.revision for one in find_documents(DamagedDatabase(*map(bytes, database.files.values()))) if one}
+    assert set(database.current.values()) <= found
+    assert max(len(database.written[revision]) for revision in database.current.values()) > 2 * PAGE_SIZE
+
+
+@pytest.mark.parametrize("damage", ["page number", "commit"])
+def test_frame_with_a_damaged_header_is_not_trusted(tmp_path: Path, damage: str) -> None:
+    """It is no newer version of another page and no end of a transaction, as its checksum shows."""
+    path = tmp_path / "database"
+    documents = [Document(revision, content_of(revision, 5 * PAGE_SIZE)) for revision in (1, 2)]
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)")
+        rows = [[seal(document)] for document in documents]
+        database.executemany("INSERT INTO documents (document) VALUES (?)", rows)
+        database.commit()
+        log = bytearray(Path(f"{path}-wal").read_bytes())
+    frames = range(HEADER, len(log), FRAME)
+    first, second = ([start for start in frames if log.count(mark_of(one), start, start + FRAME) > 99] for one in (1, 2))
+    leaf = next(start for start in first if seal(documents[0])[:24] in log[start : start + FRAME])
+    if damage == "page number":
+        assert second[-2] > first[-1]
+        log[second[-2] : second[-2] + 4] = log[first[-1] : first[-1] + 4]
+    else:
+        assert leaf < first[-1]
+        log[leaf + 7] = 1
+    found = {one.revision: one for one in find_documents(DamagedDatabase(b"", bytes(log))) if one is not None}
+    assert found[1] == documents[0]
+    assert set(found) == ({1, 2} if damage == "commit" else {1})
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4, 2**32 - 1])
+def test_row_without_all_its_pages_is_not_read(number: int) -> None:
+    """A page is missing, or a chain of pages repeats itself."""
+    pages = {1: number.to_bytes(4) + b"x" * (PAGE_SIZE - 4), 2: (1).to_bytes(4) + b"x" * (PAGE_SIZE - 4)}
+    assert read_row((2).to_bytes(4) * PAGE_SIZE, 0, LARGEST, pages.get) is None
+
+
+def test_files_without_whole_pages_are_read() -> None:
+    """A document that would continue in another page is damaged; one that is contiguous is found."""
+    large, small = seal(Document(1, b"x" * 2 * PAGE_SIZE)), Document(2, b"{}")
+    cut = large[: PAGE_SIZE // 2]
+    for files in ((cut + seal(small), b""), (b"", cut + seal(small)), (cut, seal(small))):
+        assert sorted(find_documents(DamagedDatabase(*files)), key=str) == [small, None]
