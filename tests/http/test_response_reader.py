@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -36,6 +37,22 @@ def test_body_that_is_too_large_is_refused() -> None:
     reader.feed(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MAX_BODY)
     with pytest.raises(InvalidResponseError, match=f"more than {MAX_BODY} bytes"):
         reader.feed(b"x")
+
+
+def test_incomplete_body_is_released() -> None:
+    """The traceback of the error, which a wait keeps until its next poll, refers to the reader."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        reader = ResponseReader()
+        reader.feed(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * MAX_BODY)
+        with pytest.raises(InvalidResponseError):
+            reader.feed(b"x")
+        reader.close()
+        assert reader.body == b""
+        assert tracemalloc.get_traced_memory()[0] - before < MAX_BODY / 2
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("headers", [b"", b"Content-Length: 9\r\n", b"Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n"])

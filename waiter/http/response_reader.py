@@ -16,7 +16,7 @@ _FINAL = 200
 class ResponseReader:
     """Reads one response; httptools, the parser of Node.js, calls the methods named on_...
 
-    ``body`` is set when the reader is closed: the body as it was sent, without its transfer coding.
+    ``body`` is set when the reader of a complete response is closed: as it was sent, without its transfer coding.
     """
 
     def __init__(self) -> None:
@@ -57,11 +57,14 @@ class ResponseReader:
         self.is_complete = True
 
     def close(self) -> None:
-        """Set the body, and release the parser, which refers to this object.
+        """Set the body of a complete response, and release its pieces and the parser, which refers to this object.
 
-        Collecting such cycles would pause a loop with many waits.
+        The error of an incomplete one refers to this object until the next poll, and would keep 32 MiB. Collecting the
+        cycles of parsers would pause a loop with many waits.
         """
-        self.body = b"".join(self._chunks)
+        if self.is_complete:
+            self.body = b"".join(self._chunks)
+        self._chunks.clear()
         del self._parser
 
     def on_message_begin(self) -> None:
