@@ -64,9 +64,15 @@ def test_option_without_effect_is_refused(run: Run, argv: list[str], problem: st
     assert run(*argv) == (2, "", f"waiter: {problem}\n")
 
 
-def test_option_without_effect_in_the_environment_is_allowed(run: Run) -> None:
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [(["-o", "ids"], 0), (["-o", "events"], 0), (["--timeout", "0.1", "--", "true"], 124)],
+)
+def test_option_without_effect_in_the_environment_is_allowed(run: Run, argv: list[str], code: int) -> None:
     """It may be meant for another command."""
-    assert run("wait", GOOD, "-o", "ids", "-q", env={"WAITER_STRICT": "1"}).code == 0
+    task_id = GOOD if code == 0 else ENDLESS
+    env = {"WAITER_STRICT": "1"} if "ids" in argv else {"WAITER_STRICT": "1", "WAITER_QUERY": "nothing"}
+    assert run("wait", task_id, "-q", *argv, env=env).code == code
 
 
 def test_events_after_one_that_could_not_be_written_are_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,12 +39,14 @@ class ResultWriter:
         self._format = formats[self._format_name]
         # Standard output belongs to the command after --, unless a format was asked for.
         self._is_silent = args.output is None and args.command is not None
-        self._query = _compile(args.query, self._format_name) if args.query else None
+        is_query_given = first_given(args.argv, ["--query"])
+        has_query = args.query and (is_query_given or not (self._is_silent or self._format.render_event))
+        self._query = _compile(args.query, self._format_name) if has_query else None
         self._is_strict: bool = args.strict
-        if args.query and self._format.render_event:
+        if is_query_given and self._format.render_event:
             message = f"--query does not go with --output {self._format_name}, which has everything"
             raise ConfigurationError(message)
-        if args.query and self._is_silent:
+        if is_query_given and self._is_silent:
             message = "--query beside a COMMAND needs --output, because standard output belongs to the command"
             raise ConfigurationError(message)
         if first_given(args.argv, ["--strict"]) and not args.query:
