@@ -489,6 +489,10 @@ def test_connection_that_was_reset_while_idle_is_replaced(driver: str) -> None:
         def _talk(self, connection: socket.socket) -> None:
             super()._talk(connection)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            self._sent.release()
 
-    with Resetting([OK, CLOSE], [OK]).serve() as url:
-        assert polls(driver, url, 2) == ["t-1", "t-1"]
+    server = Resetting([OK, CLOSE], [OK])
+    with server.serve() as url:
+        assert polls(driver, url, 2, pause=server.wait_until_sent) == ["t-1", "t-1"]
+    assert len(server.requests) == 2
