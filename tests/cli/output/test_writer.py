@@ -65,14 +65,22 @@ def test_option_without_effect_is_refused(run: Run, argv: list[str], problem: st
 
 
 @pytest.mark.parametrize(
-    ("argv", "code"),
-    [(["-o", "ids"], 0), (["-o", "events"], 0), (["--timeout", "0.1", "--", "true"], 124)],
+    ("argv", "env"),
+    [
+        (["-o", "ids"], {"WAITER_STRICT": "1"}),
+        (["-o", "events"], {"WAITER_QUERY": "tasks", "WAITER_STRICT": "1"}),
+        (["-o", "events", "--query", ""], {}),
+    ],
 )
-def test_option_without_effect_in_the_environment_is_allowed(run: Run, argv: list[str], code: int) -> None:
-    """It may be meant for another command."""
-    task_id = GOOD if code == 0 else ENDLESS
-    env = {"WAITER_STRICT": "1"} if "ids" in argv else {"WAITER_STRICT": "1", "WAITER_QUERY": "nothing"}
-    assert run("wait", task_id, "-q", *argv, env=env).code == code
+def test_option_without_effect_in_the_environment_is_allowed(run: Run, argv: list[str], env: dict[str, str]) -> None:
+    """It may be meant for another command. An empty query is none."""
+    assert run("wait", GOOD, "-q", *argv, env=env).code == 0
+
+
+def test_query_in_the_environment_beside_a_command_is_allowed(run: Run) -> None:
+    """The command is not run, because the task does not end."""
+    env = {"WAITER_QUERY": "tasks", "WAITER_STRICT": "1"}
+    assert run("wait", ENDLESS, "-q", "--timeout", "0.1", "--", "true", env=env).code == 124
 
 
 def test_events_after_one_that_could_not_be_written_are_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ class ResultWriter:
         self._format = formats[self._format_name]
         # Standard output belongs to the command after --, unless a format was asked for.
         self._is_silent = args.output is None and args.command is not None
-        is_query_given = first_given(args.argv, ["--query"])
+        is_query_given = args.query and first_given(args.argv, ["--query"])
         has_query = args.query and (is_query_given or not (self._is_silent or self._format.render_event))
         self._query = _compile(args.query, self._format_name) if has_query else None
         self._is_strict: bool = args.strict
