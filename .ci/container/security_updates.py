@@ -1,4 +1,4 @@
-"""Look up Debian's security updates for the packages of an image: ``security_updates.py BILL BASE PLATFORM``.
+"""Retrieve Debian's security updates for the packages of an image: ``security_updates.py BILL BASE PLATFORM``.
 
 BILL is the CycloneDX bill of the image. The list of Debian's security suite is read with apt in a container of the base, which
 has the suite in its sources: apt checks the signature of the suite and that it has not expired. The exit code is 1 if a package

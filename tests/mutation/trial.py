@@ -163,7 +163,7 @@ def _place(code: CodeType) -> tuple[str, str, int]:
 
 
 def patch(mutant: Mutant) -> None:
-    """Give the functions of this process the changed code."""
+    """Replace the code of the function in this process by the changed code."""
     code = changed_function(mutant)
     functions = live_functions(code) if code else []
     if code is None or not functions:

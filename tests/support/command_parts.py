@@ -64,7 +64,7 @@ def objects(err: str) -> list[dict[str, Any]]:
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, *events: Event) -> None:
-    """Let SIGTERM arrive after some events of ``waiter wait``, whose thread does nothing."""
+    """Send SIGTERM after some events of ``waiter wait``, whose thread does nothing."""
 
     def start(*given: Any) -> threading.Thread:
         inbox: Inbox = given[3]

@@ -184,7 +184,7 @@ def test_entries_of_several_triggers_are_written_together() -> None:
     assert written == [0, 1, 2]
 
 
-def test_log_that_fails_does_not_lose_the_outcome(
+def test_failure_of_the_log_does_not_change_the_outcome(
     gcore_server: SimulatedServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log is not what the wait is for."""
