@@ -131,6 +131,32 @@ def test_frame_with_a_damaged_header_is_not_trusted(tmp_path: Path, damage: str)
     assert set(found) == ({1, 2} if damage == "commit" else {1})
 
 
+def test_first_frame_of_the_log_is_trusted(tmp_path: Path) -> None:
+    """Its checksum continues that of the header of the log, and another frame that claims to be a newer version has none."""
+    path = tmp_path / "database"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)")
+        # So many rows that their leaves have higher numbers than the overflow pages of the first ones.
+        old = [[number, seal(Document(0, content_of(0, PAGE_SIZE)))] for number in range(20)]
+        database.executemany("INSERT INTO documents VALUES (?, ?)", old)
+        database.commit()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        documents = [Document(revision, content_of(revision, PAGE_SIZE)) for revision in (1, 2)]
+        database.executemany(
+            "UPDATE documents SET document = ? WHERE number = ?", [[seal(one), one.revision] for one in documents]
+        )
+        database.commit()
+        log = bytearray(Path(f"{path}-wal").read_bytes())
+    first, second, leaf = range(HEADER, len(log), FRAME)
+    for revision, start in ((1, first), (2, second)):
+        assert log.count(mark_of(revision), start, start + FRAME) > 99
+    assert log.count(seal(documents[0])[:24], leaf) == 1
+    log[second : second + 4] = log[first : first + 4]
+    assert [one for one in find_documents(DamagedDatabase(b"", bytes(log))) if one is not None] == [documents[0]]
+
+
 @pytest.mark.parametrize("number", [0, 1, 2, 4, 2**32 - 1])
 def test_row_without_all_its_pages_is_not_read(number: int) -> None:
     """A page is missing, or a chain of pages repeats itself."""

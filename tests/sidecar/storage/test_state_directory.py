@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import stat
+import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -86,16 +89,81 @@ def test_numbers_of_events_continue_in_a_database_that_is_written_anew(tmp_path:
     store.close()
 
 
-def test_database_that_is_written_anew_is_private(tmp_path: Path) -> None:
-    """Like any other, and nothing else is left in the directory."""
+def test_database_that_is_written_anew_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like any other, also before it has its name, and nothing else is left in the directory."""
     store = Store(tmp_path, first_event=0)
     (tmp_path / "waits.sqlite3.new").write_text("of a process that was killed")
     (tmp_path / "waits.sqlite3").unlink()
+    renamed, rename = list[int](), Path.rename
+
+    def record_mode(path: Path, target: Path) -> Path:
+        renamed.append(stat.S_IMODE(path.stat().st_mode))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", record_mode)
     store.ensure_in_place()
+    assert renamed == [0o600]
     store.apply([changes("a")])
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     store.close()
     assert modes == dict.fromkeys(["lock", "waits.sqlite3", "waits.sqlite3-wal"], 0o600)
+
+
+def test_name_of_the_database_that_is_written_anew_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory is synchronized once the database has its name."""
+    store = Store(tmp_path, first_event=0)
+    (tmp_path / "waits.sqlite3").unlink()
+    synchronized: list[list[str]] = []
+
+    def record_names(descriptor: int) -> None:
+        assert is_same_file(tmp_path, os.fstat(descriptor))
+        synchronized.append(sorted(path.name for path in tmp_path.iterdir()))
+
+    monkeypatch.setattr(os, "fsync", record_names)
+    store.ensure_in_place()
+    store.close()
+    assert synchronized == [["lock", "waits.sqlite3"]]
+
+
+def descriptors_in(directory: Path) -> list[str]:
+    """Return the files below a directory that this process has open, those included that were deleted."""
+    targets = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one with which the folder itself is read
+            targets.append(str(descriptor.readlink()))
+    return [target for target in targets if target.startswith(f"{directory.resolve()}/")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed in /proc")
+@pytest.mark.parametrize("damage", REMOVALS)
+def test_no_file_stays_open_after_a_store_is_closed(tmp_path: Path, damage: str) -> None:
+    """Also when the directory was locked again, and its database written anew."""
+    store = Store(tmp_path / "state", first_event=0)
+    store.apply([Change(waits=[WAIT])])
+    remove(tmp_path / "state", damage)
+    assert store.ensure_in_place()
+    assert descriptors_in(tmp_path) != []
+    store.close()
+    assert descriptors_in(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed in /proc")
+def test_no_file_stays_open_after_a_store_is_refused(tmp_path: Path) -> None:
+    """The directory is used by another sidecar, or has a database that cannot be opened."""
+    directory = tmp_path / "state"
+    store = Store(directory, first_event=0)
+    before = sorted(descriptors_in(tmp_path))
+    with pytest.raises(ConfigurationError, match="used by another sidecar"):
+        Store(directory)
+    assert sorted(descriptors_in(tmp_path)) == before
+    store.close()
+    with closing(sqlite3.connect(directory / "waits.sqlite3")) as newer:
+        newer.executescript("PRAGMA user_version = 99; PRAGMA application_id = 99")
+    with pytest.raises(ConfigurationError, match="newer waiter"):
+        Store(directory)
+    assert descriptors_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("removal", ["directory deleted", "directory emptied"])

@@ -143,7 +143,7 @@ def test_first_event_number_is_derived_from_the_time(tmp_path: Path) -> None:
     assert newest > 1_600_000_000_000
 
 
-@pytest.mark.parametrize("damage", ["no database", "a torn page", "no table", "another version"])
+@pytest.mark.parametrize("damage", ["no database", "a torn page", "no table", "a newer version", "an older version"])
 def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: str) -> None:
     """The old file is kept and named; readable waits are in the new one, which starts with unused event numbers."""
     store = Store(tmp_path, first_event=0)
@@ -152,8 +152,8 @@ def test_damaged_database_is_moved_aside_and_salvaged(tmp_path: Path, damage: st
     store.apply([Change(deliveries=[make_delivery(1), make_delivery(2)]), Change(delivered=["msg_2"])])
     if damage == "no table":
         store._database.execute("DROP TABLE sealed_events")
-    if damage == "another version":
-        store._database.execute("PRAGMA user_version = 67")
+    if damage.endswith("version"):
+        store._database.execute(f"PRAGMA user_version = {67 if damage == 'a newer version' else 3}")
     store.close()
     file = tmp_path / "waits.sqlite3"
     content = bytearray(file.read_bytes())
@@ -377,6 +377,17 @@ def test_older_database_is_migrated(tmp_path: Path, version: int) -> None:
     assert event == events[-1]
 
 
+def test_database_without_the_second_copy_of_its_version_is_opened(tmp_path: Path) -> None:
+    """There is no other version that could be the right one."""
+    store = Store(tmp_path, first_event=0)
+    store.apply([Change(waits=[WAIT])])
+    store._database.execute("PRAGMA application_id = 0")
+    store.close()
+    again = Store(tmp_path)
+    assert (again.waits(), again.damage) == ([WAIT], None)
+    again.close()
+
+
 def test_database_without_webhooks_is_migrated(tmp_path: Path) -> None:
     """Its waits and events are as before, and deliveries can be stored."""
     Store(tmp_path, first_event=0).close()
@@ -421,6 +432,15 @@ def test_wait_that_is_deleted_and_accepted_again_has_one_row(tmp_path: Path) -> 
     store.apply([Change(waits=[WAIT])])
     assert store._database.execute("SELECT count(*) FROM documents").fetchone() == (1,)
     store.close()
+
+
+def test_deleted_rows_are_forgotten(store: Store) -> None:
+    """What is written again after its deletion has a new number, so that memory holds the numbers of stored rows only."""
+    store.apply([Change(waits=[WAIT], deliveries=[make_delivery(1)])])
+    store.apply([Change(deleted=["a"], delivered=["msg_1"])])
+    store.apply([Change(waits=[WAIT], deliveries=[make_delivery(1)])])
+    rows = [store._database.execute(f"SELECT number FROM {table}").fetchall() for table in ("documents", "deliveries")]
+    assert rows == [[(2,)], [(2,)]]
 
 
 def test_newer_database_is_refused(tmp_path: Path) -> None:

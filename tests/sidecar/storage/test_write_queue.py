@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,36 @@ def test_retried_changes_are_written_before_later_ones(make_queue: Any, publishe
     run(test())
 
 
+def test_retry_needs_no_other_change(make_queue: Any, published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change that is kept in memory is written once the disk has space, although nothing else is written."""
+    monkeypatch.setattr(write_queue_module, "CHECK_INTERVAL", 3600.0)
+
+    async def test() -> None:
+        async with make_queue() as queue:
+            await fill(queue)
+            await queue.write_eventually(big("kept"), lambda: None)
+            await free(queue)
+            while not published:  # noqa: ASYNC110 - nothing signals it
+                await asyncio.sleep(0.01)
+        assert published == [("kept", 1)]
+
+    run(test())
+
+
+def test_thread_of_the_store_ends_with_the_queue(make_queue: Any) -> None:
+    """None is left when the queue is closed."""
+
+    async def test() -> None:
+        before = set(threading.enumerate())
+        async with make_queue() as queue:
+            await queue.write(change("written"), lambda: None)
+            started = set(threading.enumerate()) - before
+            assert [thread.name for thread in started] == ["store_0"]
+        assert not any(thread.is_alive() for thread in started)
+
+    run(test())
+
+
 def test_queue_closes_on_a_full_disk(make_queue: Any, published: Published) -> None:
     """Changes that cannot be written are lost with the process."""
 
@@ -175,6 +205,23 @@ def test_deleted_database_is_written_anew_without_a_write(
 
     run(test())
     assert capsys.readouterr().err == f"waiter: {REPLACED}, and was restored\n"
+
+
+def test_state_directory_is_checked_every_five_seconds(make_queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As its documentation says."""
+    timeouts, wait_for = list[float](), asyncio.wait_for
+
+    async def record_timeout(awaitable: Awaitable[object], timeout: float) -> object:  # noqa: ASYNC109 - as asyncio.wait_for
+        timeouts.append(timeout)
+        return await wait_for(awaitable, timeout)
+
+    async def test() -> None:
+        monkeypatch.setattr(asyncio, "wait_for", record_timeout)
+        async with make_queue() as queue:
+            await queue.write(change("written"), lambda: None)
+
+    run(test())
+    assert set(timeouts) == {5.0}
 
 
 def test_changes_are_refused_while_another_database_is_in_the_directory(
