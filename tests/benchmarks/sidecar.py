@@ -1,65 +1,69 @@
-"""Measure the sidecar: memory, CPU and event streams, in its own process against the simulation.
+"""Measure the sidecar under load: memory, CPU and response times, in its own process against the simulation.
 
-    python tests/benchmarks/sidecar.py [--waits 2000] [--streams 100] [--long-polls 200] [--requests 200] [--seconds 20]
+    python tests/benchmarks/sidecar.py [--peer CHECKOUT] [--waits 2000] [--streams 100] [--long-polls 200] [--requests 200]
+        [--burst 20] [--seconds 20]
 
 It prints the resident memory and the share of a core with ``--waits`` running tasks that are an hour old, the same with
 ``--streams`` open streams and ``--long-polls`` open long polls, the response times of ``--requests`` requests of each kind
 meanwhile, the time until an event has reached all streams, and the duration of a start, of a list of all waits and of SIGTERM.
-The requests are sent one after the other by a process of their own. It needs nothing of waiter but the command and the
-simulation, so that it measures earlier versions too.
+The requests are sent by another process, one after the other, or ``--burst`` of them together.
+
+``--peer`` is another checkout, for example a worktree of an earlier commit. Its sidecar runs at the same time under the same
+load, and the requests go to both in random order, so that whatever else the machine does affects both alike. The figures of the
+peer and the ratios to them are printed beside. It needs nothing of the peer but the command.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import json
+import multiprocessing
 import os
+import random
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from waiter.testing import SimulatedCloud, never_ends
 
-POST = 'connection.request("POST", "/v1/waits", bodies[number], {"Content-Type": "application/json"})'
-GET = 'connection.request("GET", f"/v1/waits/{wait_id}")'
-LIST = 'connection.request("GET", "/v1/waits")'
-CLIENT = """
-import http.client, sys, time
-url, wait_id, count = sys.argv[1:]
-bodies = sys.stdin.read().split()
-connection = http.client.HTTPConnection(url)
-for number in range(int(count)):
-    began = time.perf_counter()
-    {script}
-    response = connection.getresponse()
-    response.read()
-    assert response.status < 300, response.status
-    print(1000 * (time.perf_counter() - began))
-    time.sleep(0.02)
-"""
+if TYPE_CHECKING:
+    from multiprocessing.pool import Pool
+
 TICKS = os.sysconf("SC_CLK_TCK")
+# Seconds between two requests, and until polls, streams and memory have settled.
+PAUSE = 0.02
+SETTLING, STREAMS_SETTLING = 15.0, 3.0
 
 
 class Sidecar:
-    """A sidecar in its own process."""
+    """The sidecar of a checkout in its own process."""
 
-    def __init__(self, directory: str, url: str, key: str) -> None:
-        self.began = time.perf_counter()
+    def __init__(self, checkout: Path, directory: str, url: str, key: str) -> None:
+        began = time.perf_counter()
         environ = os.environ | {"GCORE_BASE_URL": url, "GCORE_API_KEY": key}
         listen = ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
         command = [sys.executable, "-m", "waiter", "sidecar", "--state-dir", directory, "--timeout", "none", *listen]
-        self.process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=checkout, env=environ, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr
         words = self.process.stderr.readline().split()
-        self.control, self.probes = (word.rstrip(",") for word in words if word.startswith("http"))
-        httpx.get(f"{self.probes}/livez").raise_for_status()
-        self.start = time.perf_counter() - self.began
+        self.control, probes = (word.rstrip(",") for word in words if word.startswith("http"))
+        self.host, port = self.control.removeprefix("http://").split(":")
+        self.port = int(port)
+        httpx.get(f"{probes}/livez").raise_for_status()
+        self.start = time.perf_counter() - began
 
     @property
     def megabytes(self) -> float:
@@ -73,103 +77,205 @@ class Sidecar:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
-    def share(self, seconds: float) -> float:
-        """Return the share of a core over ``seconds``."""
-        cpu, began = self.cpu, time.perf_counter()
+    def list_waits(self) -> tuple[float, bytes]:
+        """Return the milliseconds that a list of all waits takes, and the list."""
+        began = time.perf_counter()
+        content = httpx.get(f"{self.control}/v1/waits", timeout=60).content
+        return 1000 * (time.perf_counter() - began), content
+
+    def accept(self, ids: Sequence[str]) -> float:
+        """Send a request for waits, and return the milliseconds until they are on disk."""
+        began = time.perf_counter()
+        httpx.post(f"{self.control}/v1/waits", json=ids, timeout=60).raise_for_status()
+        return 1000 * (time.perf_counter() - began)
+
+    def stop(self) -> float:
+        """Send SIGTERM, and return the milliseconds until the exit."""
+        began = time.perf_counter()
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait() == 0
+        return 1000 * (time.perf_counter() - began)
+
+
+def report(name: str, figures: Sequence[float]) -> None:
+    """Print the figures of the sidecars, and their ratio if there are two."""
+    ratio = f" {figures[0] / figures[1]:6.2f}" if figures[1:] and figures[1] else ""
+    print(f"{name:<64} " + " ".join(f"{figure:8.1f}" for figure in figures) + ratio, flush=True)
+
+
+class Reader(asyncio.Protocol):
+    """Sends a request, and discards the response; ``arrived`` is when the text to ``find`` was in it."""
+
+    def __init__(self, path: str) -> None:
+        self._request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        self.find(b"HTTP/1.1 200")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the request."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.write(self._request.encode())
+
+    def find(self, text: bytes) -> None:
+        """Start to search for a text."""
+        self._text = text
+        self.arrived: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        """Note when the text arrives."""
+        if not self.arrived.done() and self._text in data:
+            self.arrived.set_result(time.perf_counter())
+
+
+@asynccontextmanager
+async def opened(sidecars: Sequence[Sidecar], path: str, count: int) -> AsyncIterator[list[list[Reader]]]:
+    """Open so many requests to each sidecar, and close them at the end."""
+    loop = asyncio.get_running_loop()
+    readers: list[list[Reader]] = []
+    for sidecar in sidecars:
+        opening = [loop.create_connection(partial(Reader, path), sidecar.host, sidecar.port) for _ in range(count)]
+        readers.append([reader for _, reader in await asyncio.gather(*opening)])
+    try:
+        yield readers
+    finally:
+        for of_one in readers:
+            for reader in of_one:
+                reader.transport.close()
+
+
+class Benchmark:
+    """The measurements of one or two sidecars; ``client`` is the process that sends requests."""
+
+    def __init__(self, args: argparse.Namespace, cloud: SimulatedCloud, client: Pool, sidecars: Sequence[Sidecar]) -> None:
+        self._args = args
+        self._cloud = cloud
+        self._client = client
+        self._sidecars = sidecars
+
+    def run(self) -> None:
+        """Measure from the starts to the ends."""
+        args, sidecars = self._args, self._sidecars
+        report("start to first probe, ms", [1000 * sidecar.start for sidecar in sidecars])
+        report("without a wait, MB", [sidecar.megabytes for sidecar in sidecars])
+        ids = [self._cloud.add(never_ends(age=3600.0)) for _ in range(args.waits - 3 * args.requests - 1)]
+        report(f"{len(ids)} waits accepted and on disk, ms", [sidecar.accept(ids) for sidecar in sidecars])
+        time.sleep(SETTLING)
+        self._report_quiet(f"{len(ids)} waits", args.seconds)
+        lists = [sidecar.list_waits() for sidecar in sidecars]
+        report(f"list of {len(ids)} waits, ms", [milliseconds for milliseconds, _ in lists])
+        report(f"list of {len(ids)} waits, kB", [len(content) / 1000 for _, content in lists])
+        self._report_posts("POST of a wait, no stream open")
+        asyncio.run(self._measure_under_load(ids[0]))
+        report("SIGTERM to exit, ms", [sidecar.stop() for sidecar in sidecars])
+
+    async def _measure_under_load(self, wait_id: str) -> None:
+        args, sidecars = self._args, self._sidecars
+        load = f"{args.streams} streams, {args.long_polls} long polls"
+        async with (
+            opened(sidecars, f"/v1/waits/{wait_id}?wait=5m", args.long_polls),
+            opened(sidecars, "/v1/events", args.streams) as streams,
+        ):
+            await asyncio.sleep(STREAMS_SETTLING)
+            await asyncio.to_thread(self._report_quiet, load, args.seconds / 2)
+            await asyncio.to_thread(self._report_loaded_requests, wait_id)
+            await self._report_arrivals(streams)
+
+    def _report_loaded_requests(self, wait_id: str) -> None:
+        print("with these:")
+        self._report_posts("POST of a wait")
+        self._report_posts(f"POST of a wait, {self._args.burst} together", burst=self._args.burst)
+        nothing = [None] * self._args.requests
+        self._report_requests("GET of a wait", "GET", f"/v1/waits/{wait_id}", nothing)
+        self._report_requests("GET of all waits", "GET", "/v1/waits", nothing)
+        report("after that, MB", [sidecar.megabytes for sidecar in self._sidecars])
+
+    async def _report_arrivals(self, streams: Sequence[Sequence[Reader]]) -> None:
+        task_id = self._cloud.add(never_ends())
+        delays = []
+        for sidecar, readers in zip(self._sidecars, streams, strict=True):
+            for reader in readers:
+                reader.find(task_id.encode())
+            began = time.perf_counter()
+            await asyncio.to_thread(sidecar.accept, [task_id])
+            delays.append(1000 * (max([await reader.arrived for reader in readers]) - began))
+        report("an event has reached all streams, ms after its request", delays)
+
+    def _report_quiet(self, name: str, seconds: float) -> None:
+        shares = self._shares_since()
         time.sleep(seconds)
-        return (self.cpu - cpu) / (time.perf_counter() - began)
+        report(f"{name}, % of a core", shares())
+        report(f"{name}, MB", [sidecar.megabytes for sidecar in self._sidecars])
+
+    def _report_posts(self, name: str, *, burst: int = 1) -> None:
+        bodies = [json.dumps(self._cloud.add(never_ends())) for _ in range(self._args.requests)]
+        self._report_requests(name, "POST", "/v1/waits", bodies, burst=burst)
+
+    def _report_requests(self, name: str, method: str, path: str, bodies: Sequence[str | None], *, burst: int = 1) -> None:
+        """Measure requests of one kind and print their times, and the shares of a core meanwhile."""
+        shares = self._shares_since()
+        addresses = [(sidecar.host, sidecar.port) for sidecar in self._sidecars]
+        times = self._client.apply(send_requests, (addresses, method, path, bodies, burst))
+        report(f"{name}, median ms", [statistics.median(of_one) for of_one in times])
+        report(f"{name}, p99 ms", [sorted(of_one)[len(of_one) * 99 // 100] for of_one in times])
+        report(f"{name}, % of a core", shares())
+
+    def _shares_since(self) -> Callable[[], list[float]]:
+        """Return a function that returns the percentages of a core since this call."""
+        began, before = time.perf_counter(), [sidecar.cpu for sidecar in self._sidecars]
+        return lambda: [
+            100 * (sidecar.cpu - cpu) / (time.perf_counter() - began)
+            for sidecar, cpu in zip(self._sidecars, before, strict=True)
+        ]
+
+
+def send_requests(
+    addresses: Sequence[tuple[str, int]], method: str, path: str, bodies: Sequence[str | None], burst: int
+) -> list[list[float]]:
+    """Send each body to each address, ``burst`` together, and return the times in milliseconds by address."""
+    connections = [[http.client.HTTPConnection(*address) for _ in range(burst)] for address in addresses]
+    times: list[list[float]] = [[] for _ in addresses]
+    send = partial(send_request, method, path)
+    order = list(zip(times, connections, strict=True))
+    with ThreadPoolExecutor(burst) as pool:
+        for first in range(0, len(bodies), burst):
+            random.shuffle(order)
+            for of_address, connected in order:
+                of_address.extend(pool.map(send, bodies[first : first + burst], connected))
+                time.sleep(PAUSE)
+    return times
+
+
+def send_request(method: str, path: str, body: str | None, connection: http.client.HTTPConnection) -> float:
+    """Send one request, and return the milliseconds until its response was read."""
+    began = time.perf_counter()
+    connection.request(method, path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    response.read()
+    assert response.status < 300, response.status
+    return 1000 * (time.perf_counter() - began)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path)
     parser.add_argument("--waits", type=int, default=2000)
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--long-polls", type=int, default=200)
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--burst", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=20.0)
     args = parser.parse_args()
+    checkouts = [Path(__file__).parents[2], *([args.peer] if args.peer else [])]
     cloud = SimulatedCloud(strict=False, record=False)
-    with cloud.serve() as url, tempfile.TemporaryDirectory() as directory:
-        measure(args, cloud, url, directory)
-
-
-def measure(args: argparse.Namespace, cloud: SimulatedCloud, url: str, directory: str) -> None:
-    """Measure one sidecar from its start to its end."""
-    sidecar = Sidecar(directory, url, cloud.api_key)
-    print(f"start to first probe: {sidecar.start:.2f} s; without a wait: {sidecar.megabytes:.1f} MB")
-    ids = [cloud.add(never_ends(age=3600.0)) for _ in range(args.waits - 2 * args.requests - 1)]
-    began = time.perf_counter()
-    httpx.post(f"{sidecar.control}/v1/waits", json=ids, timeout=60).raise_for_status()
-    print(f"{len(ids)} waits accepted and on disk: {time.perf_counter() - began:.2f} s")
-    time.sleep(15)
-    print(f"quiet: {100 * sidecar.share(args.seconds):.1f}% of a core, {sidecar.megabytes:.1f} MB")
-    began = time.perf_counter()
-    size = len(httpx.get(f"{sidecar.control}/v1/waits", timeout=60).content)
-    print(f"a list of all: {1000 * (time.perf_counter() - began):.0f} ms, {size / 1e3:.0f} kB")
-    asyncio.run(stream(args, sidecar, cloud))
-    began = time.perf_counter()
-    sidecar.process.send_signal(signal.SIGTERM)
-    code = sidecar.process.wait()
-    print(f"SIGTERM to exit {code}: {time.perf_counter() - began:.2f} s")
-
-
-async def stream(args: argparse.Namespace, sidecar: Sidecar, cloud: SimulatedCloud) -> None:
-    """Open the streams, and see how late an event comes to the last of them."""
-    limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=sidecar.control, limits=limits, timeout=None) as client:
-        arrived: list[float] = []
-        (wait, *_) = (await client.get("/v1/waits")).json()["waits"]
-        await report_requests(args, sidecar, cloud, "POST of a wait without streams", POST, wait["id"])
-        polling = [asyncio.create_task(client.get(f"/v1/waits/{wait['id']}?wait=5m")) for _ in range(args.long_polls)]
-        silent: list[float] = []
-        reading = [asyncio.create_task(listen(client, silent)) for _ in range(args.streams)]
-        await asyncio.sleep(3)
-        quiet = await asyncio.to_thread(sidecar.share, args.seconds / 2)
-        load = f"{args.streams} streams and {args.long_polls} long polls"
-        print(f"with {load}: {100 * quiet:.1f}% of a core, {sidecar.megabytes:.1f} MB")
-        for name, script in (("POST of a wait", POST), ("GET of a wait", GET), ("GET of all waits", LIST)):
-            await report_requests(args, sidecar, cloud, f"{name} with {load}", script, wait["id"])
-        print(f"after that: {sidecar.megabytes:.1f} MB; each stream had {len(silent) / args.streams:.0f} events")
-        for task in [*polling, *reading]:
-            task.cancel()
-        await asyncio.gather(*polling, *reading, return_exceptions=True)
-        last = cloud.add(never_ends())
-        listening = [asyncio.create_task(listen(client, arrived, last)) for _ in range(args.streams)]
-        await asyncio.sleep(3)
-        began = time.perf_counter()
-        await client.post("/v1/waits", json=last)
-        await asyncio.wait(listening)
-        print(f"an event is with all {len(arrived)}: {1000 * (max(arrived) - began):.0f} ms after the request that made it")
-
-
-async def report_requests(  # noqa: PLR0913, PLR0917 - everything that it needs
-    args: argparse.Namespace, sidecar: Sidecar, cloud: SimulatedCloud, name: str, script: str, wait_id: str
-) -> None:
-    """Measure requests of one kind and print their times, and the share of a core meanwhile."""
-    bodies = [json.dumps([cloud.add(never_ends())]) for _ in range(args.requests)] if script is POST else []
-    cpu, began = sidecar.cpu, time.perf_counter()
-    times = await asyncio.to_thread(measure_requests, sidecar.control, script, wait_id, bodies, args.requests)
-    busy = (sidecar.cpu - cpu) / (time.perf_counter() - began)
-    p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
-    print(f"{name}: median {p50:.1f} ms, p99 {p99:.1f} ms, {100 * busy:.0f}% of a core")
-
-
-def measure_requests(url: str, script: str, wait_id: str, bodies: list[str], count: int) -> list[float]:
-    """Send requests from another process and return their times in milliseconds, sorted."""
-    command = [sys.executable, "-c", CLIENT.format(script=script), url.removeprefix("http://"), wait_id, str(count)]
-    output = subprocess.run(command, input="\n".join(bodies), capture_output=True, text=True, check=True).stdout
-    return sorted(map(float, output.split()))
-
-
-async def listen(client: httpx.AsyncClient, arrived: list[float], task_id: str | None = None) -> None:
-    """Record when events arrive, until the first one of a task."""
-    async with client.stream("GET", "/v1/events") as events:
-        async for line in events.aiter_lines():
-            if line.startswith("data:") and (task_id is None or task_id in line):
-                arrived.append(time.perf_counter())
-                if task_id is not None:
-                    return
+    with ExitStack() as stack:
+        url = stack.enter_context(cloud.serve())
+        # Another process, so that readers and the simulation do not delay the measured client.
+        client = stack.enter_context(multiprocessing.get_context("spawn").Pool(1))
+        directories = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in checkouts]
+        sidecars = [Sidecar(*parts, url, cloud.api_key) for parts in zip(checkouts, directories, strict=True)]
+        print(f"{'':<64} {'here':>8}" + (f" {'peer':>8} {'ratio':>6}" if args.peer else ""))
+        Benchmark(args, cloud, client, sidecars).run()
 
 
 if __name__ == "__main__":
