@@ -74,6 +74,13 @@ def test_commands_are_executable() -> None:
     assert all(os.access(ROOT / command, os.X_OK) for command in commands)
 
 
+def test_parts_of_the_whole_run_are_executable() -> None:
+    """All checks but those of a release and those that another one starts."""
+    (parts,) = re.findall(r"^for part in (.*); do$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    executables = {path.name for path in (ROOT / ".ci").iterdir() if path.is_file() and os.access(path, os.X_OK)}
+    assert set(parts.split()) == executables - {"run", "fast", "lint", "lock", "lowest", "release", "sbom", "vulnerabilities"}
+
+
 def test_hooks_need_no_network() -> None:
     """All hooks are local and use the installed tools."""
     repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from sidecar_parts import Sidecar
+from sidecar_parts import Report, Sidecar
 
 from waiter.testing import SimulatedCloud
 
@@ -22,6 +23,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     browser_tests = [item for item in items if item.get_closest_marker("browser")]
     config.hook.pytest_deselected(items=browser_tests)
     items[:] = [item for item in items if item not in browser_tests]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.getreports("passed")
+    figures = [value for one in reports for name, value in one.user_properties if name == "figure"]
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write("".join(f"{figure}\n" for figure in figures))
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """Report a figure, which is printed with the result."""
+    return partial(record_property, "figure")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from sidecar_parts import EAGER, PLAIN, Sidecar, make_task, run, running, wait_json
+from sidecar_parts import EAGER, PLAIN, Report, Sidecar, make_task, run, running, wait_json
 
 from waiter import errors
 from waiter.config.settings import resolve
@@ -47,7 +47,7 @@ async def until_ready(url: str, expected: tuple[int, str]) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_wait_survives_a_refused_key(served: SimulatedCloud, key_file: Path, tmp_path: Path) -> None:
+def test_wait_survives_a_refused_key(served: SimulatedCloud, key_file: Path, tmp_path: Path, report: Report) -> None:
     """/readyz and a metric report the refusal; the wait ends once the file has the new key."""
     task_id = served.add(finishes(0.0, {"instances": 1}))
 
@@ -60,7 +60,10 @@ def test_wait_survives_a_refused_key(served: SimulatedCloud, key_file: Path, tmp
             key_file.write_text(served.api_key)  # noqa: ASYNC240
             ended = (await client.get(f"/v1/waits/{task_id}?wait=10s")).json()
             assert (ended["status"], await readiness(sidecar.probes)) == ("finished", (200, "ok\n"))
-            assert "waiter_api_key_refused 0.0" in (await client.get(f"{sidecar.probes}/metrics")).text
+            metrics = (await client.get(f"{sidecar.probes}/metrics")).text
+            assert "waiter_api_key_refused 0.0" in metrics
+            (refused,) = re.findall(r'waiter_polls_total\{result="refused"\} (\d+)', metrics)
+            report(f"a rotated key: the wait finished with the new key; polls that were refused before: {refused}")
 
     run(test())
 
@@ -74,7 +77,7 @@ async def used(directory: Path, **options: Any) -> AsyncIterator[httpx.AsyncClie
 
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_refused_wait_is_restarted_when_the_key_changes(
-    served: SimulatedCloud, key_file: Path, tmp_path: Path, is_restarted: bool
+    served: SimulatedCloud, key_file: Path, tmp_path: Path, is_restarted: bool, report: Report
 ) -> None:
     """After ``max_outage`` it ends as refused; another key restarts it, also after a restart of the sidecar."""
     task_id = served.add(finishes(0.0))
@@ -100,6 +103,7 @@ def test_refused_wait_is_restarted_when_the_key_changes(
             await asyncio.sleep(0.02)
 
     run(test())
+    report(f"a rotated key: the wait that ended as refused finished{' after a restart' if is_restarted else ''}")
 
 
 @pytest.mark.usefixtures("key_file")

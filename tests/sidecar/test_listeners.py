@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sidecar_parts import PLAIN, connected, process, run, running
+from sidecar_parts import PLAIN, Report, connected, process, run, running
 
 from waiter.sidecar import listeners
 from waiter.sidecar.address import Address
@@ -39,7 +39,7 @@ def test_connections_are_limited_by_the_descriptors(descriptors: int, limits: tu
 
 @pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("target", ["probes", "control"])
-def test_flood_of_idle_connections_is_survived(tmp_path: Path, target: str) -> None:
+def test_flood_of_idle_connections_is_survived(tmp_path: Path, target: str, report: Report) -> None:
     """Probes and requests are answered although more clients than descriptors are connected, and nothing is logged."""
     with process(tmp_path, descriptors=512) as sidecar, ExitStack() as stack:
         for _ in range(600):
@@ -51,6 +51,7 @@ def test_flood_of_idle_connections_is_survived(tmp_path: Path, target: str) -> N
         sidecar.process.terminate()
         code, output = sidecar.end()
         assert (code, len(output.splitlines())) == (0, 1)
+    report(f"600 idle connections to {target} at 512 descriptors: 3 probes and a request were answered, nothing was logged")
 
 
 @pytest.mark.usefixtures("served")

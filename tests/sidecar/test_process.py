@@ -6,7 +6,10 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,12 +22,13 @@ from typing import Any
 import httpx
 import pytest
 from ports import reserved_port
-from sidecar_parts import PLAIN, Process, events_in, process
+from sidecar_parts import PLAIN, Process, Report, events_in, process
 from webhook_parts import write_secrets
 
+from waiter.sidecar.storage.store import Store
 from waiter.testing import SimulatedCloud, fails, finishes, never_ends
 
-# CI uses 200; a few are enough to check the test itself.
+# .ci/faults uses 200, which take minutes; a few are enough to check the test itself.
 KILLS = int(os.environ.get("SIDECAR_TEST_KILLS", "4"))
 POSTS_BETWEEN_KILLS = 8
 
@@ -60,7 +64,40 @@ def test_listener_beyond_loopback_without_token_exits_2(tmp_path: Path) -> None:
     assert "0.0.0.0:0 is reachable from other machines: use --token-file" in output
 
 
-def test_full_disk_returns_507_and_accepted_waits_end(served: SimulatedCloud, tmp_path: Path) -> None:
+MOUNT_READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+
+
+def run_on_read_only(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a mount namespace of its own, where the directory is read-only."""
+    in_namespace = ["unshare", "--mount", "sh", "-c", MOUNT_READ_ONLY, str(directory), *command]
+    return subprocess.run(in_namespace, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def needs_mounts(tmp_path: Path) -> None:
+    """Skip a test where no mount namespace can be made; with REQUIRE_NAMESPACES=1 it fails there."""
+    if os.environ.get("REQUIRE_NAMESPACES") == "1":
+        return
+    if not shutil.which("unshare") or run_on_read_only(tmp_path, "true").returncode:
+        pytest.skip("mount namespaces need root, unshare and mount; REQUIRE_NAMESPACES=1 makes the test fail instead")
+
+
+@pytest.mark.usefixtures("served", "needs_mounts")
+@pytest.mark.parametrize("has_database", [False, True])
+def test_sidecar_on_a_read_only_directory_exits_2(tmp_path: Path, has_database: bool, report: Report) -> None:
+    """The reason is reported, and the database of an earlier process is not changed."""
+    if has_database:
+        Store(tmp_path, first_event=0).close()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    listeners = ["--listen", "127.0.0.1:0", "--probe-listen", "127.0.0.1:0"]
+    done = run_on_read_only(tmp_path, sys.executable, "-m", "waiter", "sidecar", "--state-dir", str(tmp_path), *listeners)
+    reason = f"waiter: cannot use the state directory {tmp_path}: Read-only file system"
+    assert (done.returncode, reason in done.stderr.splitlines()) == (2, True), done.stderr
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    report(f"a read-only directory {'with a' if has_database else 'without'} database: exit code {done.returncode}")
+
+
+def test_full_disk_returns_507_and_accepted_waits_end(served: SimulatedCloud, tmp_path: Path, report: Report) -> None:
     """Waits that were accepted before end with their task, and are stored after a restart."""
     task_id = served.add(finishes(0.5, {"instances": 1}))
     with process(tmp_path) as sidecar:
@@ -68,8 +105,8 @@ def test_full_disk_returns_507_and_accepted_waits_end(served: SimulatedCloud, tm
         # A limit on the file size has the effect of a full disk.
         size = (tmp_path / "waits.sqlite3-wal").stat().st_size
         resource.prlimit(sidecar.process.pid, resource.RLIMIT_FSIZE, (size, size))
-        codes = {httpx.post(f"{sidecar.control}/v1/waits", json=f"x{number}", **PLAIN).status_code for number in range(20)}
-        assert codes == {507}
+        codes = [httpx.post(f"{sidecar.control}/v1/waits", json=f"x{number}", **PLAIN).status_code for number in range(20)]
+        assert set(codes) == {507}
         ended = httpx.get(f"{sidecar.control}/v1/waits/{task_id}?wait=50s", **PLAIN).json()
         assert ended["status"] == "finished"
         listed = httpx.get(f"{sidecar.control}/v1/waits", **PLAIN).json()["waits"]
@@ -78,6 +115,7 @@ def test_full_disk_returns_507_and_accepted_waits_end(served: SimulatedCloud, tm
     with process(tmp_path) as sidecar:
         again = httpx.get(f"{sidecar.control}/v1/waits/{task_id}?wait=50s", **PLAIN).json()
         assert ([wait["id"] for wait in listed], again["status"]) == ([task_id], "finished")
+    report(f"a full disk: {len(codes)} of {len(codes)} requests were answered with 507, the wait accepted before has finished")
 
 
 class Poster:
@@ -168,17 +206,18 @@ def receiving(rng: random.Random) -> Iterator[WebhookReceiver]:
     receiver.server_close()
 
 
-def test_sigkill_loses_no_accepted_wait_and_no_webhook(served: SimulatedCloud, tmp_path: Path) -> None:
+def test_sigkill_loses_no_accepted_wait_and_no_webhook(served: SimulatedCloud, tmp_path: Path, report: Report) -> None:
     """Every wait that was answered with 202 ends exactly once and is sent, always with the same key and body.
 
     The event numbers have no gap.
     """
     with receiving(random.Random(7)) as receiver, reserved_port() as port:
         webhook = ("--webhook", receiver.url, "--webhook-secret-file", str(write_secrets(tmp_path / "secret")))
-        check_kills(served, tmp_path / "state", receiver, f"127.0.0.1:{port}", *webhook)
+        report(check_kills(served, tmp_path / "state", receiver, f"127.0.0.1:{port}", *webhook))
 
 
-def check_kills(served: SimulatedCloud, directory: Path, receiver: WebhookReceiver, address: str, *options: str) -> None:
+def check_kills(served: SimulatedCloud, directory: Path, receiver: WebhookReceiver, address: str, *options: str) -> str:
+    """Return the figures."""
     rng = random.Random(6)
     options = ("--listen", address, *options)
     poster, subscriber = Poster(f"http://{address}", served, rng), Subscriber(f"http://{address}")
@@ -212,6 +251,8 @@ def check_kills(served: SimulatedCloud, directory: Path, receiver: WebhookReceiv
     assert {json.loads(body)["id"]: json.loads(body)["status"] for _, body in receiver.accepted} == found
     # At most what was sent when the sidecar was killed is sent again.
     assert len(set(receiver.accepted)) == len(sent)
+    figures = f"202 for {len(poster.accepted)} waits, {len(subscriber.events)} events and {len(sent)} webhooks received"
+    return f"SIGKILL {KILLS} times: {figures}, {len(receiver.accepted) - len(sent)} of them again, none was lost"
 
 
 def start_and_kill(directory: Path, poster: Poster, rng: random.Random, *options: str) -> None:

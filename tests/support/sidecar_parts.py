@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from math import inf
 from pathlib import Path
@@ -35,6 +35,7 @@ from waiter.sidecar.webhook.outbox import Outbox
 from waiter.sidecar.webhook.targets import Origin, Targets
 from waiter.task import Task
 
+Report = Callable[[str], object]
 NOW = 1_800_000_000.0
 BASE = "http://127.0.0.1:8080"
 # Tests in real time poll often; the usual intervals are seconds.

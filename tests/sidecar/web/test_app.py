@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sidecar_parts import NEW_WAIT, PLAIN, Sidecar, connected, events_in, run, running
+from sidecar_parts import NEW_WAIT, PLAIN, Report, Sidecar, connected, events_in, run, running
 from starlette.requests import Request
 
 from waiter.sidecar.storage.write_queue import StorageError
@@ -55,15 +55,19 @@ def test_post_of_an_invalid_body_is_refused(sidecar: Sidecar, body: bytes, reaso
     run(test())
 
 
-def test_post_on_a_full_disk_returns_507(sidecar: Sidecar) -> None:
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("max_page_count = 1", "database or disk is full"), ("query_only = ON", "attempt to write a readonly database")],
+)
+def test_post_that_cannot_be_stored_returns_507(sidecar: Sidecar, fault: str, reason: str) -> None:
     """No wait is accepted."""
 
     async def test() -> None:
         async with sidecar.open(), sidecar.client() as client:
-            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA max_page_count = 1"))
+            await sidecar.write_queue.query(lambda store: store._database.execute(f"PRAGMA {fault}"))
             response = await client.post("/v1/waits", json=[f"{number}{'x' * 100}" for number in range(200)])
             assert response.status_code == 507
-            assert response.json() == {"error": "cannot be stored: database or disk is full"}
+            assert response.json() == {"error": f"cannot be stored: {reason}"}
             assert (sidecar.service.waits, sidecar.waiter.waited_for, sidecar.store.waits()) == ({}, [], [])
 
     run(test())
@@ -337,7 +341,7 @@ def test_open_requests_are_limited(sidecar: Sidecar) -> None:
 
 
 @pytest.mark.usefixtures("served")
-def test_abandoned_long_polls_release_their_slots(tmp_path: Path) -> None:
+def test_abandoned_long_polls_release_their_slots(tmp_path: Path, report: Report) -> None:
     """As soon as its client has closed the connection, a long poll ends."""
 
     async def test() -> None:
@@ -349,12 +353,13 @@ def test_abandoned_long_polls_release_their_slots(tmp_path: Path) -> None:
                     await asyncio.sleep(0.01)
             while (await client.get("/v1/waits?wait=0.01s")).status_code == 503:  # noqa: ASYNC110 - no event over HTTP
                 await asyncio.sleep(0.01)
+            report("300 abandoned long polls: the next one is accepted")
 
     run(test())
 
 
 @pytest.mark.usefixtures("served")
-def test_silent_subscribers_give_way_to_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_subscribers_give_way_to_new_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: Report) -> None:
     """A new stream ends the oldest one, once that had its time."""
     monkeypatch.setattr(app, "MIN_STREAM_TIME", 0.5)
 
@@ -372,6 +377,7 @@ def test_silent_subscribers_give_way_to_new_ones(tmp_path: Path, monkeypatch: py
                 assert set(statuses[:-1]) <= {503}
                 endings = {(await one.reader.read())[-5:] for one in silent[:1]}
                 assert endings == {b"0\r\n\r\n"}
+                report(f"256 subscribers that do not read: a new one is accepted, after {len(statuses) - 1} refusals")
 
     run(test())
 
