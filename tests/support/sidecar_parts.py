@@ -233,7 +233,9 @@ async def running(directory: Path, *task_ids: str, **options: Any) -> AsyncItera
     sidecar, any_port = RunningSidecar(), Address("127.0.0.1:0")
     values = {"listen": any_port, "probe_listen": any_port, "wait": EAGER, **options}
     serving = asyncio.create_task(
-        serve(SidecarOptions(list(task_ids), state_dir=directory, **values), announce=sidecar.announce)
+        serve(
+            SidecarOptions(list(task_ids), state_dir=directory, **values), announce=sidecar.announce, mask_with=lambda _: None
+        )
     )
     up = asyncio.create_task(sidecar.up.wait())
     await asyncio.wait([up, serving], return_when=asyncio.FIRST_COMPLETED)

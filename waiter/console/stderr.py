@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from waiter.console.exit_codes import exit_code
@@ -22,11 +23,17 @@ _OPTION_NAMES = {
 
 class _Format:
     json = False
+    mask: Callable[[str], str] = str
 
 
 def use_json(enabled: bool) -> None:
     """Write all later messages as JSON objects, or as lines of text."""
     _Format.json = enabled
+
+
+def mask_with(mask: Callable[[str], str]) -> None:
+    """Pass each later line through ``mask``, which returns it without secrets."""
+    _Format.mask = mask
 
 
 def format_message(event: str, text: str, *, level: str = "error", **data: object) -> str:
@@ -41,9 +48,14 @@ def format_message(event: str, text: str, *, level: str = "error", **data: objec
     return json.dumps({**content, "event": event, "level": level, "timestamp": timestamp}) + "\n"
 
 
+def write_line(line: str) -> None:
+    """Write a line of the log or a message, without secrets."""
+    write_stderr(_Format.mask(line))
+
+
 def write_message(text: str, event: str, *, level: str, **data: object) -> None:
     """Write a message of this level, prefixed with the name of the command."""
-    write_stderr(format_message(event, f"waiter: {text}", level=level, **data))
+    write_line(format_message(event, f"waiter: {text}", level=level, **data))
 
 
 def error(text: str, event: str, **data: object) -> None:

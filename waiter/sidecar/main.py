@@ -13,9 +13,9 @@ from waiter.aio import AsyncWaiter
 from waiter.config.options import Options
 from waiter.console import stderr
 from waiter.console.exit_codes import ExitCode
+from waiter.console.fault_hooks import report_fault_of_loop
 from waiter.console.init_process import reaping_orphans
 from waiter.console.log_format import start_log
-from waiter.console.streams import write_stderr
 from waiter.session import Session
 from waiter.sidecar.api_client import SidecarClient
 from waiter.sidecar.event_stream import EventStream
@@ -40,13 +40,19 @@ LAST_WEBHOOKS_TIMEOUT = 10.0
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code; raises ConfigurationError."""
     options = read_options(args)
-    start_log(args, write_stderr)
+    start_log(args, stderr.write_line)
     with reaping_orphans():
-        return asyncio.run(serve(options, announce=stderr.info))
+        return asyncio.run(serve(options, announce=stderr.info, mask_with=stderr.mask_with))
 
 
-async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -> int:
-    """Open all parts of the sidecar, run it, and close them; ``announce`` is called with the addresses of the listeners."""
+async def serve(
+    options: SidecarOptions, *, announce: Callable[[str], object], mask_with: Callable[[Callable[[str], str]], object]
+) -> int:
+    """Open all parts of the sidecar, run it, and close them.
+
+    ``announce`` is called with the addresses of the listeners, ``mask_with`` with the function that hides the API key.
+    """
+    asyncio.get_running_loop().set_exception_handler(report_fault_of_loop)
     with ExitStack() as stack:
         control, probes = (stack.enter_context(address.listening()) for address in (options.listen, options.probe_listen))
         store = Store(options.state_dir)
@@ -68,6 +74,7 @@ async def serve(options: SidecarOptions, *, announce: Callable[[str], object]) -
             startup_tasks = StartupTasks(service, options.result_file)
             waiter_options: Options = {**options.wait, "on_event": service.on_event}
             session = Session.open(waiter_options)
+            mask_with(session.settings.api_key.hide)
             client = SidecarClient(session.settings, metrics.record_poll)
             health = Health(client, write_queue, store, waits.values)
             max_control, max_probes = connection_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

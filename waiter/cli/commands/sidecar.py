@@ -9,6 +9,7 @@ from waiter.cli.options import OptionGroup, add_connection, add_limits, add_log,
 from waiter.cli.parser import Parser, typed
 from waiter.cli.registry import COMMANDS
 from waiter.console.exit_codes import ExitCode
+from waiter.console.fault_hooks import report_faults
 from waiter.console.formatting import parse_duration
 from waiter.console.signals import Interrupted
 from waiter.errors import ConfigurationError
@@ -121,6 +122,7 @@ def _origins(text: str) -> object:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sidecar and return its exit code, which is 0 if it is stopped while it starts."""
+    report_faults()
     try:
         from waiter.sidecar import main  # noqa: PLC0415 - as above
 
