@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,8 +37,8 @@ def test_none_is_infinite() -> None:
 
 @pytest.mark.parametrize("text", ["", "3 parsecs", "-1", "1s1h", "h", "m30", "1e3", "\x1b[2J"])
 def test_invalid_durations_are_refused(text: str) -> None:
-    """The message shows the accepted forms."""
-    with pytest.raises(ValueError, match=r"not a duration: .* \(write 90, 90s, 30m, 1h30m or none\)"):
+    """The message shows the text, with control characters escaped once, and the accepted forms."""
+    with pytest.raises(ValueError, match=rf"^not a duration: {re.escape(repr(text))} \(write 90, 90s, 30m, 1h30m or none\)$"):
         parse_duration(text)
 
 

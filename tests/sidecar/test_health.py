@@ -23,6 +23,12 @@ WORKING: dict[str, Any] = {
 }
 
 
+LOST = (
+    "the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory: "
+    "free its path, or restart the sidecar with another --state-dir"
+)
+
+
 @pytest.mark.parametrize(
     ("problem", "warnings"),
     [
@@ -32,7 +38,7 @@ WORKING: dict[str, Any] = {
         ({"is_failing": True}, ["the state directory is not writable; changes are kept in memory"]),
         (
             {"is_failing": True, "is_lost": True},
-            ["the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory"],
+            [LOST],
         ),
         (
             {"damage": "/state/waits is damaged", "lost": 2},

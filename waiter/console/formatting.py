@@ -58,7 +58,7 @@ def parse_duration(text: str) -> float:
         return float("inf")
     found = _DURATION.fullmatch(text)
     if not text or not found:
-        message = f"not a duration: {printable(text)!r} (write 90, 90s, 30m, 1h30m or none)"
+        message = f"not a duration: {text!r} (write 90, 90s, 30m, 1h30m or none)"
         raise ValueError(message)
     parts = zip(found.groups(), _UNITS.values(), strict=True)
     return sum(float(part) * unit for part, unit in parts if part)
@@ -85,7 +85,7 @@ def parse_id(text: str) -> int:
     """Return the ID of a project or a region, a number; raises ValueError."""
     if text.isascii() and text.isdigit() and len(text) < len(str(2**63)):
         return int(text)
-    message = f"not an ID: {printable(text)!r} (a number)"
+    message = f"not an ID: {text!r} (a number)"
     raise ValueError(message)
 
 
@@ -94,7 +94,7 @@ def parse_number(text: str) -> float:
     number = _number(text)
     if number > 0:
         return number
-    message = f"not a number above 0: {printable(text)!r}"
+    message = f"not a number above 0: {text!r}"
     raise ValueError(message)
 
 
@@ -103,7 +103,7 @@ def parse_share(text: str) -> float:
     number = _number(text)
     if 0 <= number <= 1:
         return number
-    message = f"not a number from 0 to 1: {printable(text)!r}"
+    message = f"not a number from 0 to 1: {text!r}"
     raise ValueError(message)
 
 

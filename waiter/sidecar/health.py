@@ -40,7 +40,10 @@ class Health:
         if (outage := self._client.outage()) >= MIN_OUTAGE:
             found.append(f"the API has given no usable answer for {format_duration(outage)}")
         if self._write_queue.is_lost:
-            found.append("the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory")
+            found.append(
+                "the state directory was deleted or replaced; no waits are accepted, and changes are kept in memory: "
+                "free its path, or restart the sidecar with another --state-dir"
+            )
         elif self._write_queue.is_failing:
             found.append("the state directory is not writable; changes are kept in memory")
         if self._store.damage is not None:

@@ -85,7 +85,10 @@ def test_requests_are_refused_while_the_state_directory_is_another_one(sidecar: 
             responses.append(await client.delete("/v1/waits/a"))
             for response in responses:
                 assert (response.status_code, response.headers["retry-after"]) == (503, "5")
-                assert response.json() == {"error": "cannot be stored: the state directory was deleted or replaced"}
+                assert response.json() == {
+                    "error": "cannot be stored: the state directory was deleted or replaced; "
+                    "retry once its path is free, or restart the sidecar with another --state-dir"
+                }
             assert (await client.get("/v1/waits/a")).json()["status"] == "waiting"
             (sidecar.directory / "waits.sqlite3").unlink()
             assert (await client.post("/v1/waits", json="b")).status_code == 202

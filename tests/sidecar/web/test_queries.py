@@ -98,6 +98,7 @@ def test_pages_have_every_wait_once(sidecar: Sidecar, size: int, selection: str)
         ("/v1/waits?cursor=x", "not a cursor: 'x'"),
         ("/v1/waits?changed_since=2027-01-15", "changed_since is not a time such as 2026-11-24T12:00:00Z: '2027-01-15'"),
         ("/v1/waits?changed_since=today", "changed_since is not a time such as 2026-11-24T12:00:00Z: 'today'"),
+        ("/v1/waits?wait=5s%0a", r"wait is not a duration: '5s\n' (write 90, 90s, 30m, 1h30m or none)"),
         ("/v1/waits?wait=soon", "wait is not a duration: 'soon' (write 90, 90s, 30m, 1h30m or none)"),
         ("/v1/waits/a?id=b", "unknown parameter: 'id'"),
         ("/v1/events?id=b", "unknown parameter: 'id'"),

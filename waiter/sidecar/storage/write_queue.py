@@ -31,7 +31,10 @@ class StorageLostError(StorageError):
     """A change could not be stored: the state directory was deleted or replaced."""
 
     def __init__(self) -> None:
-        super().__init__("cannot be stored: the state directory was deleted or replaced")
+        super().__init__(
+            "cannot be stored: the state directory was deleted or replaced; "
+            "retry once its path is free, or restart the sidecar with another --state-dir"
+        )
 
 
 class _Entry(msgspec.Struct):

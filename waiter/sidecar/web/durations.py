@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from math import inf
 
-from waiter.console.formatting import parse_duration, printable
+from waiter.console.formatting import parse_duration
 
 _NUMBER = r"[0-9]{1,9}([.][0-9]{1,9})?"
 _DURATION = rf"({_NUMBER}d)?({_NUMBER}h)?({_NUMBER}m)?({_NUMBER}s?)?"
@@ -18,7 +18,7 @@ MAX_LIMIT = 1e14
 def read_long_poll(text: str) -> float:
     """Return the seconds of a long poll, infinity for ``none``. Raises ValueError."""
     if not re.fullmatch(LONG_POLL, text):
-        message = f"not a duration: {printable(text)!r} (write 90, 90s, 30m, 1h30m or none)"
+        message = f"not a duration: {text!r} (write 90, 90s, 30m, 1h30m or none)"
         raise ValueError(message)
     return parse_duration(text)
 
