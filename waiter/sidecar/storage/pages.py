@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 # The size of all pages; none has bytes that are reserved for extensions.
-PAGE_SIZE = 16384
+PAGE_SIZE = 4096
 _LINK_SIZE = 4  # bytes at the start of an overflow page: the number of the next one
 # The log: a header, whose first number says the byte order of checksums, then frames, each a header and a page.
 _LOG_HEADER = struct.Struct(">I20xII")
