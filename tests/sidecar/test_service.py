@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, stream_events, wait_json
+from sidecar_parts import AT, NEW_WAIT, NOW, Sidecar, make_task, run, run_callbacks, stream_events, wait_json
 
 from waiter import errors
 from waiter.errors import ConfigurationError
@@ -16,6 +19,8 @@ from waiter.outcome import WaitStatus
 from waiter.sidecar import model, service
 from waiter.sidecar.model import Delivery, RequestLimits, Wait, uptime
 from waiter.sidecar.service import InUseError, TooManyWaitsError
+from waiter.sidecar.storage.event_log import StoredEvent
+from waiter.sidecar.storage.store import Change, Store
 from waiter.sidecar.storage.write_queue import StorageError
 from waiter.sidecar.webhook.sender import DeliveryError
 
@@ -206,6 +211,155 @@ def test_number_of_waits_is_limited(sidecar: Sidecar) -> None:
             assert sidecar.names()[-2:] == ["wait.accepted", "wait.deleted"]
             with pytest.raises(TooManyWaitsError):
                 await sidecar.service.accept(["d", "e"])
+
+    run(test())
+
+
+@asynccontextmanager
+async def stalled_disk(sidecar: Sidecar) -> AsyncIterator[None]:
+    """Store nothing until the end of the block."""
+    release = threading.Event()
+    stall = asyncio.create_task(sidecar.write_queue.query(lambda _: release.wait(60)))
+    await run_callbacks()
+    try:
+        yield
+    finally:
+        release.set()
+        await stall
+
+
+def test_requests_for_different_waits_are_stored_together(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one transaction, because each takes as long as the disk needs to make it durable."""
+    transactions: list[list[str]] = []
+    apply = Store.apply
+
+    def record(store: Store, changes: list[Change]) -> list[list[StoredEvent]]:
+        transactions.append([event.name for change in changes for event in change.events])
+        return apply(store, changes)
+
+    monkeypatch.setattr(Store, "apply", record)
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            requests = [sidecar.service.accept([wait_id]) for wait_id in "bcd"]
+            await asyncio.gather(*requests, sidecar.service.delete("a"))
+            assert (transactions, list(sidecar.service.waits)) == (
+                [["wait.accepted"], ["wait.accepted"] * 3 + ["wait.deleted"]],
+                ["b", "c", "d"],
+            )
+
+    run(test())
+
+
+def test_requests_for_one_wait_are_handled_one_after_the_other(sidecar: Sidecar) -> None:
+    """Each is answered when the wait is stored, and the later one sees the change of the earlier one."""
+
+    async def test() -> None:
+        async with sidecar.open():
+            async with stalled_disk(sidecar):
+                requests = [
+                    asyncio.create_task(request)
+                    for request in (
+                        sidecar.service.accept(["a", "b"]),
+                        sidecar.service.accept(["b", "c"]),
+                        sidecar.service.delete("b"),
+                        sidecar.service.accept(["b"]),
+                    )
+                ]
+                await run_callbacks()
+                assert ([request.done() for request in requests], sidecar.service.waits) == ([False] * 4, {})
+            await asyncio.gather(*requests)
+            assert [[wait.id for wait in request.result() or ()] for request in requests] == [["a", "b"], ["b", "c"], [], ["b"]]
+            assert [(name, data["task_id"]) for name, data in stream_events(sidecar)] == [
+                ("wait.accepted", "a"),
+                ("wait.accepted", "b"),
+                ("wait.accepted", "c"),
+                ("wait.deleted", "b"),
+                ("wait.accepted", "b"),
+            ]
+            assert sorted(sidecar.service.waits) == ["a", "b", "c"]
+
+    run(test())
+
+
+def test_limit_includes_waits_that_are_being_stored(sidecar: Sidecar) -> None:
+    """Requests together cannot exceed it; what the disk rejects leaves its place free."""
+
+    async def test() -> None:
+        async with sidecar.open(max_waits=2):
+            results = await asyncio.gather(*(sidecar.service.accept([one]) for one in "abc"), return_exceptions=True)
+            assert [type(result) for result in results] == [list, list, TooManyWaitsError]
+            await asyncio.gather(sidecar.service.delete("a"), sidecar.service.accept(["c"]))
+            assert list(sidecar.service.waits) == ["b", "c"]
+            await sidecar.service.delete("c")
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA query_only = ON"))
+            with pytest.raises(StorageError):
+                await sidecar.service.accept(["d"])
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA query_only = OFF"))
+            await sidecar.service.accept(["a"])
+            with pytest.raises(TooManyWaitsError):
+                await sidecar.service.accept(["e"])
+
+    run(test())
+
+
+def test_limit_counts_each_wait_once_while_it_is_stored(sidecar: Sidecar) -> None:
+    """One that is restarted exists already; one that was deleted is gone before its request is answered."""
+
+    async def accept_in_turn(*requests: list[str]) -> None:
+        for ids in requests:
+            await sidecar.service.accept(ids)
+
+    async def test() -> None:
+        async with sidecar.open(max_waits=2):
+            sidecar.service.waits["a"] = Wait(id="a", accepted_at=1.0, status=WaitStatus.TIMED_OUT, error="x", ended_at=2.0)
+            await asyncio.gather(sidecar.service.accept(["a"]), sidecar.service.accept(["b"]))
+            await sidecar.service.delete("b")
+            with pytest.raises(TooManyWaitsError):
+                await asyncio.gather(accept_in_turn(["c"], ["d", "e"]), sidecar.service.delete("a"))
+            assert list(sidecar.service.waits) == ["c"]
+
+    run(test())
+
+
+def test_wait_is_evicted_for_one_request(sidecar: Sidecar) -> None:
+    """Each of two requests evicts another wait; a request for an evicted one is handled after its deletion."""
+
+    async def test() -> None:
+        async with sidecar.open(max_waits=3):
+            await sidecar.service.accept(["a", "b", "c"])
+            await sidecar.settle()
+            for wait_id in "abc":
+                sidecar.waiter.finish(wait_id)
+                sidecar.now += 1
+                await sidecar.settle()
+            sidecar.now += 4000
+            async with stalled_disk(sidecar):
+                requests = [asyncio.create_task(sidecar.service.accept([wait_id])) for wait_id in "dea"]
+                await run_callbacks()
+                assert list(sidecar.service.waits) == ["a", "b", "c"]
+            await asyncio.gather(*requests)
+            assert list(sidecar.service.waits) == ["d", "e", "a"]
+            assert not sidecar.service.waits["a"].has_ended
+
+    run(test())
+
+
+@pytest.mark.parametrize("wait_id", ["a", "b"])
+def test_wait_that_is_being_deleted_as_expired_makes_place(sidecar: Sidecar, wait_id: str) -> None:
+    """For another wait, and for a new wait with its ID."""
+
+    async def test() -> None:
+        async with sidecar.open(keep_ended=60.0, max_waits=1):
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            sidecar.waiter.finish("a")
+            await sidecar.settle()
+            sidecar.now += 61
+            await asyncio.gather(sidecar.service.delete_expired(), sidecar.service.accept([wait_id]))
+            assert [(wait.id, wait.status) for wait in sidecar.service.waits.values()] == [(wait_id, "waiting")]
+            assert sidecar.names()[-2:] == ["wait.deleted", "wait.accepted"]
 
     run(test())
 

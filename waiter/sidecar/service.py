@@ -31,6 +31,7 @@ from waiter.sidecar.model import (
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.store import Change
 from waiter.sidecar.storage.write_queue import StorageError
+from waiter.sidecar.wait_locks import WaitLocks
 from waiter.task import Task
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ class Service:
         self._uptime = uptime
         self._runs: dict[str, _Run] = {}
         self._schedules: dict[str | None, tuple[History, Schedule]] = {}
-        self._change_lock = asyncio.Lock()
+        self._locks = WaitLocks()
+        # The IDs of the waits that the changes which are being stored write and delete.
+        self._arriving: set[str] = set()
+        self._leaving: set[str] = set()
 
     # Requests.
 
@@ -143,7 +147,7 @@ class Service:
         """
         ids = list(dict.fromkeys(task_ids))
         self._check_webhook(limits.webhook)
-        async with self._change_lock:
+        async with self._locks.lock(ids):
             await self._settle_endings(ids)
             now = self._now()
             new = [self._new_wait(task_id, now, limits) for task_id in ids if self._needs_run(task_id, limits)]
@@ -153,11 +157,11 @@ class Service:
                 message = f"a wait can have at most {MAX_WEBHOOKS} webhooks"
                 raise ConfigurationError(message)
             if new or notified:
-                evicted = self._choose_evicted([wait.id for wait in new], now, kept=ids)
+                evicted = self._choose_evicted([wait.id for wait in new], now)
                 await self._store_request(new, evicted, notified, limits.webhook)
             else:
                 self._write_queue.check()
-        return [self.waits[task_id] for task_id in ids]
+            return [self.waits[task_id] for task_id in ids]
 
     def _check_webhook(self, url: str | None) -> None:
         if url is None:
@@ -186,14 +190,26 @@ class Service:
         # Before it is stored, because a wait that ends meanwhile must end with the webhook.
         self.waits |= {wait.id: wait for wait in notified}
         try:
-            await self._write_queue.write(change, lambda: self._add_waits(new, evicted, deliveries))
+            with self._locks.lock_free(evicted):
+                await self._store(change, lambda: self._add_waits(new, evicted, deliveries))
         except StorageError:
             self.waits |= {wait.id: self.waits[wait.id].without_webhook(webhook) for wait in notified}
             raise
 
+    async def _store(self, change: Change, on_written: Callable[[], object]) -> None:
+        """Write a change of waits that are locked; meanwhile they count as if it were stored. Raises StorageError."""
+        arriving, leaving = {wait.id for wait in change.waits}, set(change.deleted)
+        self._arriving |= arriving
+        self._leaving |= leaving
+        try:
+            await self._write_queue.write(change, on_written)
+        finally:
+            self._arriving -= arriving
+            self._leaving -= leaving
+
     async def delete(self, wait_id: str) -> None:
         """Delete a wait, which stops it; the task itself is not affected. Raises KeyError, InUseError or StorageError."""
-        async with self._change_lock:
+        async with self._locks.lock([wait_id]):
             wait = self.waits[wait_id]
             if wait_id in self.startup_ids:
                 message = f"the task was given on the command line: {wait_id}"
@@ -202,7 +218,7 @@ class Service:
             self._cancel_run(wait_id)
             change = Change(deleted=[wait_id], events=[self._new_event("wait.deleted", wait_id)])
             try:
-                await self._write_queue.write(change, lambda: self.waits.pop(wait_id, None))
+                await self._store(change, lambda: self.waits.pop(wait_id, None))
             except StorageError:
                 self._start_runs([wait] if not wait.has_ended else [])
                 raise
@@ -220,11 +236,11 @@ class Service:
         """Delete the waits that ended more than ``keep_ended`` seconds ago. Raises StorageError."""
         if self._keep_ended is None:
             return
-        async with self._change_lock:
-            expired = self._ended_before(self._now() - self._keep_ended)
-            if expired:
+        expired = self._ended_before(self._now() - self._keep_ended)
+        if expired:
+            with self._locks.lock_free(expired):
                 events = [self._new_event("wait.deleted", wait_id) for wait_id in expired]
-                await self._write_queue.write(Change(deleted=expired, events=events), lambda: self._add_waits((), expired))
+                await self._store(Change(deleted=expired, events=events), lambda: self._add_waits((), expired))
 
     def as_json(self, waits: Iterable[Wait]) -> list[dict[str, Any]]:
         """Return waits as clients see them, with the current ages and times left."""
@@ -275,23 +291,30 @@ class Service:
         known = self.waits.get(task_id) or Wait(id=task_id, accepted_at=now)
         return known.restarted(now, self._uptime(), limits)
 
-    def _choose_evicted(self, new: Iterable[str], now: float, kept: Iterable[str]) -> list[str]:
-        """Return the IDs of waits that make place for new ones, without those to keep. Raises TooManyWaitsError."""
+    def _choose_evicted(self, new: Iterable[str], now: float) -> list[str]:
+        """Return the IDs of waits that make place for new ones. Raises TooManyWaitsError."""
         count = sum(wait_id not in self.waits for wait_id in new)
-        excess = len(self.waits) + count - self._max_waits
+        excess = self._count_waits() + count - self._max_waits
         if not count or excess <= 0:
             return []
-        ended = self._ended_before(now - (MIN_RETENTION if self._keep_ended is None else self._keep_ended))
-        evictable = [wait_id for wait_id in ended if wait_id not in set(kept)]
+        evictable = self._ended_before(now - (MIN_RETENTION if self._keep_ended is None else self._keep_ended))
         if len(evictable) < excess:
             message = f"too many waits: {count} more would exceed the maximum of {self._max_waits}; delete some that have ended"
             raise TooManyWaitsError(message)
         return evictable[:excess]
 
+    def _count_waits(self) -> int:
+        """Return the number of waits, with the changes that are being stored."""
+        arriving = sum(wait_id not in self.waits for wait_id in self._arriving)
+        return len(self.waits) + arriving - sum(wait_id in self.waits for wait_id in self._leaving)
+
     def _ended_before(self, moment: float) -> list[str]:
-        """Return the IDs of the waits that ended before a moment, the oldest first, without those of the command line."""
-        ended = [(wait.ended_at, wait.id) for wait in self.waits.values() if wait.ended_at and wait.id not in self.startup_ids]
-        return [wait_id for ended_at, wait_id in sorted(ended) if ended_at < moment]
+        """Return the IDs of the waits that ended before a moment and can be deleted, the oldest first.
+
+        Neither those of the command line nor those that are being changed can be.
+        """
+        ended = [(wait.ended_at, wait.id) for wait in self.waits.values() if wait.ended_at and wait.ended_at < moment]
+        return [wait_id for _, wait_id in sorted(ended) if wait_id not in self.startup_ids and wait_id not in self._locks]
 
     def _add_waits(self, waits: Sequence[Wait], evicted: Sequence[str], deliveries: Sequence[Delivery] = ()) -> None:
         for wait_id in evicted:
