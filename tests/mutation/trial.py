@@ -110,7 +110,7 @@ class Trials(Seeded):
 def _run_items(mutant: Mutant, items: Sequence[pytest.Item]) -> str | None:
     """Return the first test that fails with a mutant, or None."""
     patch(mutant)
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip(items, [*items, None][1:], strict=True):
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         except (KeyboardInterrupt, pytest.exit.Exception):
@@ -312,6 +312,9 @@ def try_mutants(mutants: Sequence[Mutant], tests: Sequence[str], baseline: Basel
             import_module(module.removesuffix(".py").replace("/", "."))
         trials = Trials(quick, baseline, jobs)
         pytest.main([*ARGUMENTS, *tests], plugins=[trials])
+        if missing := [str(mutant) for number, mutant in quick if number not in trials.verdicts]:
+            message = f"not tried: {'; '.join(missing)}"  # pytest hides the exception that ended its loop
+            raise RuntimeError(message)
         return trials.verdicts
 
     found = wait_for(start(try_quick, 1e6)) if quick else {}
