@@ -22,6 +22,7 @@ from waiter import (
     ConfigurationError,
     Event,
     TaskError,
+    TaskStalledError,
     TaskState,
     TaskTimeoutError,
     Waiter,
@@ -291,6 +292,11 @@ def test_seconds_in_events_have_three_decimals(on: Driver, events: list[Any]) ->
     with pytest.raises(TaskTimeoutError) as caught:
         on.wait(cloud, image, timeout=7.1234567, learn=False, on_event=events.append, ready=True)
     assert caught.value.waited == pytest.approx(7.1, abs=1)
+    for one in (task_id, image):
+        with pytest.raises(TaskStalledError) as stalled:
+            on.wait(cloud, one, stall_timeout=3.1234567, learn=False, on_event=events.append, ready=True)
+        assert stalled.value.waited == pytest.approx(3.1, abs=1)
+    assert [event.name for event in events].count("task.stalled") == 2
     seconds = [value for event in events for value in event.fields.values() if isinstance(value, float)]
     assert len(seconds) > 4
     assert seconds == [round(value, 3) for value in seconds]

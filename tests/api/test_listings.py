@@ -147,6 +147,21 @@ def test_page_of_a_listing_overlaps_the_one_before() -> None:
     assert (tasks.offset, len(ids_of(tasks))) == (0, 500)
 
 
+def test_first_page_without_tasks_is_requested_again() -> None:
+    """The listing counts tasks that the page does not have, for example while it is made."""
+    tasks = TaskListing(5)
+    tasks.add(page(3))
+    assert (tasks.offset, tasks.is_complete) == (0, False)
+
+
+def test_count_of_active_tasks_is_not_bounded_by_their_page() -> None:
+    """A large account has many pages; a negative count is malformed."""
+    counts = [read_active(listing(b'{"count": %d, "results": []}' % count)).count for count in (0, 100_000)]
+    assert counts == [0, 100_000]
+    with pytest.raises(InvalidResponseError):
+        read_active(listing(b'{"count": -1, "results": []}'))
+
+
 def test_listing_without_an_end_is_an_error() -> None:
     """A server that always counts more tasks is not asked for ever."""
     tasks = TaskListing(10**9)

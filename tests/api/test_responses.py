@@ -18,7 +18,7 @@ from waiter import (
     Task,
     TaskNotFoundError,
 )
-from waiter.api.responses import Response, read_date, read_retry_after, read_task
+from waiter.api.responses import Response, one_line, read_date, read_retry_after, read_task
 
 URL = "https://api.gcore.com/cloud/v1/tasks/t-1"
 
@@ -36,6 +36,20 @@ def respond(status: int = 200, body: bytes = TASK, **headers: str) -> Response:
 def test_task_is_read_and_ids_ignore_case() -> None:
     """A response with the ID that was asked for is that task."""
     assert read_task(respond(), "T-1") == Task.from_mapping(json.loads(TASK))
+
+
+def test_key_in_the_error_of_a_task_is_masked() -> None:
+    """Nothing else in the task is."""
+    body = b'{"id": "t-1", "state": "ERROR", "error": "%s", "task_type": "hunter2"}'
+    for error, masked in ((b"denied: hunter2", "denied: ***"), (b"denied", "denied")):
+        response = Response(200, {}, body % error, URL, mask=lambda text: text.replace("hunter2", "***"))
+        task = read_task(response, "t-1")
+        assert (task.error, task.task_type) == (masked, "hunter2")
+
+
+def test_line_of_outside_text_has_300_characters_at_most() -> None:
+    """What is longer is cut, and says so."""
+    assert [one_line("x" * length) for length in (299, 300, 301)] == ["x" * 299, "x" * 300, "x" * 300 + "..."]
 
 
 PROBLEM = json.dumps({"exception_class": "Oops", "message": "It\nbroke\x1b[31m", "request_id": "r-1"}).encode()

@@ -8,7 +8,9 @@ import pytest
 
 from waiter import ApiUnavailableError, AuthenticationError, TaskTimeoutError, Waiter
 from waiter.api.requests import TaskFilter
+from waiter.config.settings import resolve
 from waiter.events import Event
+from waiter.polling.listing_state import ListingState
 from waiter.testing import Fault, SimulatedCloud, hang, never_ends, status
 
 
@@ -56,6 +58,37 @@ def test_outage_beyond_the_deadline_is_a_timeout(fault: Fault) -> None:
     assert message.startswith("not as awaited after ")
     assert " s: the list of tasks is not seen yet; the last poll failed: " in message
     assert 20.0 <= caught.value.waited <= 30.0
+
+
+def test_time_that_was_waited_has_three_decimals() -> None:
+    """As in the error and the events of a wait."""
+    cloud = SimulatedCloud.virtual(strict=False)
+    cloud.fault(status(503), times=inf)
+    with Waiter(**cloud.options, timeout=20.1234567) as waiter, pytest.raises(TaskTimeoutError) as caught:
+        waiter.await_listing(TaskFilter(), 10)
+    assert caught.value.waited == 20.123
+
+
+@pytest.mark.parametrize(("left", "seconds"), [(25.0, 30.0), (20.0, 30.0), (15.0, 25.0), (0.5, 10.5), (0.0, 5.0), (-1.0, 5.0)])
+def test_page_may_take_half_a_minute_but_not_far_beyond_the_deadline(left: float, seconds: float) -> None:
+    """A request that is sent at the deadline is the final one, and may take as long as a final poll."""
+    now = [0.0]
+    state = ListingState(resolve({"api_key": "1$abcdef", "timeout": 25.0, "clock": lambda: now[0]}, {}))
+    now[0] = 25.0 - left
+    assert state.request_timeout == seconds
+
+
+def test_outage_begins_when_the_listing_is_requested() -> None:
+    """Not when the state was made."""
+    now = [0.0]
+    state = ListingState(resolve({"api_key": "1$abcdef", "max_outage": 50.0, "clock": lambda: now[0]}, {}))
+    now[0] = 10.0
+    state.record_start()
+    state.record_failure(ApiUnavailableError("x"))
+    stops = []
+    for now[0] in (55.0, 60.0):
+        stops.append(state.should_stop())
+    assert stops == [False, True]
 
 
 def test_refused_key_ends_the_listing() -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from waiter import ApiUnavailableError, Task, TaskState
+from waiter import ApiUnavailableError, Event, Task, TaskState
+from waiter.api.resources import Condition, Target
 from waiter.config.settings import resolve
 from waiter.polling.history_cache import HistoryCache
+from waiter.polling.reporter import Reporter
+from waiter.polling.resource_state import ResourceWaitState
 from waiter.polling.wait_state import WaitState
+from waiter.ratelimit.reservation import Delay, RateLimitTimeoutError
 from waiter.task import TaskSnapshot
+
+SECOND = timedelta(seconds=1)
 
 
 class Clock:
@@ -66,6 +73,33 @@ def test_history_is_not_requested_at_the_deadline(state: WaitState, clock: Clock
     assert state.claim_history() == task_type
 
 
+def test_time_left_ends_at_the_deadline(state: WaitState, clock: Clock) -> None:
+    """It is negative after that."""
+    lefts = []
+    for clock.now in (1000.0, 1099.0, 1101.0):
+        lefts.append(state.time_left)
+    assert lefts == [100.0, 1.0, -1.0]
+
+
+def test_block_of_a_poll_that_was_not_sent_counts_towards_the_outage(state: WaitState, clock: Clock) -> None:
+    """The poll was due before it; the time in the queue of the limiter does not count."""
+    clock.now = 1010.0
+    state.record_failure(RateLimitTimeoutError("not sent", Delay(queued=4.0, blocked=3.0)))
+    assert state.queue_limits.failing_since == 1007.0
+
+
+def test_failure_without_any_limit_has_no_end(clock: Clock) -> None:
+    """Infinity is no number in JSON."""
+    events: list[Event] = []
+    options: Any = {"api_key": "1$abcdef", "timeout": None, "max_outage": None, "clock": clock, "on_event": events.append}
+    state = WaitState("t-0", resolve(options, {}), HistoryCache())
+    state.record_failure(ApiUnavailableError("x"))
+    state.report_failure(0.5)
+    assert [(event.name, event.fields["retry_in"], event.fields["gives_up_in"]) for event in events] == [
+        ("poll.failed", 0.5, None)
+    ]
+
+
 def test_interval_now_needs_the_schedule_and_an_age(state: WaitState, clock: Clock) -> None:
     """Without them it is the interval that the wait has."""
     assert state.interval_now(7.0) == 7.0
@@ -73,3 +107,25 @@ def test_interval_now_needs_the_schedule_and_an_age(state: WaitState, clock: Clo
     other = WaitState("t-0", resolve(options, {}), HistoryCache())
     other.record_snapshot(TaskSnapshot(Task(id="t-0", state=TaskState.RUNNING), 1.0))
     assert other.interval_now(7.0) == 7.0
+
+
+@pytest.mark.parametrize(("age", "since_end"), [(25.0, 15.0), (10.0, 0.0), (9.0, 0.0), (None, 0.0)])
+def test_age_of_a_resource_counts_from_the_end_of_its_task(state: WaitState, age: float | None, since_end: float) -> None:
+    """By the server's clock, and never from the future; if it is not known, the resource is new."""
+    created = datetime(2026, 7, 1, tzinfo=UTC)
+    fields = {"project_id": 1, "region_id": 1, "created_resources": {"images": ["m-1"]}, "created_on": created.isoformat()}
+    task = Task.from_mapping({"id": "t-0", "state": "FINISHED", "finished_on": (created + 10 * SECOND).isoformat(), **fields})
+    state.record_snapshot(TaskSnapshot(task, age))
+    resources = state.resource_state()
+    assert resources is not None
+    assert resources.record_snapshot({"id": "m-1", "status": "saving"}).age == since_end
+
+
+def test_resource_of_no_task_is_new(clock: Clock) -> None:
+    """Its age counts from the begin of its wait."""
+    target = Target("/cloud/v1/x", Condition(lambda resource: resource["status"], ["ACTIVE"]), "/cloud/v1/x")
+    state = ResourceWaitState([target], resolve({"api_key": "1$abcdef", "clock": clock}, {}), Reporter("x", None, log=False))
+    ages = []
+    for clock.now in (1000.0, 1003.0):
+        ages.append(state.record_snapshot({"status": "BUILD"}).age)
+    assert ages == [0.0, 3.0]
