@@ -99,11 +99,12 @@ def test_on_event_is_given_each_event_with_the_task(on: Driver, cloud: Simulated
     assert [(event.name, event.task_id, event.task and event.task.state) for event in events] == [
         ("wait.started", task_id, None),
         ("task.state_changed", task_id, TaskState.RUNNING),
+        ("history.learned", task_id, TaskState.RUNNING),
         ("task.state_changed", task_id, TaskState.FINISHED),
         ("task.finished", task_id, TaskState.FINISHED),
         ("wait.ended", task_id, TaskState.FINISHED),
     ]
-    assert [event.age is not None for event in events] == [False, True, True, True, True]
+    assert [event.age is not None for event in events] == [False, True, True, True, True, True]
 
 
 def test_exception_of_on_event_does_not_end_the_wait(
@@ -120,6 +121,7 @@ def test_exception_of_on_event_does_not_end_the_wait(
     assert [record.getMessage() for record in caplog.records if record.exc_info] == [
         "on_event raised at wait.started",
         "on_event raised at task.state_changed",
+        "on_event raised at history.learned",
         "on_event raised at task.state_changed",
         "on_event raised at task.finished",
         "on_event raised at wait.ended",
@@ -182,7 +184,7 @@ def test_every_event_has_the_id_and_the_type(cloud: SimulatedCloud) -> None:
     wait_for_task(task_id, **cloud.options, on_event=lambda event: seen.append(dict(event.fields)))
     assert [(fields["task_id"], fields.get("task_type")) for fields in seen] == [(task_id, None)] * 3 + [
         (task_id, "create_fip")
-    ] * 4
+    ] * 5
 
 
 def test_structlog_that_another_thread_imports_is_not_used_yet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +255,7 @@ def test_log_false_keeps_events_out_of_the_log(cloud: SimulatedCloud, events: li
     """``on_event`` is still called."""
     with capture_logs() as logs:
         wait_for_task(cloud.add(finishes(5)), **cloud.options, on_event=events.append, log=False)
-    assert (logs, len(events)) == ([], 5)
+    assert (logs, len(events)) == ([], 6)
 
 
 def test_change_within_a_state_is_no_event(cloud: SimulatedCloud, events: list[Event]) -> None:
@@ -271,7 +273,7 @@ def test_events_are_not_collected_without_a_listener(cloud: SimulatedCloud, monk
     wait_for_task(cloud.add(finishes(5)), **cloud.options, log=False)
     assert reported == []
     wait_for_task(cloud.add(finishes(5)), **cloud.options)
-    assert len(reported) == 5
+    assert len(reported) == 6
 
 
 def test_unknown_state_is_reported_once(on: Driver, cloud: SimulatedCloud, events: list[Any]) -> None:

@@ -28,6 +28,7 @@ from waiter.polling.tenacity_hooks import HOOKS
 from waiter.ratelimit.limited_client import RateLimitedClient, TaskClient
 from waiter.session import Session
 from waiter.task import CreatedResources
+from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -119,19 +120,33 @@ class AsyncWaiter:
         return self._client.sleep(pause) if pause.subscription is None else pause.subscription.sleep(pause)
 
     async def _poll(self, state: WaitState, subscription: Subscription | None) -> TaskSnapshot:
-        """Poll once, or use what a listing has shown; and fetch the history of the task's type if this wait should."""
+        """Poll the task once, or record what the listing of past tasks shows in place of a poll.
+
+        Where there are so many waits that listings of active tasks extend their sleep, a wait may poll only twice: there the
+        listing of past tasks follows a poll.
+        """
+        is_shared = subscription is not None and self._listing_poller.may_list
+        if not is_shared and (shown := await self._fetch_history(state)) is not None:
+            return state.record_snapshot(shown)
         if subscription is None:
             response = await self._poll_task(state)
         else:
             response = await self._listing_poller.poll(subscription)
         snapshot = state.record_snapshot(response)
-        if (task_type := state.claim_history()) is not None:
-            try:
-                past = await self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout)
-                state.record_history(past)
-            except ApiError as error:
-                state.record_history_failure(error)
+        if is_shared:
+            await self._fetch_history(state)
         return snapshot
+
+    async def _fetch_history(self, state: WaitState) -> TaskSnapshot | None:
+        """Fetch the history of the task's type if this wait should, and return the task if the listing shows it as active."""
+        if state.task is None or self._session.budget.blocked_for > EPSILON or (task_type := state.claim_history()) is None:
+            return None
+        try:
+            past = await self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout)
+        except ApiError as error:
+            state.record_history_failure(error)
+            return None
+        return state.record_history(past)
 
     async def _poll_task(self, state: WaitState) -> TaskSnapshot:
         """Poll the task's own endpoint when the budget allows it. Raises ApiError."""

@@ -362,3 +362,11 @@ class TaskSnapshot(msgspec.Struct, frozen=True, gc=False):
 
     task: Task
     age: float | None = None
+
+
+def is_older(task: Task, seen: Task | None) -> bool:
+    """Return whether a listing shows a task as it may have been before it was last seen."""
+    if seen is None or seen.updated_on is None:
+        return False
+    # Times may be of whole seconds: what was changed in the same one may be older.
+    return task.updated_on is None or task.updated_on <= seen.updated_on

@@ -23,6 +23,7 @@ from waiter.polling.tenacity_hooks import HOOKS
 from waiter.polling.wait_state import WaitState
 from waiter.session import Session
 from waiter.task import CreatedResources
+from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
     from waiter.api.resources import Check, Resource
@@ -57,7 +58,7 @@ class Waiter:
         """
         with self._session.new_wait(task_id, limits) as state:
             retrying = Retrying(**HOOKS, sleep=self._sleep)
-            task = state.result(retrying(self._poll, state, self._client.get_task))
+            task = state.result(retrying(self._poll_task, state))
             if state.awaits_resources and (resources := state.resource_state()) is not None:
                 with resources.explained_errors():
                     retrying(self._poll, resources, self._client.get_resource)
@@ -88,11 +89,13 @@ class Waiter:
             state.check_result()
         return cast("Resource", snapshot.resource)
 
-    def _poll(self, state: WaitState | ResourceWaitState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
-        """Poll once when the budget allows it, and fetch the history of the task's type if this wait should.
+    def _poll_task(self, state: WaitState) -> TaskSnapshot:
+        """Poll the task once, or record what the listing of past tasks shows in place of a poll."""
+        shown = self._fetch_history(state)
+        return cast("TaskSnapshot", self._poll(state, self._client.get_task)) if shown is None else state.record_snapshot(shown)
 
-        ``fetch`` is the method of the client for what is polled.
-        """
+    def _poll(self, state: WaitState | ResourceWaitState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
+        """Poll once when the budget allows it; ``fetch`` is the method of the client for what is polled."""
         budget = self._session.budget
         with budget.reserve(state.queue_limits) as reservation:
             while (pause := reservation.next_pause()) > 0:
@@ -103,15 +106,21 @@ class Waiter:
         except ApiError as error:
             budget.report_throttling(error)
             raise
-        snapshot = state.record_snapshot(response)
-        if isinstance(state, WaitState) and (task_type := state.claim_history()) is not None:
-            budget.reserve_immediately()
-            try:
-                state.record_history(self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout))
-            except ApiError as error:
-                budget.report_throttling(error, listing=True)
-                state.record_history_failure(error)
-        return snapshot
+        return state.record_snapshot(response)
+
+    def _fetch_history(self, state: WaitState) -> TaskSnapshot | None:
+        """Fetch the history of the task's type if this wait should, and return the task if the listing shows it as active."""
+        budget = self._session.budget
+        if state.task is None or budget.blocked_for > EPSILON or (task_type := state.claim_history()) is None:
+            return None
+        budget.reserve_immediately()
+        try:
+            past = self._client.list_history(task_type, limit=LISTED, timeout=state.history_timeout)
+        except ApiError as error:
+            budget.report_throttling(error, listing=True)
+            state.record_history_failure(error)
+            return None
+        return state.record_history(past)
 
     def wait_all(
         self, task_ids: Iterable[TaskRef] | TaskRef, *, return_when: str = ReturnWhen.ALL_COMPLETED

@@ -3,7 +3,7 @@
     python tests/benchmarks/waits.py [--tasks N]
 
 For each duration, tasks are log-normal around it: eight in ten within a fifth of it. waiter runs at its default price. A fresh
-process knows nothing of the type and lists its past, of 20 tasks, right after the first poll; the listing counts as a request.
+process knows nothing of the type and lists its past, of 20 tasks, in place of the second poll; the listing counts as a request.
 The rows of the other tools are their published schedules; ``peers.py`` says where they are published.
 """
 

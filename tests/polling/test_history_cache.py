@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 import pytest
@@ -77,11 +77,20 @@ def test_learned_history_is_reported(on: Driver, events: list[Any]) -> None:
     assert "time_left" not in events[-1].fields
 
 
-def test_quick_task_does_not_cost_a_listing(on: Driver) -> None:
-    """For a task that ends within seconds no history is requested."""
+def test_task_that_has_ended_costs_one_request(on: Driver) -> None:
+    """The first request is a poll, after which no history is needed."""
     cloud = cloud_with_past(5.0)
-    on.wait(cloud, cloud.add(finishes(5, task_type="create_k8s_cluster_v2")))
-    assert listings(cloud) == 0
+    on.wait(cloud, cloud.add(finishes(0, task_type="create_k8s_cluster_v2")))
+    assert len(cloud.requests) == 1
+
+
+@pytest.mark.parametrize("task_type", ["create_image", "create_k8s_cluster_v2"], ids=["undocumented", "documented"])
+def test_second_request_is_the_listing(on: Driver, task_type: str) -> None:
+    """Whether or not the usual durations of the type are documented."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(60, task_type=task_type))
+    on.wait(cloud, task_id)
+    assert [request.task_id for request in cloud.requests[:3]] == [task_id, None, task_id]
 
 
 @pytest.mark.parametrize("options", [{"learn": False}, {"wait": wait_fixed(5)}], ids=["learn", "wait"])
@@ -101,15 +110,62 @@ def test_failed_listing_does_not_fail_the_wait(on: Driver, fault: Fault, events:
     """The wait succeeds, and the listing is not repeated immediately."""
     cloud = cloud_with_past(60.0)
     cloud.fault(fault, on="listing")
-    task_id = cloud.add(finishes(60, task_type="create_k8s_cluster_v2"))
+    task_id = cloud.add(finishes(40, task_type="create_k8s_cluster_v2"))
     assert on.wait(cloud, task_id, on_event=events.append).ended
     assert listings(cloud) == 1
     assert [event.name for event in events if event.name.startswith(("poll.", "history."))] == ["history.unavailable"]
 
 
-@pytest.mark.parametrize("fault", [status(404, 3600), status(503, 3600), hang()], ids=lambda fault: fault.name)
+def test_listing_that_shows_the_task_as_active_counts_as_its_poll(on: Driver) -> None:
+    """The next poll comes an interval after the listing."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(60))
+    on.wait(cloud, task_id, price=1)
+    at = next(index for index, request in enumerate(cloud.requests) if request.task_id is None)
+    before, listing, after = (request.at for request in cloud.requests[at - 1 : at + 2])
+    assert before < listing <= after - 0.2 + EPSILON  # the shortest interval
+
+
+def test_listing_that_never_shows_the_end_costs_an_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It replaces one poll only, and the outcome is that of the task's own endpoint."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(12))
+    stuck = Task(id=task_id, state=TaskState.RUNNING, task_type="create_vm", updated_on=datetime(2100, 1, 1, tzinfo=UTC))
+    listed = []
+
+    def list_history(*_: object, **__: object) -> list[TaskSnapshot]:
+        listed.append(cloud.elapsed)
+        return [TaskSnapshot(stuck, cloud.elapsed)]
+
+    monkeypatch.setattr("waiter.http.client.Client.list_history", list_history)
+    with Waiter(**cloud.options, price=8) as waiter:
+        assert waiter.wait(task_id).state is TaskState.FINISHED
+    assert len(listed) == 1
+    assert 12 < listed[0] < cloud.elapsed <= listed[0] + 1.1 * Schedule(price=8, history=prior("create_vm")).interval(listed[0])
+
+
+@pytest.mark.parametrize(("task_type", "price"), [("create_image", 0.2), ("create_k8s_cluster_v2", 0.2), ("create_vm", 8)])
+def test_listing_that_hangs_delays_its_poll_by_a_quarter_of_the_interval(on: Driver, task_type: str, price: float) -> None:
+    """Or by a second, if that is more."""
+    cloud = SimulatedCloud.virtual(strict=False)
+    cloud.fault(hang(), on="listing", times=inf)
+    on.wait(cloud, cloud.add(finishes(200, task_type=task_type)), price=price)
+    schedule = Schedule(price=price, history=prior(task_type))
+    assert listings(cloud) > 1
+    before = 0.0
+    for request, previous in zip(cloud.requests[1:], cloud.requests, strict=False):
+        if request.task_id is None:
+            continue
+        # The server tells its time in whole seconds, and the jitter is a tenth.
+        interval = max(schedule.interval(age) for age in (before - 1, before, before + 1))
+        delay = max(0.25 * interval, 1.0) if previous.task_id is None else 0.0
+        assert request.at - before <= 1.1 * interval + delay + 0.001
+        before = request.at
+
+
+@pytest.mark.parametrize("fault", [status(404, 3600), status(503, 3600)], ids=lambda fault: fault.name)
 def test_failed_listing_delays_no_poll(on: Driver, fault: Fault) -> None:
-    """``Retry-After`` of a 404 or 503 for the listing holds for listings only, and one that hangs is cancelled."""
+    """``Retry-After`` of a 404 or 503 for the listing holds for listings only."""
     cloud = cloud_with_past(60.0)
     cloud.fault(fault, on="listing", times=2)
     on.wait(cloud, cloud.add(finishes(200, task_type="create_k8s_cluster_v2")))
@@ -164,19 +220,11 @@ def test_history_is_shared_by_all_waiters_of_an_account() -> None:
 
 def test_end_in_the_listing_is_confirmed_by_a_poll(on: Driver) -> None:
     """A listing that shows the task as ended causes an immediate poll, and is no result."""
-    cloud = SimulatedCloud.virtual(latency=5)
-    task_id = cloud.add(finishes(30))
-    random.seed(4)  # of the jitter: the end lies between the second poll and the listing
-    on.wait(cloud, task_id, price=8)
-    assert [request.task_id for request in cloud.requests] == [task_id, task_id, None, task_id]
-    assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(5)
-
-
-def test_type_without_a_usual_range_is_claimed_at_the_first_poll() -> None:
-    """Of a type that is not documented nothing is known, so that its history is worth a request at any age."""
-    history_cache = HistoryCache()
-    claims = [history_cache.claim("create_image", age=age, began=0.0, now=9.0) for age in (None, 0.0, 1.0)]
-    assert claims == [False, True, False]
+    cloud = SimulatedCloud.virtual(latency=3)
+    task_id = cloud.add(finishes(12))
+    assert on.wait(cloud, task_id, price=8).ended
+    assert [request.task_id for request in cloud.requests] == [task_id, None, task_id]
+    assert cloud.requests[-1].at - cloud.requests[-2].at == pytest.approx(3)
 
 
 def test_usual_range_is_known_before_any_history() -> None:
@@ -216,20 +264,19 @@ def test_first_poll_follows_the_usual_range(on: Driver) -> None:
     assert requests[0] < 0.7 * requests[1]
 
 
-def test_type_is_claimed_once_and_not_for_young_tasks() -> None:
-    """One wait requests the history for all, when its task is old enough."""
+def test_type_is_claimed_once() -> None:
+    """One wait requests the history for all."""
     history_cache = HistoryCache()
-    claims = [history_cache.claim("create_vm", age=age, began=0.0, now=9.0) for age in (None, 1.0, 100.0, 100.0)]
-    assert claims == [False, False, True, False]
+    assert [history_cache.claim("create_vm", began=0.0, now=9.0) for _ in range(3)] == [True, False, False]
 
 
 def test_claim_without_result_expires() -> None:
     """A claim expires after a minute, each further one after twice as long, up to an hour; a success ends the row."""
     history_cache = HistoryCache()
-    granted = [now for now in range(20_000) if history_cache.claim("create_vm", age=15.0, began=0.0, now=now)]
+    granted = [now for now in range(20_000) if history_cache.claim("create_vm", began=0.0, now=now)]
     assert [later - now for now, later in pairwise(granted)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 3600]
     history_cache.store(VM, History(), now=20_000.0)
-    again = [now for now in range(23_600, 23_700) if history_cache.claim("create_vm", age=15.0, began=23_600.0, now=now)]
+    again = [now for now in range(23_600, 23_700) if history_cache.claim("create_vm", began=23_600.0, now=now)]
     assert again == [23_600, 23_660]
 
 
@@ -237,26 +284,24 @@ def test_listing_full_of_running_tasks_is_requested_again() -> None:
     """After a hundred tasks were started together, the listing shows no others until some have ended."""
     history_cache, running = HistoryCache(), [1.0] * 100
     for history, again in ((History(running=running), True), (History([9.0], running=running), False), (History(), False)):
-        assert history_cache.claim("create_vm", age=15.0, began=0.0, now=0.0)
+        assert history_cache.claim("create_vm", began=0.0, now=0.0)
         history_cache.store(VM, history, now=0.0)
-        assert history_cache.claim("create_vm", age=15.0, began=0.0, now=60.0) is again
+        assert history_cache.claim("create_vm", began=0.0, now=60.0) is again
         history_cache = HistoryCache()
 
 
 def test_types_are_claimed_independently() -> None:
     """A claim of one type does not block another."""
     history_cache = HistoryCache()
-    assert history_cache.claim("create_vm", age=15.0, began=0.0, now=9.0)
-    assert history_cache.claim("delete_vm", age=15.0, began=0.0, now=9.0)
+    assert history_cache.claim("create_vm", began=0.0, now=9.0)
+    assert history_cache.claim("delete_vm", began=0.0, now=9.0)
 
 
 def test_only_a_wait_that_began_with_an_old_history_renews_it() -> None:
     """A wait that began with a fresh history keeps it, however long it takes."""
     history_cache = HistoryCache()
     history_cache.store(VM, History(), now=0.0)
-    claims = [
-        history_cache.claim("create_vm", age=15.0, began=began, now=9_000.0) for began in (0.0, 3_599.0, 3_600.0, 3_601.0)
-    ]
+    claims = [history_cache.claim("create_vm", began=began, now=9_000.0) for began in (0.0, 3_599.0, 3_600.0, 3_601.0)]
     assert claims == [False, False, True, False]
 
 
@@ -264,7 +309,7 @@ def test_concurrent_threads_claim_once() -> None:
     """Of many threads that claim a type together, one succeeds."""
     history_cache = HistoryCache()
     with ThreadPoolExecutor(8) as pool:
-        claims = pool.map(lambda _: history_cache.claim("create_vm", age=15.0, began=0.0, now=9.0), range(200))
+        claims = pool.map(lambda _: history_cache.claim("create_vm", began=0.0, now=9.0), range(200))
         assert sum(claims) == 1
 
 

@@ -55,15 +55,16 @@ def test_outage_of_four_minutes_with_every_fault_is_survived(on: Driver, events:
     task_id = cloud.add(finishes(120, {"instances": ["i-1"]}))
     share = 240 / len(SURVIVED)
     for index, fault in enumerate(SURVIVED):
-        cloud.outage(5 + index * share, share, fault)
+        cloud.outage(6 + index * share, share, fault)
     assert on.wait(cloud, task_id, on_event=events.append).created_resources.instances == ("i-1",)
     assert [event.name for event in events if event.name.startswith(("task.", "poll.recovered", "history."))] == [
         "task.state_changed",
+        "history.learned",
         "poll.recovered",
         "task.state_changed",
         "task.finished",
     ]
-    assert 245 <= cloud.elapsed < 295
+    assert 246 <= cloud.elapsed < 295
 
 
 def test_outage_longer_than_max_outage_ends_the_wait(on: Driver, cloud: SimulatedCloud) -> None:

@@ -100,6 +100,59 @@ def test_failure_without_any_limit_has_no_end(clock: Clock) -> None:
     ]
 
 
+CREATED = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+def vm(state: TaskState = TaskState.RUNNING, changed: int | None = None, task_id: str = "t-0") -> TaskSnapshot:
+    """Return a task of 20 s that was changed at so many seconds."""
+    updated = None if changed is None else CREATED + timedelta(seconds=changed)
+    ended = CREATED + timedelta(seconds=20) if state in {TaskState.FINISHED, TaskState.ERROR} else None
+    task = Task(id=task_id, state=state, task_type="create_vm", created_on=CREATED, updated_on=updated, finished_on=ended)
+    return TaskSnapshot(task, 20.0)
+
+
+OTHER = vm(TaskState.FINISHED, task_id="t-9")
+
+
+@pytest.mark.parametrize(
+    ("past", "shown"),
+    [
+        ([OTHER, vm(changed=5)], vm(changed=5)),
+        ([vm(changed=9), OTHER], vm(changed=9)),
+        ([vm(changed=4)], None),
+        ([vm(TaskState.NEW, changed=5)], None),
+        ([vm(TaskState.NEW)], None),
+        ([vm(TaskState.FINISHED, changed=9)], None),
+        ([vm(TaskState.ERROR, changed=9)], None),
+        ([vm(changed=9), vm(TaskState.FINISHED, changed=9)], None),
+        ([OTHER, vm(changed=9, task_id="t-8")], None),
+        ([], None),
+    ],
+    ids=["equal", "newer", "older", "same second", "no time", "finished", "error", "twice", "others", "empty"],
+)
+def test_listing_replaces_a_poll_if_it_shows_the_task_as_active(
+    state: WaitState, past: list[TaskSnapshot], shown: TaskSnapshot | None
+) -> None:
+    """One that is older than the last poll, or shows an end, leads to a poll."""
+    state.record_snapshot(vm(changed=5))
+    assert state.record_history(past) == shown
+
+
+@pytest.mark.parametrize("limit", [1040.0, 1100.0], ids=["stall", "deadline"])
+def test_listing_does_not_replace_the_final_poll(state: WaitState, clock: Clock, limit: float) -> None:
+    """A poll has the last word, at the deadline and at the end of ``stall_timeout``, and no listing delays it."""
+    state.record_snapshot(vm(changed=1))
+    if limit == 1100.0:
+        clock.now = 1070.0
+        state.record_snapshot(vm(changed=2))
+    clock.now = limit - 0.25
+    assert state.history_timeout == 0.25
+    assert state.record_history([vm(changed=2)]) is not None
+    clock.now = limit
+    assert state.claim_history() is None
+    assert state.record_history([vm(changed=2)]) is None
+
+
 def test_interval_now_needs_the_schedule_and_an_age(state: WaitState, clock: Clock) -> None:
     """Without them it is the interval that the wait has."""
     assert state.interval_now(7.0) == 7.0

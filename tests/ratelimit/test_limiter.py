@@ -89,10 +89,19 @@ def test_wait_with_a_low_rate_slows_no_other() -> None:
 def test_max_rps_bounds_the_requests_of_a_waiter(cloud: SimulatedCloud) -> None:
     """Ten tasks are polled at two requests a second."""
     ids = [cloud.add(finishes(0.5)) for _ in range(10)]
-    with Waiter(**cloud.options, max_rps=2) as waiter:
+    with Waiter(**cloud.options, max_rps=2, learn=False) as waiter:
         waiter.wait_all(ids)
     distances = [round(later.at - earlier.at, 3) for earlier, later in zip(cloud.requests, cloud.requests[1:], strict=False)]
     assert min(distances) >= 0.4
+
+
+def test_listing_of_past_tasks_delays_the_next_request(cloud: SimulatedCloud) -> None:
+    """It does not queue, but counts: the next request comes as late as if it had."""
+    ids = [cloud.add(finishes(0.5)) for _ in range(10)]
+    with Waiter(**cloud.options, max_rps=2) as waiter:
+        waiter.wait_all(ids)
+    [listed] = [index for index, request in enumerate(cloud.requests) if request.task_id is None]
+    assert cloud.requests[listed + 1].at - cloud.requests[listed - 1].at >= 0.9
 
 
 def test_wait_that_cannot_be_polled_in_time_says_so(cloud: SimulatedCloud) -> None:

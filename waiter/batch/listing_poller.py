@@ -95,6 +95,11 @@ class ListingPoller:
             self._subscriptions[key] = others
         subscription.cancel()
 
+    @property
+    def may_list(self) -> bool:
+        """Whether there are enough waits for one listing to cost less than their polls."""
+        return len(self._subscriptions) > PAGE_COST
+
     async def poll(self, subscription: Subscription) -> TaskSnapshot:
         """Return the task as a listing has just shown it, or poll its own endpoint."""
         if subscription.state.task is None:

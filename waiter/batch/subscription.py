@@ -8,11 +8,12 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from waiter.batch.timer import InterruptibleTimer, Sleep
+from waiter.task import is_older
 
 if TYPE_CHECKING:
     from waiter.api.listings import ActiveTask
     from waiter.polling.wait_state import WaitState
-    from waiter.task import Task, TaskSnapshot
+    from waiter.task import TaskSnapshot
 
 # The update of a wait whose task is not on a listing.
 MISSING = b""
@@ -73,7 +74,7 @@ class Subscription(InterruptibleTimer):
             snapshot = read(update)
         except (ValueError, RecursionError):
             return None
-        return None if _is_older(snapshot.task, self.state.task) else snapshot
+        return None if is_older(snapshot.task, self.state.task) else snapshot
 
     def ended_at(self, snapshot: TaskSnapshot) -> float:
         """Return when a task ended that a poll has just shown as ended: by its own times if it has them, else now."""
@@ -123,10 +124,3 @@ class Subscription(InterruptibleTimer):
             due_at = min(self.shown_at + self.interval, self._valid_until) if trust_last_listing else -inf
             self.reset(max(0.0, due_at - self._clock()))
             self.shown_at = -inf
-
-
-def _is_older(task: Task, seen: Task | None) -> bool:
-    if seen is None or seen.updated_on is None:
-        return False
-    # Times may be of whole seconds: what was changed in the same one may be older.
-    return task.updated_on is None or task.updated_on <= seen.updated_on

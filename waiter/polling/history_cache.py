@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from waiter.task import Task, TaskSnapshot
 
 LISTED = HISTORY_SIZE
-# The listing costs one request. Where the usual range of a type is known, tasks that end sooner than this save less than one by
-# a history. Of a type without such a range the history is worth it from the first poll.
-MIN_AGE = 14.0
 # The past may have changed after an hour: a wait that begins later requests it again. With a shorter time the sidecar would
 # list the past for nearly every wait of a type that it sees a few times a day.
 FRESH_FOR = 3600.0
@@ -42,17 +39,16 @@ class HistoryCache:
         self._entries: dict[str, _Entry] = {}
         self._lock = Lock()
 
-    def claim(self, task_type: str, *, age: float | None, began: float, now: float) -> bool:
+    def claim(self, task_type: str, *, began: float, now: float) -> bool:
         """Return whether the caller should request the history of this type, and block others from it meanwhile.
 
-        ``age`` is that of the caller's task in seconds. ``began`` is when its wait began: one that began with a fresh history
-        does not renew it. A claim without a result, because the request failed or the wait was cancelled, expires after a
-        minute, and each further one in a row after twice as long, up to an hour.
+        ``began`` is when the caller's wait began: one that began with a fresh history does not renew it. A claim without a
+        result, because the request failed or the wait was cancelled, expires after a minute, and each further one in a row
+        after twice as long, up to an hour.
         """
         with self._lock:
             entry = self._entries.setdefault(task_type, _Entry())
-            min_age = MIN_AGE if prior(task_type) else 0.0
-            if age is None or age < min_age or began < entry.fresh_until or now < entry.blocked_until:
+            if began < entry.fresh_until or now < entry.blocked_until:
                 return False
             entry.blocked_until = now + min(FIRST_RETRY * 2.0 ** min(entry.claims, 10), LONGEST_RETRY)
             entry.claims += 1

@@ -10,8 +10,10 @@ from waiter.polling.outage import REFUSED_ERRORS, Outage
 
 REQUEST_TIMEOUT = 10.0
 MAX_REQUEST_TIMEOUT = 30.0
+MAX_HISTORY_SHARE = 0.25
+"""A listing of past tasks that takes the place of a poll may take so much of the interval: that is the delay if it hangs."""
 MIN_HISTORY_TIMEOUT = 1.0
-"""However short the interval to the next poll is, a listing of a hundred tasks gets this long."""
+"""However short the interval is, a listing of a hundred tasks gets this long."""
 NOT_FOUND_GRACE = 10.0
 """A task that was created a moment ago may not be known everywhere yet."""
 AUTH_GRACE = 60.0

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from waiter import errors
 from waiter.polling.history_cache import history_of
-from waiter.polling.limits import MIN_HISTORY_TIMEOUT
+from waiter.polling.limits import MAX_HISTORY_SHARE, MIN_HISTORY_TIMEOUT
 from waiter.polling.poll_state import PollState
 from waiter.polling.reporter import EventContext, Reporter
 from waiter.ratelimit.reservation import QueueLimits
 from waiter.schedule.backoff import strategy_delay
 from waiter.schedule.schedule import Schedule
-from waiter.task import FINAL_STATES, TaskSnapshot, TaskState
+from waiter.task import FINAL_STATES, TaskSnapshot, TaskState, is_older
 from waiter.timing import EPSILON
 
 if TYPE_CHECKING:
@@ -52,9 +52,10 @@ class WaitState(PollState):
 
     @property
     def history_timeout(self) -> float:
-        """How many seconds a listing of past tasks may take: until the next poll is due, and no longer than the time left."""
+        """How many seconds a listing of past tasks may take: so long it may delay the poll whose place it takes."""
         interval: float = self._schedule.interval(self._age)
-        return min(max(interval, MIN_HISTORY_TIMEOUT), self.request_timeout, self.time_left)
+        longest = max(MAX_HISTORY_SHARE * interval, MIN_HISTORY_TIMEOUT)
+        return min(longest, self.request_timeout, self._nearest_limit().at - self._now())
 
     @property
     def queue_limits(self) -> QueueLimits:
@@ -82,7 +83,7 @@ class WaitState(PollState):
         before, task, now = self.task, snapshot.task, self._now()
         if self._outage.failures:
             self._end_outage(now)
-        self._age, self._seen_at = snapshot.age, now
+        self._age, self._seen_at, self._confirm_end = snapshot.age, now, False
         if task != before:
             # An equal task is not replaced: one more object for each poll makes the garbage collector halt ten thousand waits.
             self.task, self._changed_at, self._has_ended = task, now, task.state in FINAL_STATES
@@ -92,23 +93,40 @@ class WaitState(PollState):
         return TaskSnapshot(cast("Task", self.task), snapshot.age)
 
     def claim_history(self) -> str | None:
-        """Return the task type if this wait should fetch its history, else None."""
-        task = self.task
-        if not self._settings.learn or task is None or self._has_ended or not task.task_type:
-            return None
-        now = self._now()
-        if self._deadline - now < EPSILON:
-            return None
-        mine = self._history_cache.claim(task.task_type, age=self._age, began=self._started_at, now=now)
-        return task.task_type if mine else None
+        """Return the task type if this wait should fetch its history now, else None.
 
-    def record_history(self, past: Sequence[TaskSnapshot]) -> None:
-        """Record the newest tasks of this type. One that shows this very task as ended is a reason to poll, not a result."""
+        Not before the first poll, nor in place of the final one or of one that follows a failure.
+        """
+        task, now = self.task, self._now()
+        if task is None or not task.task_type or self._age is None or self._has_ended or not self._settings.learn:
+            return None
+        if self._outage.failures or self._is_final_poll(now):
+            return None
+        is_mine = self._history_cache.claim(task.task_type, began=self._started_at, now=now)
+        return task.task_type if is_mine else None
+
+    def _is_final_poll(self, now: float) -> bool:
+        """Return whether a poll that is sent now is the final one."""
+        return self._nearest_limit().at - now < EPSILON
+
+    def record_history(self, past: Sequence[TaskSnapshot]) -> TaskSnapshot | None:
+        """Record the newest tasks of this type, and return this very task if the listing shows it as active.
+
+        A listing that shows it as ended is a reason to poll, not a result; nor is a listing the final poll.
+        """
         history = history_of(past)
         self._history_cache.store(cast("Task", self.task), history, now=self._now())
         self._use_history()
-        self._confirm_end = any(one.task.id == self.task_id and one.task.ended for one in past)
+        shown = [one for one in past if one.task.id == self.task_id]
+        self._confirm_end = any(one.task.ended for one in shown)
         self._report("history.learned", count=history.count, median=history.median, p90=history.p90)
+        if not shown or self._confirm_end or self._is_final_poll(self._now()) or self._is_outdated(shown[0].task):
+            return None
+        return shown[0]
+
+    def _is_outdated(self, shown: Task) -> bool:
+        """Return whether a listing shows the task as it was before the last poll. Listings may lag."""
+        return shown != self.task and is_older(shown, self.task)
 
     def record_history_failure(self, error: errors.ApiError) -> None:
         """Record that the history could not be fetched; the wait continues without it."""
@@ -145,9 +163,8 @@ class WaitState(PollState):
 
     def _interval(self, call: RetryCallState, now: float) -> float:
         self._use_history()
-        confirm, self._confirm_end = self._confirm_end, False
         # What came after the poll, such as a listing, does not delay the next poll.
-        return 0.0 if confirm else strategy_delay(self._schedule(call)) - (now - self._seen_at)
+        return 0.0 if self._confirm_end else strategy_delay(self._schedule(call)) - (now - self._seen_at)
 
     def _timeout_error(self, now: float) -> errors.WaiterError:
         error = self._error
@@ -178,7 +195,8 @@ class WaitState(PollState):
             self._schedule = self._settings.wait.learned(history)
 
     def _report(self, name: str, **fields: object) -> None:
-        self._reporter.report(name, fields, self._known())
+        if self._reporter.has_listener:
+            self._reporter.report(name, fields, self._known())
 
     def _known(self) -> EventContext:
         left = None
