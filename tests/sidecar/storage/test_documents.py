@@ -31,6 +31,11 @@ def rows(database: sqlite3.Connection) -> list[int]:
     return [number for (number,) in database.execute("SELECT number FROM deliveries ORDER BY number")]
 
 
+def test_table_counts_nothing_before_it_is_read() -> None:
+    """Neither documents nor lost ones."""
+    assert (make_table().count, make_table().lost) == (0, 0)
+
+
 def test_documents_are_read_in_the_order_of_their_first_write(database: sqlite3.Connection) -> None:
     """A document that is written again keeps its row."""
     table, cursor = make_table(), database.cursor()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import struct
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -131,30 +132,77 @@ def test_frame_with_a_damaged_header_is_not_trusted(tmp_path: Path, damage: str)
     assert set(found) == ({1, 2} if damage == "commit" else {1})
 
 
-def test_first_frame_of_the_log_is_trusted(tmp_path: Path) -> None:
-    """Its checksum continues that of the header of the log, and another frame that claims to be a newer version has none."""
-    path = tmp_path / "database"
+def write_and_replace(path: Path, count: int, documents: Sequence[Document]) -> None:
+    """Write so many rows of two pages each, empty the log, and replace the first rows: the log has the changed pages only."""
     with closing(sqlite3.connect(path)) as database:
         database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)")
-        # So many rows that their leaves have higher numbers than the overflow pages of the first ones.
-        old = [[number, seal(Document(0, content_of(0, PAGE_SIZE)))] for number in range(20)]
-        database.executemany("INSERT INTO documents VALUES (?, ?)", old)
+        rows = [[number, seal(Document(0, content_of(0, PAGE_SIZE)))] for number in range(count)]
+        database.executemany("INSERT INTO documents VALUES (?, ?)", rows)
         database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        documents = [Document(revision, content_of(revision, PAGE_SIZE)) for revision in (1, 2)]
-        database.executemany(
-            "UPDATE documents SET document = ? WHERE number = ?", [[seal(one), one.revision] for one in documents]
-        )
+        replaced = [[seal(document), number] for number, document in enumerate(documents)]
+        database.executemany("UPDATE documents SET document = ? WHERE number = ?", replaced)
         database.commit()
-        log = bytearray(Path(f"{path}-wal").read_bytes())
+        database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # Closing the database would remove the log.
+        Path(f"{path}.copy").write_bytes(path.read_bytes())
+        Path(f"{path}.log").write_bytes(Path(f"{path}-wal").read_bytes())
+
+
+def readable(database: bytes, log: bytes) -> list[Document]:
+    return [one for one in find_documents(DamagedDatabase(database, log)) if one is not None]
+
+
+REPLACED = [Document(revision, content_of(revision, PAGE_SIZE)) for revision in (1, 2)]
+# With so many rows, their leaf has a higher number than the other pages of the first ones, and follows them in the log.
+MANY = 50
+
+
+def test_first_frame_of_the_log_is_trusted(tmp_path: Path) -> None:
+    """Its checksum continues that of the header of the log, and another frame that claims to be a newer version has none."""
+    write_and_replace(tmp_path / "database", MANY, REPLACED)
+    log = bytearray((tmp_path / "database.log").read_bytes())
     first, second, leaf = range(HEADER, len(log), FRAME)
     for revision, start in ((1, first), (2, second)):
         assert log.count(mark_of(revision), start, start + FRAME) > 99
-    assert log.count(seal(documents[0])[:24], leaf) == 1
+    assert log.count(seal(REPLACED[0])[:24], leaf) == 1
     log[second : second + 4] = log[first : first + 4]
-    assert [one for one in find_documents(DamagedDatabase(b"", bytes(log))) if one is not None] == [documents[0]]
+    assert readable(b"", bytes(log)) == [REPLACED[0]]
+
+
+def test_document_that_begins_in_the_first_frame_of_the_log_is_read(tmp_path: Path) -> None:
+    """Its other page is in the next frame."""
+    write_and_replace(tmp_path / "database", 1, REPLACED[:1])
+    log = (tmp_path / "database.log").read_bytes()
+    leaf, other = range(HEADER, len(log), FRAME)
+    assert (log.count(seal(REPLACED[0])[:24], leaf, other), log.count(mark_of(1), other) > 99) == (1, True)
+    assert readable(b"", log) == [REPLACED[0]]
+
+
+def test_page_that_is_damaged_in_the_database_is_read_from_the_log(tmp_path: Path) -> None:
+    """Also when the log has no other frame."""
+    write_and_replace(tmp_path / "database", MANY, REPLACED[:1])
+    database, log = bytearray((tmp_path / "database.copy").read_bytes()), (tmp_path / "database.log").read_bytes()
+    end = int.from_bytes(log[HEADER : HEADER + 4]) * PAGE_SIZE
+    assert database[end - PAGE_SIZE : end] == log[HEADER + FRAME_HEADER : HEADER + FRAME]
+    assert database.count(seal(REPLACED[0])[:24], end) == 1
+    database[end - PAGE_SIZE : end] = bytes(PAGE_SIZE)
+    assert REPLACED[0] in readable(bytes(database), log[: HEADER + FRAME])
+
+
+def test_document_of_any_size_is_read(tmp_path: Path) -> None:
+    """Its size decides how much of it is in the leaf, and how long the header of its row is."""
+    path, borders = tmp_path / "database", range(PAGE_SIZE - 100, 4 * PAGE_SIZE, PAGE_SIZE - 4)
+    sizes = {*range(0, 5 * PAGE_SIZE, 500), *(size for border in borders for size in range(border, border + 60))}
+    documents = [Document(revision, bytes(size)) for revision, size in enumerate(sorted(sizes))]
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        database.execute("CREATE TABLE documents (number INTEGER PRIMARY KEY, document BLOB NOT NULL)")
+        database.executemany("INSERT INTO documents (document) VALUES (?)", [[seal(document)] for document in documents])
+        database.commit()
+    assert sorted(readable(path.read_bytes(), b"")) == documents
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4, 2**32 - 1])

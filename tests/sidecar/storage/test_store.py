@@ -477,6 +477,7 @@ def test_damage_that_sqlite_does_not_report_as_such_is_salvaged(tmp_path: Path, 
     found = [wait.id for wait in again.waits()]
     again.close()
     assert (found, again.damage is not None, again.lost) == (["a", "new"], True, 0)
+    assert [path.name for path in tmp_path.glob("*.damaged-*")] == ["waits.sqlite3.damaged-1"]
 
 
 def test_locked_database_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,8 @@ def salvage_events(damaged: DamagedDatabase, first_event: int) -> tuple[list[Sto
     if not found:
         return [], lost
     last = max(found)
-    found[max(first_event, last + 1)] = reset_event(max(first_event, last + 1), last)
+    following = max(first_event, last + 1)
+    found[following] = reset_event(following, last)
     return list(_with_resets([found[number] for number in sorted(found)])), lost
 
 
