@@ -249,6 +249,7 @@ def check_kills(served: SimulatedCloud, directory: Path, receiver: WebhookReceiv
     assert sent.keys() == found.keys()
     assert {key: json.loads(body)["id"] for key, body in receiver.accepted} == {key: task_id for task_id, key in sent.items()}
     assert {json.loads(body)["id"]: json.loads(body)["status"] for _, body in receiver.accepted} == found
+    assert list(directory.glob("*.damaged-*")) == []  # no unfinished transaction is taken for damage
     # At most what was sent when the sidecar was killed is sent again.
     assert len(set(receiver.accepted)) == len(sent)
     figures = f"202 for {len(poster.accepted)} waits, {len(subscriber.events)} events and {len(sent)} webhooks received"

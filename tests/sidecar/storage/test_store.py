@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import stat
 from collections import Counter
@@ -211,22 +212,30 @@ def test_documents_larger_than_a_page_are_salvaged(tmp_path: Path, is_closed: bo
     again.close()
 
 
-def test_flipped_bit_costs_at_most_one_row(tmp_path: Path, report: Report) -> None:
-    """Wherever it is in the file; what was lost is counted, and a reset stands for a lost event."""
+@pytest.mark.parametrize(("name", "flips"), [("waits.sqlite3", 100), ("waits.sqlite3-wal", 40)])
+def test_flipped_bit_costs_at_most_one_row(tmp_path: Path, report: Report, name: str, flips: int) -> None:
+    """Wherever it is in the database, or in the write-ahead log of a process that was killed.
+
+    What was lost is counted, and a reset stands for a lost event.
+    """
     store = Store(tmp_path / "good", first_event=0)
-    store.apply([Change(waits=[wait], events=[NewEvent("wait.accepted", b'{"task_id":"a"}')]) for wait in fifty_waits()])
+    changes_of_waits = [Change(waits=[wait], events=[NewEvent("wait.accepted", b'{"task_id":"a"}')]) for wait in fifty_waits()]
     deliveries = [make_delivery(number) for number in range(50)]
-    store.apply([Change(deliveries=deliveries)])
+    for start in range(0, 50, 5):
+        store.apply([*changes_of_waits[start : start + 5], Change(deliveries=deliveries[start : start + 5])])
+    files = {path.name: path.read_bytes() for path in (tmp_path / "good").glob("waits.sqlite3*")}
     store.close()
-    content = (tmp_path / "good" / "waits.sqlite3").read_bytes()
+    if name == "waits.sqlite3":
+        files = {name: (tmp_path / "good" / name).read_bytes()}
     chance = random.Random(16)
     lost: Counter[int] = Counter()
-    for number in range(100):
+    for number in range(flips):
         directory = tmp_path / f"{number}"
         directory.mkdir()
-        flipped = bytearray(content)
+        flipped = bytearray(files[name])
         flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
-        (directory / "waits.sqlite3").write_bytes(flipped)
+        for file, content in (files | {name: flipped}).items():
+            (directory / file).write_bytes(content)
         again = Store(directory)
         waits, events, found = again.waits(), again.events_after(0, 100), again.deliveries()
         (((new,),)) = again.apply([changes("x")])
@@ -240,7 +249,7 @@ def test_flipped_bit_costs_at_most_one_row(tmp_path: Path, report: Report) -> No
         assert {event.name for event in events if event not in sound} <= {"stream.reset"}
         assert new.id > events[-1].id
         assert again.damage is not None or (len(waits), len(events), len(found)) == (50, 50, 50)
-    report(f"100 flipped bits: {lost[1]} cost one of 150 rows, {lost[0]} cost none")
+    report(f"{flips} flipped bits in {name}: {lost[1]} cost one of 150 rows, {lost[0]} cost none")
 
 
 def test_delivery_is_written_with_the_end_of_its_wait(tmp_path: Path) -> None:
@@ -418,10 +427,11 @@ def test_files_are_private(tmp_path: Path) -> None:
     assert modes == dict.fromkeys(["lock", "waits.sqlite3", "waits.sqlite3-wal"], 0o600)
 
 
-def test_directory_in_the_place_of_the_database_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["waits.sqlite3", "waits.sqlite3-wal"])
+def test_directory_in_the_place_of_a_file_is_named(tmp_path: Path, name: str) -> None:
     """The error names the file."""
-    (tmp_path / "waits.sqlite3").mkdir()
-    with pytest.raises(ConfigurationError, match=r"cannot use .*waits\.sqlite3: Is a directory"):
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigurationError, match=rf"cannot use .*{re.escape(name)}: Is a directory"):
         Store(tmp_path)
 
 

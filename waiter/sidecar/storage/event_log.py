@@ -91,7 +91,8 @@ def salvage_events(damaged: DamagedDatabase, first_event: int) -> tuple[list[Sto
         if document is None:
             lost += 1
         else:
-            found[document.revision] = _read_event(document)
+            # A transaction that was not committed may have left another event with this number, which follows in the log.
+            found.setdefault(document.revision, _read_event(document))
     if not found:
         return [], lost
     last = max(found)

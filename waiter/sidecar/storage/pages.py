@@ -14,7 +14,8 @@ from typing import NamedTuple
 PAGE_SIZE = 4096
 _LINK_SIZE = 4  # bytes at the start of an overflow page: the number of the next one
 # The log: a header, whose first number says the byte order of checksums, then frames, each a header and a page.
-_LOG_HEADER = struct.Struct(">I20xII")
+_LOG_HEADER = struct.Struct(">I4xII8sII")
+_CHECKED_HEADER_SIZE = 24
 _FRAME_HEADER = struct.Struct(">II8sII")
 _FRAME_SIZE = _FRAME_HEADER.size + PAGE_SIZE
 
@@ -30,6 +31,17 @@ class _Frame(NamedTuple):
     checksum: tuple[int, int]
 
 
+class _LogHeader(NamedTuple):
+    """``times_emptied`` counts how often the log was begun anew, over its own frames; ``salts`` are those of its frames."""
+
+    byte_order: str
+    page_size: int
+    times_emptied: int
+    salts: bytes
+    checksum: tuple[int, int]
+    is_intact: bool
+
+
 class DamagedDatabase:
     """The bytes of a database file and of its write-ahead log."""
 
@@ -37,10 +49,65 @@ class DamagedDatabase:
         self.database = database
         self.log = log
 
-    def contents(self) -> Iterator[tuple[bytes, Callable[[int], Iterator[PageReader]]]]:
-        """Yield the bytes of each file, with a function that returns how to read the pages that belong to an offset in it."""
-        yield self.database, lambda _: iter((self._database_page, self._newest_page))
-        yield self.log, self._readers_of_frame
+    def is_log_damaged(self) -> bool:
+        """Return whether SQLite would ignore a transaction in the log that was committed.
+
+        SQLite ignores everything from the first wrong checksum on. Frames without a commit are what a killed process has left.
+        """
+        if not self._frames:
+            return False
+        if not self._header.is_intact:
+            return True
+        if self._header.page_size != PAGE_SIZE:
+            return False  # as it was made by an earlier version
+        count = len(self._frames)
+        end = next((n for n in range(count) if not (self._is_of_this_log(n) and self._is_intact(n))), count)
+        if end < count and self._is_intact(end):
+            return True  # only its salts are wrong
+        ignored = [n for n in range(end, count) if self._is_of_this_log(n) and self._frames[n].pages_after_commit]
+        # The first transaction after the log was emptied overwrites frames of the earlier log, and ends the file once it is
+        # committed. A process that is killed before may leave the header of one frame and the page of another.
+        is_first = self._header.times_emptied > 0 and not any(frame.pages_after_commit for frame in self._frames[:end])
+        return any(self._is_intact(n) or not is_first or n == count - 1 for n in ignored)
+
+    def contents(self) -> Iterator[tuple[bytes, Callable[[int], Iterator[PageReader]], Callable[[int], bool]]]:
+        """Yield the bytes of each file, with two functions of an offset in it.
+
+        The first one returns how to read the pages that belong to the offset, the second one whether the page at the offset is
+        known to have been replaced.
+        """
+        readers = self._database_page, self._newest_page
+        yield self.database, lambda _: iter(readers), lambda offset: offset // PAGE_SIZE + 1 in self._replaced_until
+        yield self.log, self._readers_of_frame, self._is_frame_replaced
+
+    def _is_frame_replaced(self, offset: int) -> bool:
+        frame = (offset - _LOG_HEADER.size) // _FRAME_SIZE
+        if not 0 <= frame < len(self._frames) or not self._header.is_intact or self._header.page_size != PAGE_SIZE:
+            return False
+        return self._is_of_earlier_log(frame) or frame < self._replaced_until.get(self._frames[frame].page, 0)
+
+    @cached_property
+    def _replaced_until(self) -> dict[int, int]:
+        """The newest frame of each page, of those that are intact and committed."""
+        intact = [n for n in range(len(self._frames)) if self._is_of_this_log(n) and self._is_intact(n)]
+        last = max((n for n in intact if self._frames[n].pages_after_commit), default=-1)
+        return {self._frames[n].page: n for n in intact if n <= last}
+
+    @cached_property
+    def _header(self) -> _LogHeader:
+        magic, page_size, times_emptied, salts, *numbers = _LOG_HEADER.unpack_from(self.log)
+        byte_order, checksum = ">" if magic & 1 else "<", (numbers[0], numbers[1])
+        is_intact = _add_checksum((0, 0), self.log[:_CHECKED_HEADER_SIZE], byte_order) == checksum
+        return _LogHeader(byte_order, page_size, times_emptied, salts, checksum, is_intact)
+
+    def _is_of_this_log(self, frame: int) -> bool:
+        return self._frames[frame].salts == self._header.salts
+
+    def _is_of_earlier_log(self, frame: int) -> bool:
+        # The first of the two salts is incremented whenever the log is emptied.
+        first, now = (int.from_bytes(salts[:4]) for salts in (self._frames[frame].salts, self._header.salts))
+        continues_this_log = self._is_intact(frame) and (frame == 0 or self._is_of_this_log(frame - 1))
+        return 0 < (now - first) % 2**32 <= self._header.times_emptied and not continues_this_log
 
     def _readers_of_frame(self, offset: int) -> Iterator[PageReader]:
         """Yield functions that return a page as it was at the end of the transaction of a frame.
@@ -96,11 +163,10 @@ class DamagedDatabase:
     def _is_intact(self, frame: int) -> bool:
         """Return whether the checksum of a frame is right, which continues that of the frame before it."""
         if frame not in self._intact:
-            magic, *first = _LOG_HEADER.unpack_from(self.log)
-            before = self._frames[frame - 1].checksum if frame else (first[0], first[1])
+            before = self._frames[frame - 1].checksum if frame else self._header.checksum
             start = _LOG_HEADER.size + frame * _FRAME_SIZE
             content = self.log[start : start + 8] + self._frame_page(frame)
-            self._intact[frame] = _add_checksum(before, content, ">" if magic & 1 else "<") == self._frames[frame].checksum
+            self._intact[frame] = _add_checksum(before, content, self._header.byte_order) == self._frames[frame].checksum
         return self._intact[frame]
 
     @cached_property

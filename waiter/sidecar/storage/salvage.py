@@ -41,15 +41,17 @@ def unseal(sealed: bytes, magic: bytes = WAIT) -> Document:
 def find_documents(damaged: DamagedDatabase, magic: bytes = WAIT) -> Iterator[Document | None]:
     """Yield every document in a damaged database that begins with ``magic``; None stands for one that cannot be read.
 
-    A document may be contiguous, or continue in overflow pages as in a row of the database.
+    A document may be contiguous, or continue in overflow pages as in a row of the database. Pages that are known to have been
+    replaced do not count: they may have documents that were deleted.
     """
-    for content, readers_of in damaged.contents():
+    for content, readers_of, is_replaced in damaged.contents():
         start = content.find(magic)
         while start >= 0:
-            try:
-                yield _read(content, start, magic)
-            except ValueError:
-                yield _read_in_pages(content, start, magic, readers_of(start))
+            if not is_replaced(start):
+                try:
+                    yield _read(content, start, magic)
+                except ValueError:
+                    yield _read_in_pages(content, start, magic, readers_of(start))
             start = content.find(magic, start + len(magic))
 
 

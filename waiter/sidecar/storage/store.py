@@ -95,6 +95,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         try:
+            _check_log(self._path)
             database = _open_database(self._path, self._first_event)
             self._waits.read(database)
             self._deliveries.read(database)
@@ -118,8 +119,7 @@ class Store:
     def _salvage(self, error: Exception) -> sqlite3.Connection:
         """Move the damaged database aside, and write what is readable in it to a new one."""
         aside = _move_aside(self._path)
-        parts = (part.read_bytes() if part.exists() else b"" for part in (aside, Path(f"{aside}-wal")))
-        damaged = DamagedDatabase(*parts)
+        damaged = DamagedDatabase(_read(aside), _read(Path(f"{aside}-wal")))
         waits = sorted(self._waits.salvage(damaged), key=lambda wait: wait.accepted_at)
         deliveries = self._deliveries.salvage(damaged)
         first_event = time.time_ns() // 1_000_000
@@ -275,6 +275,26 @@ def _make_private(path: Path) -> None:
     os.close(file)
 
 
+def _check_log(path: Path) -> None:
+    """Raise DatabaseError for a damaged write-ahead log, of which SQLite would silently ignore a part.
+
+    Raises ConfigurationError when it cannot be read.
+    """
+    log = Path(f"{path}-wal")
+    try:
+        is_damaged = DamagedDatabase(b"", _read(log)).is_log_damaged()
+    except OSError as error:
+        message = f"cannot use {log}: {error.strerror}"
+        raise ConfigurationError(message) from error
+    if is_damaged:
+        message = "its log has a wrong checksum"
+        raise sqlite3.DatabaseError(message)
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
 def _check_writable(path: Path) -> None:
     """Raise DatabaseError for a header by which SQLite would open the file only for reading: every later write would fail.
 
@@ -291,6 +311,8 @@ def _set_up(database: sqlite3.Connection, path: Path, first_event: int) -> None:
     # EXCLUSIVE before WAL avoids shared memory, which some volumes cannot map. FULL: a commit survives a power cut.
     for pragma in (f"page_size = {PAGE_SIZE}", "locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
         database.execute(f"PRAGMA {pragma}")
+    # The last transaction is at the end of the file, also after the log was emptied: damage to it is not taken for the end.
+    database.execute("PRAGMA journal_size_limit = 0")
     database.execute("PRAGMA secure_delete = ON")  # so that a deleted wait is never salvaged
     (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
