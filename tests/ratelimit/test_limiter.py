@@ -95,15 +95,6 @@ def test_max_rps_bounds_the_requests_of_a_waiter(cloud: SimulatedCloud) -> None:
     assert min(distances) >= 0.4
 
 
-def test_listing_of_past_tasks_delays_the_next_request(cloud: SimulatedCloud) -> None:
-    """It does not queue, but counts: the next request comes as late as if it had."""
-    ids = [cloud.add(finishes(0.5)) for _ in range(10)]
-    with Waiter(**cloud.options, max_rps=2) as waiter:
-        waiter.wait_all(ids)
-    [listed] = [index for index, request in enumerate(cloud.requests) if request.task_id is None]
-    assert cloud.requests[listed + 1].at - cloud.requests[listed - 1].at >= 0.9
-
-
 def test_wait_that_cannot_be_polled_in_time_says_so(cloud: SimulatedCloud) -> None:
     """The deadline holds, and the budget too; queueing for longer than max_outage is no outage."""
     ids = [cloud.add(never_ends(), watched=False) for _ in range(9)]

@@ -33,6 +33,16 @@ def reserve(limiter: RateLimiter, clock: Clock, **limits: Any) -> Reservation:
     return RequestBudget(limiter, clock, 10).reserve(QueueLimits(**defaults | limits))
 
 
+def test_request_that_does_not_queue_delays_the_next_one(clock: Clock) -> None:
+    """A listing is sent before the polls that have reserved their times, and later polls come as late as if it had queued."""
+    limiter = RateLimiter()
+    for _ in range(2):
+        limiter.reserve(100.0, 10)
+    before = reserve(limiter, clock).next_pause()
+    RequestBudget(limiter, clock, 10).reserve_immediately()
+    assert [before, reserve(limiter, clock).next_pause()] == pytest.approx([0.1, 0.3])
+
+
 def test_throttling_blocks_all_but_final_polls(clock: Clock) -> None:
     """Reserved times become void, and others are reserved when the block is over."""
     limiter = RateLimiter()
