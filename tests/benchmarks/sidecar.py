@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 TICKS = os.sysconf("SC_CLK_TCK")
 # Seconds between two requests, and until polls, streams and memory have settled.
 PAUSE = 0.02
-SETTLING, STREAMS_SETTLING = 15.0, 3.0
+SETTLING, STREAMS_SETTLING = 45.0, 3.0
 
 
 class Sidecar:
@@ -164,24 +164,31 @@ class Benchmark:
         lists = [sidecar.list_waits() for sidecar in sidecars]
         report(f"list of {len(ids)} waits, ms", [milliseconds for milliseconds, _ in lists])
         report(f"list of {len(ids)} waits, kB", [len(content) / 1000 for _, content in lists])
-        self._report_posts("POST of a wait, no stream open")
-        asyncio.run(self._measure_under_load(ids[0]))
+        asyncio.run(self._measure_requests(ids[0]))
         report("SIGTERM to exit, ms", [sidecar.stop() for sidecar in sidecars])
 
-    async def _measure_under_load(self, wait_id: str) -> None:
-        args, sidecars = self._args, self._sidecars
-        load = f"{args.streams} streams, {args.long_polls} long polls"
-        async with (
-            opened(sidecars, f"/v1/waits/{wait_id}?wait=5m", args.long_polls),
-            opened(sidecars, "/v1/events", args.streams) as streams,
-        ):
-            await asyncio.sleep(STREAMS_SETTLING)
-            await asyncio.to_thread(self._report_quiet, load, args.seconds / 2)
+    async def _measure_requests(self, wait_id: str) -> None:
+        load = f"{self._args.streams} streams, {self._args.long_polls} long polls"
+        async with self._loaded(wait_id):
+            await asyncio.to_thread(self._report_quiet, load, self._args.seconds / 2)
+        # Polls of new tasks are frequent, so that from here on the sidecar is not quiet.
+        await asyncio.to_thread(self._report_posts, "POST of a wait, no stream open")
+        async with self._loaded(wait_id) as streams:
+            print(f"with {load}:")
             await asyncio.to_thread(self._report_loaded_requests, wait_id)
             await self._report_arrivals(streams)
 
+    @asynccontextmanager
+    async def _loaded(self, wait_id: str) -> AsyncIterator[list[list[Reader]]]:
+        """Hold the long polls and the streams open, and yield the readers of the streams."""
+        async with (
+            opened(self._sidecars, f"/v1/waits/{wait_id}?wait=5m", self._args.long_polls),
+            opened(self._sidecars, "/v1/events", self._args.streams) as streams,
+        ):
+            await asyncio.sleep(STREAMS_SETTLING)
+            yield streams
+
     def _report_loaded_requests(self, wait_id: str) -> None:
-        print("with these:")
         self._report_posts("POST of a wait")
         self._report_posts(f"POST of a wait, {self._args.burst} together", burst=self._args.burst)
         nothing = [None] * self._args.requests

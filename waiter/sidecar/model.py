@@ -17,7 +17,7 @@ import msgspec
 from waiter import errors, outcome
 from waiter.outcome import WaitStatus
 from waiter.schedule.schedule import Schedule
-from waiter.task import Task, TaskState
+from waiter.task import FINAL_STATES, Task
 
 # Texts of a task come from the API; a text of 16 MB would be sent to every client that lists waits.
 MAX_TEXT_LENGTH = 4096
@@ -111,7 +111,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def task_has_ended(self) -> bool:
         """Whether the task is FINISHED or in ERROR; the wait may last until what it created is ready."""
-        return self.task is not None and self.task["state"] in {TaskState.FINISHED, TaskState.ERROR}
+        return self.task is not None and self.task["state"] in FINAL_STATES
 
     def with_task(self, task: Task, age: float | None, now: float) -> Wait:
         """Return the wait with the task as a poll has just returned it; ``age`` is in seconds."""
