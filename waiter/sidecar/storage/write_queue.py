@@ -141,9 +141,11 @@ class WriteQueue:
         if self.is_failing:
             stderr.info("the state directory is writable again")
         self.is_failing = self.is_lost = False
-        for entry, events in zip(batch, written, strict=True):
+        for entry in batch:
             entry.succeed()
-            self._publish(events)
+        if batch:
+            # Once for all: each call evaluates the conditions of everything that waits for an event.
+            self._publish([event for events in written for event in events])
 
     def _handle_failure(self, batch: Sequence[_Entry], error: Exception) -> None:
         is_lost = isinstance(error, StateLostError)
