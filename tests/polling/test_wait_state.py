@@ -174,11 +174,25 @@ def test_age_of_a_resource_counts_from_the_end_of_its_task(state: WaitState, age
     assert resources.record_snapshot({"id": "m-1", "status": "saving"}).age == since_end
 
 
+def resource_state(clock: Clock, **options: Any) -> ResourceWaitState:
+    """Return the state of a wait for a resource of no task."""
+    target = Target("/cloud/v1/x", Condition(lambda resource: resource["status"], ["ACTIVE"]), "/cloud/v1/x")
+    settings = resolve({"api_key": "1$abcdef", "clock": clock, **options}, {})  # type: ignore[typeddict-item]
+    return ResourceWaitState([target], settings, Reporter("/cloud/v1/x", None, log=False))
+
+
 def test_resource_of_no_task_is_new(clock: Clock) -> None:
     """Its age counts from the begin of its wait."""
-    target = Target("/cloud/v1/x", Condition(lambda resource: resource["status"], ["ACTIVE"]), "/cloud/v1/x")
-    state = ResourceWaitState([target], resolve({"api_key": "1$abcdef", "clock": clock}, {}), Reporter("x", None, log=False))
-    ages = []
+    state, ages = resource_state(clock), []
     for clock.now in (1000.0, 1003.0):
         ages.append(state.record_snapshot({"status": "BUILD"}).age)
     assert ages == [0.0, 3.0]
+
+
+def test_interval_of_a_resource_counts_from_its_poll(clock: Clock) -> None:
+    """The time that passed since then does not delay the next poll."""
+    call: Any = None
+    state = resource_state(clock, wait=lambda _: 5.0)
+    state.record_snapshot({"status": "BUILD"})
+    clock.now = 1002.0
+    assert state.next_delay(call) == 3.0
