@@ -181,6 +181,26 @@ def test_document_that_begins_in_the_first_frame_of_the_log_is_read(tmp_path: Pa
     assert readable(b"", log) == [REPLACED[0]]
 
 
+def test_log_whose_last_commit_is_damaged_is_read_to_its_end(tmp_path: Path) -> None:
+    """A document may continue in the last frame."""
+    write_and_replace(tmp_path / "database", 1, REPLACED[:1])
+    log = bytearray((tmp_path / "database.log").read_bytes())
+    last = len(log) - FRAME
+    assert any(log[last + 4 : last + 8])
+    log[last + 4 : last + 8] = bytes(4)
+    assert readable(b"", bytes(log)) == [REPLACED[0]]
+
+
+def test_page_that_the_log_does_not_have_is_read_from_the_database(tmp_path: Path) -> None:
+    """A document begins in a leaf that was written again for another row; the page in which it continues is the last one."""
+    write_and_replace(tmp_path / "database", 2, REPLACED[:1])
+    database = bytearray((tmp_path / "database.copy").read_bytes())
+    kept = Document(0, content_of(0, PAGE_SIZE))
+    assert database.count(mark_of(0), len(database) - PAGE_SIZE) > 99
+    database[: 2 * PAGE_SIZE] = bytes(2 * PAGE_SIZE)
+    assert sorted(readable(bytes(database), (tmp_path / "database.log").read_bytes())) == [kept, REPLACED[0]]
+
+
 def test_page_that_is_damaged_in_the_database_is_read_from_the_log(tmp_path: Path) -> None:
     """Also when the log has no other frame."""
     write_and_replace(tmp_path / "database", MANY, REPLACED[:1])
@@ -195,7 +215,12 @@ def test_page_that_is_damaged_in_the_database_is_read_from_the_log(tmp_path: Pat
 def test_document_of_any_size_is_read(tmp_path: Path) -> None:
     """Its size decides how much of it is in the leaf, and how long the header of its row is."""
     path, borders = tmp_path / "database", range(PAGE_SIZE - 100, 4 * PAGE_SIZE, PAGE_SIZE - 4)
-    sizes = {*range(0, 5 * PAGE_SIZE, 500), *(size for border in borders for size in range(border, border + 60))}
+    longer_header = range(2**13 - 40, 2**13)  # of the row, because the size has another byte there
+    sizes = {
+        *range(0, 5 * PAGE_SIZE, 500),
+        *longer_header,
+        *(size for border in borders for size in range(border, border + 60)),
+    }
     documents = [Document(revision, bytes(size)) for revision, size in enumerate(sorted(sizes))]
     with closing(sqlite3.connect(path)) as database:
         database.execute(f"PRAGMA page_size = {PAGE_SIZE}")
@@ -216,7 +241,8 @@ def test_files_without_whole_pages_are_read() -> None:
     """A document that would continue in another page is damaged; one that is contiguous is found."""
     large, small = seal(Document(1, b"x" * 2 * PAGE_SIZE)), Document(2, b"{}")
     cut = large[: PAGE_SIZE // 2]
-    for files in ((cut + seal(small), b""), (b"", cut + seal(small)), (cut, seal(small))):
+    in_log = cut + seal(small), bytes(HEADER) + cut + seal(small)
+    for files in ((cut + seal(small), b""), *((b"", log) for log in in_log), (cut, seal(small))):
         assert sorted(find_documents(DamagedDatabase(*files)), key=str) == [small, None]
 
 
