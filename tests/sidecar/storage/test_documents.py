@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -12,7 +13,7 @@ from webhook_parts import make_delivery
 from waiter.sidecar.model import Delivery
 from waiter.sidecar.storage.documents import DocumentTable
 from waiter.sidecar.storage.pages import DamagedDatabase
-from waiter.sidecar.storage.salvage import DELIVERY, WAIT, Document, seal
+from waiter.sidecar.storage.salvage import DELIVERY, WAIT, Document, seal, unseal
 
 
 @pytest.fixture
@@ -55,6 +56,17 @@ def test_number_of_a_deleted_document_is_not_used_again(database: sqlite3.Connec
     table.forget(["msg_2", "unknown"])
     table.write(cursor, [make_delivery(2)])
     assert rows(database) == [1, 4]
+
+
+def test_revision_increases_when_the_clock_is_set_back(database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an older version of a document would be salvaged."""
+    table, revisions = make_table(), []
+    for now in (2 * 10**18, 10**18, 10**18, 3 * 10**18):
+        monkeypatch.setattr(time, "time_ns", lambda now=now: now)
+        table.write(database.cursor(), [make_delivery(1)])
+        (sealed,) = database.execute("SELECT document FROM deliveries").fetchone()
+        revisions.append(unseal(sealed, DELIVERY).revision)
+    assert (revisions, len(set(revisions))) == (sorted(revisions), 4)
 
 
 def test_damaged_rows_are_counted_and_deleted(database: sqlite3.Connection) -> None:

@@ -424,6 +424,8 @@ def test_files_are_private(tmp_path: Path) -> None:
     store.apply([changes("x")])
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     store.close()
+    Store(tmp_path / "new").close()
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
     assert modes == dict.fromkeys(["lock", "waits.sqlite3", "waits.sqlite3-wal"], 0o600)
 
 
