@@ -193,8 +193,9 @@ def test_new_connection_replaces_the_one_that_waits_longest_for_its_client() -> 
     run(test())
 
 
-def test_connection_is_refused_while_all_others_are_served() -> None:
+def test_connection_is_refused_while_all_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     """A request in progress is not interrupted."""
+    monkeypatch.setattr(listeners, "PLACE_TIMEOUT", 0.05)
 
     async def test() -> None:
         finished = asyncio.Event()
@@ -205,6 +206,82 @@ def test_connection_is_refused_while_all_others_are_served() -> None:
                 assert await refused.reader.read() == b""
             finished.set()
             assert b"ok" in await busy.reader.read()
+
+    run(test())
+
+
+def test_connection_waits_for_the_end_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All places are taken by requests that are being served, of which one ends."""
+    monkeypatch.setattr(listeners, "PLACE_TIMEOUT", 3600.0)
+
+    async def test() -> None:
+        finished = asyncio.Event()
+        request = HEAD + b"\r\n"
+        async with serving(app_of(b"ok", until=finished), 1) as listener, connected(listener.url, request) as (busy,):
+            assert await busy.reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            async with connected(listener.url, request) as (new,):
+                answered = asyncio.create_task(new.reader.readline())
+                await asyncio.wait([answered], timeout=0.05)
+                assert not answered.done()
+                finished.set()
+                assert await answered == b"HTTP/1.1 200 OK\r\n"
+
+    run(test())
+
+
+def test_connection_that_waits_for_a_place_is_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not left to the garbage collector."""
+    monkeypatch.setattr(listeners, "PLACE_TIMEOUT", 3600.0)
+    monkeypatch.setattr(listeners, "SHUTDOWN_TIMEOUT", 0.05)
+
+    async def test() -> None:
+        loop, accepted = asyncio.get_running_loop(), asyncio.Semaphore(0)
+        sock_accept = loop.sock_accept
+
+        async def accept(bound: socket.socket) -> Any:
+            found = await sock_accept(bound)
+            accepted.release()
+            return found
+
+        monkeypatch.setattr(loop, "sock_accept", accept)
+        app = app_of(b"ok", until=asyncio.Event())
+        async with serving(app, 1) as listener, connected(listener.url, HEAD + b"\r\n") as (busy,):
+            assert await busy.reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            waiting = connect(listener.url)
+            for _ in range(2):
+                await accepted.acquire()
+        with waiting, suppress(ConnectionError):
+            assert waiting.recv(1) == b""
+
+    run(test())
+
+
+def test_client_that_sends_the_next_request_early_gets_one_response() -> None:
+    """Its connection would never wait for it, so that it could not be replaced by another one."""
+
+    async def test() -> None:
+        async with serving(app_of(b"ok")) as listener, connected(listener.url, (HEAD + b"\r\n") * 3) as (client,):
+            assert (await client.reader.read()).count(b"HTTP/1.1 200 OK\r\n") == 1
+
+    run(test())
+
+
+def test_closed_connection_whose_client_does_not_read_can_be_replaced() -> None:
+    """The response fits into the buffers, so that writing it never pauses."""
+
+    async def test() -> None:
+        request = HEAD + b"Connection: close\r\n\r\n"
+        async with serving(app_of(b"x" * 30 * 2**20), 1) as listener, connected(listener.url, b"") as (silent,):
+            while not listener.waiting:  # noqa: ASYNC110 - until it is accepted
+                await asyncio.sleep(0.001)
+            (connection,) = listener.waiting
+            connection.transport.set_write_buffer_limits(high=2**30)
+            silent.writer.write(request)
+            while not connection.transport.is_closing():  # noqa: ASYNC110 - until the response is complete
+                await asyncio.sleep(0.001)
+            assert list(listener.waiting) == [connection]
+            async with connected(listener.url, request) as (new,):
+                assert await new.reader.readline() == b"HTTP/1.1 200 OK\r\n"
 
     run(test())
 

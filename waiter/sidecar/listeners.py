@@ -37,6 +37,8 @@ BODY_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
 # Seconds after which connections that are still open at the end are aborted.
 SHUTDOWN_TIMEOUT = 0.4
+# Seconds that a new connection waits for a place while all others are being served, and between two attempts.
+PLACE_TIMEOUT, PLACE_INTERVAL = 1.0, 0.01
 # Seconds without accepting when the process is out of descriptors.
 ACCEPT_PAUSE = 0.1
 MAX_CONTROL_CONNECTIONS = 640
@@ -100,6 +102,10 @@ class _Connection(H11Protocol):
         self.transport.close()
 
     def on_response_complete(self) -> None:
+        if self.conn.their_state is h11.DONE and self.conn.trailing_data[0].strip():
+            # The next request is there before the response was read. Such a client would never be waited for, and always keep
+            # its place; clients that need several responses at the same time use several connections.
+            self.transport.close()
         super().on_response_complete()
         self._watch()
 
@@ -118,10 +124,9 @@ class _Connection(H11Protocol):
 
     def _watch(self) -> None:
         """Start the deadline of the present phase, unless it is running already."""
-        if self.transport.is_closing():
-            return
         cycle: RequestResponseCycle | None = self.cycle
-        if self.flow.write_paused:
+        # What is closed stays open until the client has read what is buffered.
+        if self.flow.write_paused or self.transport.is_closing():
             self._set_phase(("read", cycle), READ_TIMEOUT)
         elif cycle is None or cycle.response_complete:
             # Bytes of an incomplete head do not extend the deadline.
@@ -208,21 +213,33 @@ class Listener:
             except OSError as error:
                 await self._handle_accept_error(error)
                 continue
-            if not self._has_place():
+            try:
+                has_place = await self._make_place()
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+            if not has_place:
                 accepted.close()
                 continue
             if accepted.family is not socket.AF_UNIX:
                 _set_options(accepted)
             await loop.connect_accepted_socket(lambda: _Connection(self, self._config, self._state), accepted)
 
-    def _has_place(self) -> bool:
-        """Return whether one more connection is possible; if needed, the one that waits longest for its client is closed."""
-        if len(self._state.connections) < self._max_connections:
-            return True
-        longest = next(iter(self.waiting), None)
-        if longest is not None:
-            longest.abort()
-        return longest is not None
+    async def _make_place(self) -> bool:
+        """Make one more connection possible; if needed, close the one that waits longest for its client.
+
+        Return False if all requests are being served for ``PLACE_TIMEOUT``.
+        """
+        end = time.monotonic() + PLACE_TIMEOUT
+        while len(self._state.connections) >= self._max_connections:
+            longest = next(iter(self.waiting), None)
+            if longest is not None:
+                longest.abort()
+                return True
+            if time.monotonic() >= end:
+                return False
+            await asyncio.sleep(PLACE_INTERVAL)
+        return True
 
     async def _handle_accept_error(self, error: OSError) -> None:
         if error.errno not in _OUT_OF_RESOURCES:
