@@ -279,6 +279,7 @@ def main() -> None:
         url = stack.enter_context(cloud.serve())
         # Another process, so that readers and the simulation do not delay the measured client.
         client = stack.enter_context(multiprocessing.get_context("spawn").Pool(1))
+        client.apply(time.perf_counter)  # so that it has started when the starts of the sidecars are measured
         directories = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in checkouts]
         sidecars = [Sidecar(*parts, url, cloud.api_key) for parts in zip(checkouts, directories, strict=True)]
         print(f"{'':<64} {'here':>8}" + (f" {'peer':>8} {'ratio':>6}" if args.peer else ""))
