@@ -114,7 +114,7 @@ def test_signal_at_any_moment_of_the_start_ends_the_process_without_a_traceback_
             _, err = child.communicate(timeout=60)
         is_dropped = "KeyboardInterrupt" in err and child.returncode == 124
         assert is_dropped or child.returncode in {ENDING[signum], *by_python}, err
-        frames = re.findall(rf"{re.escape(package)}/.*", re.sub(r"line \d+", "line N", err))
+        frames = re.findall(rf'File "({re.escape(package)}/.*)', re.sub(r"line \d+", "line N", err))
         assert not set(frames) - starting
         assert "Traceback" not in err or is_dropped or child.returncode in by_python
 
