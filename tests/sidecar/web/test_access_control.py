@@ -181,6 +181,35 @@ def test_large_body_is_refused(sidecar: Sidecar) -> None:
     run(test())
 
 
+def test_large_bodies_are_limited_together(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further one is refused with 503, a small one is read; a body that is complete does not count."""
+    monkeypatch.setattr(access_control, "MAX_BODIES_SIZE", 100_000)
+
+    async def test() -> None:
+        is_read, may_end = asyncio.Event(), asyncio.Event()
+
+        async def incomplete() -> AsyncIterator[bytes]:
+            yield b" " * 90_000
+            is_read.set()
+            await may_end.wait()
+            yield b'"a"'
+
+        async with sidecar.open(), sidecar.client(headers={"Content-Type": "application/json"}) as client:
+            first = asyncio.create_task(client.post("/v1/waits", content=incomplete()))
+            await is_read.wait()
+            large = b" " * 20_000 + b'"b"'
+            refused = await client.post("/v1/waits", content=large)
+            assert (refused.status_code, refused.json()) == (503, {"error": "too many large bodies are being sent"})
+            assert (refused.headers["retry-after"], refused.headers["connection"]) == ("5", "close")
+            assert (await client.post("/v1/waits", content=b'"c"')).status_code == 202
+            may_end.set()
+            assert (await first).status_code == 202
+            assert (await client.post("/v1/waits", content=large)).status_code == 202
+            assert list(sidecar.service.waits) == ["c", "a", "b"]
+
+    run(test())
+
+
 def test_slow_body_is_refused(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
     """The response is 408, and the connection is closed."""
     monkeypatch.setattr(access_control, "BODY_TIMEOUT", 0.02)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_SIZE = 256 * 2**10
+# Bytes of all bodies that are being read. One of at most SMALL_BODY_SIZE is read also beyond that.
+MAX_BODIES_SIZE = 8 * 2**20
+SMALL_BODY_SIZE = 16 * 2**10
 BODY_TIMEOUT = 10.0
 MIN_TOKEN_LENGTH = 16
 
@@ -194,25 +197,40 @@ class Slots:
         del self._taken[first]
 
 
-async def read_body(request: Request) -> bytes:
-    """Return the JSON body of a request; raises RequestRefusedError when it is too large or too slow."""
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        # A form on a foreign page cannot send this type.
-        raise RequestRefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY_SIZE:
-                    reason = f"the body is larger than {MAX_BODY_SIZE} bytes"
-                    raise RequestRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason, Connection="close")
-    except ClientDisconnect:
-        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the body is incomplete", Connection="close") from None
-    except TimeoutError:
-        raise RequestRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body took too long", Connection="close") from None
-    return body
+class BodyReader:
+    """Reads the bodies of requests, and limits the memory for those that are incomplete."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Return the JSON body of a request; raises RequestRefusedError when it is too large, too slow, or one of too many."""
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type != "application/json":
+            # A form on a foreign page cannot send this type.
+            raise RequestRefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Content-Type must be application/json")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                async for chunk in request.stream():
+                    body += chunk
+                    self._size += len(chunk)
+                    self._check(len(body))
+        except ClientDisconnect:
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the body is incomplete", Connection="close") from None
+        except TimeoutError:
+            raise RequestRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the body took too long", Connection="close") from None
+        finally:
+            self._size -= len(body)
+        return bytes(body)
+
+    def _check(self, size: int) -> None:
+        if size > MAX_BODY_SIZE:
+            reason = f"the body is larger than {MAX_BODY_SIZE} bytes"
+            raise RequestRefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, reason, Connection="close")
+        if size > SMALL_BODY_SIZE and self._size > MAX_BODIES_SIZE:
+            reason = "too many large bodies are being sent"
+            raise RequestRefusedError(HTTPStatus.SERVICE_UNAVAILABLE, reason, Retry_After="5", Connection="close")
 
 
 async def answer_refusal(_: Request, refusal: Exception) -> Response:

@@ -21,12 +21,12 @@ from waiter.sidecar.storage.write_queue import StorageError, StorageLostError
 from waiter.sidecar.web.accept_request import read_accept_request
 from waiter.sidecar.web.access_control import (
     AccessControl,
+    BodyReader,
     RequestRefusedError,
     Slots,
     Token,
     answer_http_error,
     answer_refusal,
-    read_body,
 )
 from waiter.sidecar.web.description import description_route
 from waiter.sidecar.web.page import page_routes
@@ -57,6 +57,7 @@ class ControlApi:
         self._service = service
         self._write_queue = write_queue
         self._stream = stream
+        self._bodies = BodyReader()
         # Held for one turn of the event loop: a list of all waits takes milliseconds, and hundreds together would delay probes.
         self._listing = asyncio.Lock()
         self.long_polls = Slots(max_open_requests)
@@ -82,7 +83,7 @@ class ControlApi:
     async def accept(self, request: Request) -> Response:
         """POST /v1/waits: an ID, a list of IDs, or a response of the API, with limits; 202 once they are on disk."""
         check_parameters(request.query_params)
-        ids, limits = read_accept_request(await read_body(request))
+        ids, limits = read_accept_request(await self._bodies.read(request))
         waits = await _as_http_errors(self._service.accept(ids, limits))
         return self._respond({"waits": self._service.as_json(waits)}, HTTPStatus.ACCEPTED)
 
