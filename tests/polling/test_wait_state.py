@@ -88,6 +88,26 @@ def test_block_of_a_poll_that_was_not_sent_counts_towards_the_outage(state: Wait
     assert state.queue_limits.failing_since == 1007.0
 
 
+def test_time_in_the_queue_of_the_limiter_is_no_outage(state: WaitState) -> None:
+    """After a poll that failed, the outage begins later by as long as the next poll was queued."""
+    state.record_delay(Delay(queued=4.0))
+    state.record_failure(ApiUnavailableError("x"))
+    begins = [state.queue_limits.failing_since]
+    state.record_delay(Delay(queued=4.0))
+    begins.append(state.queue_limits.failing_since)
+    assert begins == [1000.0, 1004.0]
+
+
+def test_interval_of_a_task_counts_from_its_poll(clock: Clock) -> None:
+    """A listing of past tasks that follows the poll does not delay the next one."""
+    call: Any = None
+    options: Any = {"api_key": "1$abcdef", "wait": lambda _: 5.0, "clock": clock}
+    state = WaitState("t-0", resolve(options, {}), HistoryCache())
+    state.record_snapshot(TaskSnapshot(Task(id="t-0", state=TaskState.RUNNING), 1.0))
+    clock.now = 1002.0
+    assert state.next_delay(call) == 3.0
+
+
 def test_failure_without_any_limit_has_no_end(clock: Clock) -> None:
     """Infinity is no number in JSON."""
     events: list[Event] = []
