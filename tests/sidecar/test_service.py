@@ -25,6 +25,19 @@ from waiter.sidecar.storage.write_queue import StorageError
 from waiter.sidecar.webhook.sender import DeliveryError
 
 
+@asynccontextmanager
+async def stalled_disk(sidecar: Sidecar) -> AsyncIterator[None]:
+    """Store nothing until the end of the block."""
+    release = threading.Event()
+    stall = asyncio.create_task(sidecar.write_queue.query(lambda _: release.wait(60)))
+    await run_callbacks()
+    try:
+        yield
+    finally:
+        release.set()
+        await stall
+
+
 def test_accepted_wait_is_stored_and_runs(sidecar: Sidecar) -> None:
     """Its JSON is complete, and one event reports it."""
 
@@ -189,6 +202,27 @@ def test_failed_deletion_resumes_the_wait(sidecar: Sidecar, monkeypatch: pytest.
     run(test())
 
 
+def test_failed_deletion_of_a_wait_that_is_ending_starts_it_no_more(sidecar: Sidecar) -> None:
+    """The end is kept in memory, and the wait does not run again."""
+
+    async def test() -> None:
+        async with sidecar.open():
+            await sidecar.service.accept(["a"])
+            await sidecar.settle()
+            await sidecar.write_queue.query(lambda store: store._database.execute("PRAGMA query_only = ON"))
+            async with stalled_disk(sidecar):
+                sidecar.waiter.finish("a")
+                await run_callbacks()
+                deletion = asyncio.create_task(sidecar.service.delete("a"))
+                await run_callbacks()
+            with pytest.raises(StorageError):
+                await deletion
+            await run_callbacks()
+            assert (wait_json(sidecar)["status"], sidecar.waiter.waited_for) == ("finished", ["a"])
+
+    run(test())
+
+
 def test_number_of_waits_is_limited(sidecar: Sidecar) -> None:
     """Ended waits are evicted after an hour, the oldest first; running waits never are."""
 
@@ -213,19 +247,6 @@ def test_number_of_waits_is_limited(sidecar: Sidecar) -> None:
                 await sidecar.service.accept(["d", "e"])
 
     run(test())
-
-
-@asynccontextmanager
-async def stalled_disk(sidecar: Sidecar) -> AsyncIterator[None]:
-    """Store nothing until the end of the block."""
-    release = threading.Event()
-    stall = asyncio.create_task(sidecar.write_queue.query(lambda _: release.wait(60)))
-    await run_callbacks()
-    try:
-        yield
-    finally:
-        release.set()
-        await stall
 
 
 def test_requests_for_different_waits_are_stored_together(sidecar: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:

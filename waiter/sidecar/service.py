@@ -210,6 +210,7 @@ class Service:
     async def delete(self, wait_id: str) -> None:
         """Delete a wait, which stops it; the task itself is not affected. Raises KeyError, InUseError or StorageError."""
         async with self._locks.lock([wait_id]):
+            await self._settle_endings([wait_id])
             wait = self.waits[wait_id]
             if wait_id in self.startup_ids:
                 message = f"the task was given on the command line: {wait_id}"
