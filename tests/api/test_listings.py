@@ -162,6 +162,13 @@ def test_count_of_active_tasks_is_not_bounded_by_their_page() -> None:
         read_active(listing(b'{"count": -1, "results": []}'))
 
 
+def test_page_of_active_tasks_has_the_json_of_each() -> None:
+    """With the fields that a listing is not asked for, in the order of the tasks."""
+    rows = [b'{"id": "b", "state": "NEW", "error": null}', b'{"id": "a", "state": "RUNNING"}']
+    shown = read_active(listing(b'{"count": 2, "results": [%s]}' % b", ".join(rows)))
+    assert ([task.id for task in shown.tasks], [bytes(body) for body in shown.bodies]) == (["b", "a"], rows)
+
+
 def test_listing_without_an_end_is_an_error() -> None:
     """A server that always counts more tasks is not asked for ever."""
     tasks = TaskListing(10**9)
