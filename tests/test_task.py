@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waiter import CreatedResources, Task, TaskState
-from waiter.task import TaskSnapshot, decode_task
+from waiter.task import TaskSnapshot, decode_task, is_older
 
 DESCRIPTION: Any = json.loads((Path(__file__).parent / "api" / "tasks.openapi.json").read_text())["components"]["schemas"]
 LEAST = {"id": "t-1", "state": "RUNNING", "task_type": "create_vm", "user_id": 1, "created_on": None}
@@ -292,3 +292,14 @@ def test_resources_are_given_by_name() -> None:
     """The order of the kinds is no interface."""
     with pytest.raises(TypeError):
         CreatedResources(("key",))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("seen", "updated", "older"),
+    [(5, 4, True), (5, 5, True), (5, 6, False), (5, None, True), (None, 4, False), (None, None, False)],
+)
+def test_task_of_the_same_second_may_be_older(seen: int | None, updated: int | None, older: bool) -> None:
+    """Times of the API may be whole seconds; without a time of what was seen, nothing is known to be older."""
+    at = [None if second is None else datetime(2026, 7, 1, 12, 0, second, tzinfo=UTC) for second in (seen, updated)]
+    before, now = (Task(id="t-1", state=TaskState.RUNNING, updated_on=time) for time in at)
+    assert (is_older(now, before), is_older(now, None)) == (older, False)
