@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import os
 import socket
 import subprocess
 import sys
 import traceback
-from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,21 +18,17 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import httpx
+import key_parts
 import pytest
 import trio
+from key_parts import FORMS, KEY, RAISING, all_errors, awaited, blocking, blocking_many, leaks, raised, under_asyncio
 from network_lab import request_head, serve
 from sidecar_parts import running
 
-from waiter import AsyncWaiter, Waiter, WaiterError
+from waiter import WaiterError
 
-KEY = "9137$" + "plantedsecretplantedsecret"
-FORMS = [KEY, KEY.replace("$", "%24"), KEY.replace("$", r"\u0024"), b64encode(KEY.encode()).decode(), KEY[5:]]
 HERE = Path(__file__)
-
-
-def leaks(text: str) -> list[str]:
-    """Return the forms of the key in a text."""
-    return [form for form in FORMS if form in text]
+OURS = {HERE, Path(key_parts.__file__)}
 
 
 def echo(state: str) -> Callable[[socket.socket], None]:
@@ -60,22 +54,8 @@ def echoing(state: str) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def blocking(**options: Any) -> object:
-    with Waiter(**options) as waiter:
-        return waiter.wait("t-1")
-
-
-async def _awaited(options: dict[str, Any]) -> object:
-    async with AsyncWaiter(**options) as waiter:
-        return await waiter.wait("t-1")
-
-
-def under_asyncio(**options: Any) -> object:
-    return asyncio.run(_awaited(options))
-
-
 def under_trio(**options: Any) -> object:
-    return trio.run(_awaited, options)
+    return trio.run(awaited, options)
 
 
 def over_httpx(**options: Any) -> object:
@@ -98,57 +78,13 @@ def test_echoed_key_is_in_no_result_error_event_traceback_or_log(
             shown.append(driver(api_key=file, base_url=url, wait=lambda _: 0.01, on_event=events.append, max_outage=30))
         except WaiterError as error:
             found = traceback.TracebackException.from_exception(error, capture_locals=True)
-            frames = [frame.locals for frame in found.stack if Path(frame.filename) != HERE]
+            frames = [frame.locals for frame in found.stack if Path(frame.filename) not in OURS]
             shown += [error, vars(error), *traceback.format_exception(error), *frames]
     shown += [part for event in events for part in (event, event.fields, event.task)]
     records = [(record.name, record.getMessage(), vars(record)) for record in caplog.records if not _has_raw_headers(record)]
     assert len(shown) > 3
     assert leaks("\n".join(f"{one!r} {one}" for one in shown)) == []
     assert leaks("\n".join(map(repr, records))) == []
-
-
-# What a server answers or a user passes so that code of waiter, of the user or of a library raises.
-LONG_KEY = KEY + "secret" * 40
-TASK = json.dumps({"id": "t-1", "state": "RUNNING", "detailed_state": LONG_KEY, "error": f"apikey {LONG_KEY}"})
-RAISING: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "refused": ("401 Unauthorized", f"apikey {LONG_KEY}", {}),
-    "malformed body": ("200 OK", f'{{"id": "{LONG_KEY}", ', {"max_outage": 0.01}),
-    "no HTTP": (f"200 apikey {LONG_KEY}\r\n{LONG_KEY}", "", {"max_outage": 0.01}),
-    "time-out": ("200 OK", TASK, {"timeout": 0.01}),
-    "strategy of the user": ("200 OK", TASK, {"wait": lambda _: 1 / 0}),
-    "strategy that is no number": ("200 OK", TASK, {"wait": lambda _: math.nan}),
-    "callback of the user": ("401 Unauthorized", "", {"on_event": lambda _: 1 / 0}),
-    "bad option": ("", "", {"base_url": "ftp://host"}),
-    "unknown option": ("", "", {"nonsense": 1}),
-    "key of another type": ("", "", {"api_key": LONG_KEY.encode()}),
-    "key that is no token": ("", "", {"api_key": f"{LONG_KEY} {LONG_KEY}"}),
-    "function without a key": ("", "", {"api_key": lambda: [LONG_KEY]}),
-    "environment": ("", "", {"api_key": None, "base_url": "ftp://host"}),
-}
-
-
-def answer(status: str, body: str) -> Callable[[socket.socket], None]:
-    def behave(connection: socket.socket) -> None:
-        while request_head(connection):
-            head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nX-Echo: apikey {LONG_KEY}\r\n\r\n"
-            connection.sendall(f"{head}{body}".encode())
-
-    return behave
-
-
-def blocking_many(**options: Any) -> object:
-    with Waiter(**options) as waiter:
-        return waiter.wait_all(["t-1"])  # the server has one connection at a time
-
-
-def all_errors(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error with those that a traceback shows with it."""
-    if error is not None:
-        yield error
-        yield from all_errors(error.__cause__)
-        yield from () if error.__suppress_context__ else all_errors(error.__context__)
-        for one in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-            yield from all_errors(one)
 
 
 def shown_by_trackers(value: object, depth: int = 5) -> Iterator[str]:
@@ -176,23 +112,15 @@ def test_local_variables_of_a_traceback_show_no_key(
     driver: Callable[..., object], case: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As rich, pytest and error trackers print them, for all frames but those of the user, and for logged errors."""
-    status, body, options = RAISING[case]
-    if options.get("api_key", KEY) is None:
-        for name in [name for name in os.environ if name not in {"PATH", "HOME"}]:
-            monkeypatch.delenv(name)
-        monkeypatch.setenv("GCORE_API_KEY", LONG_KEY)
-        monkeypatch.setenv("GCORE_CUSTOM_HEADERS", f"X-Secret: {LONG_KEY}")
-    defaults = {"api_key": LONG_KEY, "wait": lambda _: 0.01, "max_outage": 30.0}
-    with serve(answer(status, body)) as port, pytest.raises((WaiterError, TypeError, ZeroDivisionError)) as caught:
-        driver(**{"base_url": f"http://127.0.0.1:{port}"} | defaults | options)
+    error = raised(driver, case, monkeypatch)
     logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert bool(logged) == (case == "callback of the user")
-    errors = [found for error in (caught.value, *logged) for found in all_errors(error)]
+    errors = [found for one in (error, *logged) for found in all_errors(one)]
     frames = [frame for error in errors for frame, _ in traceback.walk_tb(error.__traceback__)]
     found = [
         f"{frame.f_code.co_qualname}: {name}"
         for frame in frames
-        if Path(frame.f_code.co_filename) != HERE
+        if Path(frame.f_code.co_filename) not in OURS
         for name, value in frame.f_locals.items()
         if leaks("\n".join(shown_by_trackers(value)))
     ]
