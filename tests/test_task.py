@@ -281,6 +281,12 @@ def test_large_field_of_a_large_body_is_left_out(length: int, is_kept: bool) -> 
     assert (len(padded), decode_task(padded).data) == (2**20, text)
 
 
+@pytest.mark.parametrize("value", ["", 5])
+def test_unknown_field_of_a_large_body_is_left_out(value: object) -> None:
+    """However small it is: such a body is read for its known fields only."""
+    assert decode(data="x" * 2**20, unknown=value).unknown_fields == {}
+
+
 @pytest.mark.parametrize("value", [TaskSnapshot(Task.from_mapping(LEAST)), CreatedResources(), Task.from_mapping(LEAST)])
 def test_values_cannot_be_changed(value: Any) -> None:
     """They are shared between waits, events and results."""

@@ -33,6 +33,9 @@ class SlowClient:
         self.responses[task_id] = asyncio.get_running_loop().create_future()
         return await self.responses[task_id]
 
+    async def acknowledge(self, task_id: str, **_: float) -> str:
+        return f"acknowledged {task_id}"
+
     async def list_history(self, task_type: str, **_: float) -> str:
         return f"history of {task_type}"
 
@@ -285,6 +288,15 @@ def test_immediate_poll_takes_a_slot() -> None:
         return before, await asyncio.gather(*polls)
 
     assert run(main) == (["a"], ["seen a", "seen b"])
+
+
+def test_acknowledged_task_is_returned() -> None:
+    """The request does not queue."""
+
+    async def main(client: Any, _slow: SlowClient, _limiter: RateLimiter) -> Any:
+        return await client.acknowledge("a", timeout=1.0)
+
+    assert run(main) == "acknowledged a"
 
 
 def test_listing_does_not_queue_but_counts() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from waiter import ApiUnavailableError, AsyncWaiter, TaskTimeoutError, Waiter
-from waiter.ratelimit.limiter import RateLimiter, shared_rate_limiter
+from waiter.ratelimit.limiter import BURST, RateLimiter, shared_rate_limiter
 from waiter.testing import SimulatedCloud, appears, ended, finishes, never_ends, status
 
 
@@ -21,6 +21,15 @@ def delays(limiter: RateLimiter, count: int, now: float, max_rps: float = 10.0) 
 def test_a_tenth_of_a_second_is_saved_up() -> None:
     """After an idle time a few requests may be sent together, the others at the rate."""
     assert delays(RateLimiter(), 5, now=100.0) == [0, 0, 0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(("returned", "offered"), [(128.0 - BURST, 128.0), (127.0, 130.0 - BURST)], ids=["recent", "old"])
+def test_time_that_was_returned_is_offered_again_unless_it_is_long_past(returned: float, offered: float) -> None:
+    """Requests that the rate allowed earlier are not saved up for longer than a tenth of a second."""
+    limiter = RateLimiter()
+    assert [limiter.reserve(128.0, 1.0) for _ in range(2)] == [128.0, 129.0 - BURST]
+    limiter.cancel(returned, limiter.generation)
+    assert limiter.reserve(128.0, 1.0) == offered
 
 
 def test_infinite_rate_delays_nothing() -> None:

@@ -33,16 +33,6 @@ def reserve(limiter: RateLimiter, clock: Clock, **limits: Any) -> Reservation:
     return RequestBudget(limiter, clock, 10).reserve(QueueLimits(**defaults | limits))
 
 
-def test_request_that_does_not_queue_delays_the_next_one(clock: Clock) -> None:
-    """A listing is sent before the polls that have reserved their times, and later polls come as late as if it had queued."""
-    limiter = RateLimiter()
-    for _ in range(2):
-        limiter.reserve(100.0, 10)
-    before = reserve(limiter, clock).next_pause()
-    RequestBudget(limiter, clock, 10).reserve_immediately()
-    assert [before, reserve(limiter, clock).next_pause()] == pytest.approx([0.1, 0.3])
-
-
 def test_throttling_blocks_all_but_final_polls(clock: Clock) -> None:
     """Reserved times become void, and others are reserved when the block is over."""
     limiter = RateLimiter()
@@ -54,6 +44,18 @@ def test_throttling_blocks_all_but_final_polls(clock: Clock) -> None:
     assert (first.next_pause(), final.next_pause()) == (7.0, 0.0)
     clock.now = 108.0
     assert first.next_pause() == 0
+
+
+def test_polls_that_were_sent_decide_the_rate_after_throttling(clock: Clock) -> None:
+    """Two a second, of which three quarters are left, whatever ``max_rps`` would allow."""
+    limiter = RateLimiter()
+    for _ in range(100):
+        clock.now += 0.5
+        assert reserve(limiter, clock).next_pause() == 0
+    limiter.on_throttled(clock.now, 10, 0.0)
+    limiter.reserve(clock.now, 10)
+    pause = reserve(limiter, clock).next_pause()
+    assert pause == pytest.approx(1 / 1.5, rel=0.1)
 
 
 def test_longer_block_spreads_reserved_times_again(clock: Clock) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from waiter.sidecar.storage import pages
 from waiter.sidecar.storage.pages import PAGE_SIZE, DamagedDatabase, read_row
 from waiter.sidecar.storage.salvage import Document, find_documents, seal
 
@@ -337,3 +338,39 @@ def test_log_with_pages_of_another_size_is_not_checked(tmp_path: Path) -> None:
     assert not is_damaged(content[:-1] + b"x")
     sealed = seal(Document(1, b"{}"))
     assert [*find_documents(DamagedDatabase(b"", content + sealed))] == [Document(1, b"{}")]
+
+
+def test_end_of_the_first_transaction_after_the_log_was_emptied_is_checked(log: Log) -> None:
+    """It ends the file, so that it is complete if it was committed."""
+    log.write(1)
+    log.database.execute("PRAGMA wal_checkpoint")
+    content = log.write(9)
+    assert not is_damaged(content)
+    assert is_damaged(flipped(content, len(content) - 1))
+
+
+def is_replaced(log: bytes, frame: int) -> bool:
+    """Return whether the page of a frame is known to have been replaced."""
+    _, (_, _, replaced) = DamagedDatabase(b"", log).contents()
+    return replaced(HEADER + frame * FRAME)
+
+
+def test_first_frame_with_damaged_salts_is_not_of_an_earlier_log(log: Log) -> None:
+    """Its checksum continues that of the header."""
+    log.write(9)
+    log.database.execute("PRAGMA wal_checkpoint")
+    content = log.write(1)
+    last = (len(content) - HEADER) // FRAME - 1
+    salts = content[-FRAME + 8 : -FRAME + 16]
+    assert salts != content[HEADER + 8 : HEADER + 16]
+    assert (is_replaced(content, 0), is_replaced(content, last)) == (False, True)
+    assert not is_replaced(content[: HEADER + 8] + salts + content[HEADER + 16 :], 0)
+
+
+@pytest.mark.parametrize(("before", "is_earlier"), [(0, False), (1, True), (2, True), (3, False), (65, False)])
+def test_number_of_a_log_may_overflow(before: int, is_earlier: bool) -> None:
+    """The first salt is a number of 32 bits, and is incremented whenever the log is emptied: twice here."""
+    numbers = struct.pack(">IIIIII", 0x377F0683, 3_007_000, PAGE_SIZE, 2, 0, 7)
+    header = numbers + struct.pack(">II", *pages._add_checksum((0, 0), numbers, ">"))
+    frame = struct.pack(">IIIIII", 1, 1, -before % 2**32, 7, 1, 1) + bytes(PAGE_SIZE)
+    assert is_replaced(header + frame, 0) == is_earlier
