@@ -174,6 +174,22 @@ def test_outage_lasts_from_the_first_to_the_last_poll_without_an_answer() -> Non
     assert [answer for _, answer in recorded] == [200, None, 503, 429, 404, 500, 200]
 
 
+@pytest.mark.parametrize("is_deleted_first", [False, True])
+def test_refused_wait_that_is_deleted_meanwhile_is_not_restarted(sidecar: Sidecar, is_deleted_first: bool) -> None:
+    """Whether its deletion is under way already or begins while another one is restarted."""
+
+    async def test() -> None:
+        async with sidecar.open():
+            for wait_id in "ab":
+                refused = Wait(id=wait_id, accepted_at=1.0, status=WaitStatus.REFUSED, ended_at=2.0, refused_key="old")
+                sidecar.service.waits[wait_id] = refused
+            changes = [sidecar.service.restart_refused(), sidecar.service.delete("b")]
+            await asyncio.gather(*(reversed(changes) if is_deleted_first else changes))
+            assert {wait.id: wait.status for wait in sidecar.service.waits.values()} == {"a": "waiting"}
+
+    run(test())
+
+
 def test_only_refused_waits_of_another_key_are_restarted(sidecar: Sidecar) -> None:
     """The same key would be refused again."""
 

@@ -225,12 +225,16 @@ class Service:
                 raise
 
     async def restart_refused(self) -> None:
-        """Restart the waits that ended because the API refused a key, if the key is another one now. Raises StorageError."""
+        """Restart the waits that ended because the API refused a key, if the key is another one now. Raises StorageError.
+
+        One that is being changed by a request, such as its deletion, is left to the next call.
+        """
         refused = [wait for wait in self.waits.values() if wait.status is WaitStatus.REFUSED]
         if refused:
             key = self._key_fingerprint()
             for wait in refused:
-                if wait.refused_key != key:
+                is_unchanged = self.waits.get(wait.id) is wait and wait.id not in self._locks
+                if wait.refused_key != key and is_unchanged:
                     await self.accept([wait.id], RequestLimits(wait.timeout, wait.max_outage, ready=wait.ready))
 
     async def delete_expired(self) -> None:
