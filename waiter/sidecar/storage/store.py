@@ -97,9 +97,13 @@ class Store:
         try:
             _check_log(self._path)
             database = _open_database(self._path, self._first_event)
-            self._waits.read(database)
-            self._deliveries.read(database)
-            self.lost_events = repair_events(database)
+            try:
+                self._waits.read(database)
+                self._deliveries.read(database)
+                self.lost_events = repair_events(database)
+            except BaseException:
+                database.close()
+                raise
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file. Its message may
             # quote damaged text, which sqlite3 fails to decode.
