@@ -91,8 +91,9 @@ class Waiter:
 
     def _poll_task(self, state: WaitState) -> TaskSnapshot:
         """Poll the task once, or record what the listing of past tasks shows in place of a poll."""
-        shown = self._fetch_history(state)
-        return cast("TaskSnapshot", self._poll(state, self._client.get_task)) if shown is None else state.record_snapshot(shown)
+        if (shown := self._fetch_history(state)) is not None:
+            return state.record_snapshot(shown)
+        return cast("TaskSnapshot", self._poll(state, self._client.get_task))
 
     def _poll(self, state: WaitState | ResourceWaitState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
         """Poll once when the budget allows it; ``fetch`` is the method of the client for what is polled."""

@@ -81,7 +81,7 @@ def test_lock_is_released_after_an_error_and_a_cancellation() -> None:
         waiting.cancel()
         held.cancel()
         await asyncio.gather(held, waiting, return_exceptions=True)
-        with pytest.raises(ZeroDivisionError), holders.locks.lock_free("ab"):
+        with pytest.raises(ZeroDivisionError), holders.locks.lock_immediately("ab"):
             raise ZeroDivisionError
         async with holders.locks.lock("ab"):
             assert "a" in holders.locks

@@ -52,7 +52,7 @@ class WaitState(PollState):
 
     @property
     def history_timeout(self) -> float:
-        """How many seconds a listing of past tasks may take: so long it may delay the poll whose place it takes."""
+        """How many seconds a listing of past tasks may take, which it delays a poll by if it then shows nothing."""
         interval: float = self._schedule.interval(self._age)
         longest = max(MAX_HISTORY_SHARE * interval, MIN_HISTORY_TIMEOUT)
         return min(longest, self.request_timeout, self._nearest_limit().at - self._now())

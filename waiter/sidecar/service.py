@@ -114,9 +114,9 @@ class Service:
         self._runs: dict[str, _Run] = {}
         self._schedules: dict[str | None, tuple[History, Schedule]] = {}
         self._locks = WaitLocks()
-        # The IDs of the waits that the changes which are being stored write and delete.
-        self._arriving: set[str] = set()
-        self._leaving: set[str] = set()
+        # The IDs of waits, until the change that writes or deletes them is stored.
+        self._being_written: set[str] = set()
+        self._being_deleted: set[str] = set()
 
     # Requests.
 
@@ -190,7 +190,7 @@ class Service:
         # Before it is stored, because a wait that ends meanwhile must end with the webhook.
         self.waits |= {wait.id: wait for wait in notified}
         try:
-            with self._locks.lock_free(evicted):
+            with self._locks.lock_immediately(evicted):
                 await self._store(change, lambda: self._add_waits(new, evicted, deliveries))
         except StorageError:
             self.waits |= {wait.id: self.waits[wait.id].without_webhook(webhook) for wait in notified}
@@ -198,14 +198,14 @@ class Service:
 
     async def _store(self, change: Change, on_written: Callable[[], object]) -> None:
         """Write a change of waits that are locked; meanwhile they count as if it were stored. Raises StorageError."""
-        arriving, leaving = {wait.id for wait in change.waits}, set(change.deleted)
-        self._arriving |= arriving
-        self._leaving |= leaving
+        written, deleted = {wait.id for wait in change.waits}, set(change.deleted)
+        self._being_written |= written
+        self._being_deleted |= deleted
         try:
             await self._write_queue.write(change, on_written)
         finally:
-            self._arriving -= arriving
-            self._leaving -= leaving
+            self._being_written -= written
+            self._being_deleted -= deleted
 
     async def delete(self, wait_id: str) -> None:
         """Delete a wait, which stops it; the task itself is not affected. Raises KeyError, InUseError or StorageError."""
@@ -243,7 +243,7 @@ class Service:
             return
         expired = self._ended_before(self._now() - self._keep_ended)
         if expired:
-            with self._locks.lock_free(expired):
+            with self._locks.lock_immediately(expired):
                 events = [self._new_event("wait.deleted", wait_id) for wait_id in expired]
                 await self._store(Change(deleted=expired, events=events), lambda: self._add_waits((), expired))
 
@@ -310,8 +310,8 @@ class Service:
 
     def _count_waits(self) -> int:
         """Return the number of waits, with the changes that are being stored."""
-        arriving = sum(wait_id not in self.waits for wait_id in self._arriving)
-        return len(self.waits) + arriving - sum(wait_id in self.waits for wait_id in self._leaving)
+        added = sum(wait_id not in self.waits for wait_id in self._being_written)
+        return len(self.waits) + added - sum(wait_id in self.waits for wait_id in self._being_deleted)
 
     def _ended_before(self, moment: float) -> list[str]:
         """Return the IDs of the waits that ended before a moment and can be deleted, the oldest first.

@@ -22,12 +22,12 @@ class WaitLocks:
         """Lock waits once none of them is locked: all of them in one step, so that no two tasks wait for each other."""
         while released := next((self._locked[wait_id] for wait_id in ids if wait_id in self._locked), None):
             await released.wait()
-        with self.lock_free(ids):
+        with self.lock_immediately(ids):
             yield
 
     @contextmanager
-    def lock_free(self, ids: Collection[str]) -> Iterator[None]:
-        """Lock waits of which none is locked."""
+    def lock_immediately(self, ids: Collection[str]) -> Iterator[None]:
+        """Lock waits, of which the caller knows that none is locked."""
         self._locked |= dict.fromkeys(ids, released := asyncio.Event())
         try:
             yield

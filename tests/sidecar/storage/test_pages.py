@@ -351,8 +351,8 @@ def test_end_of_the_first_transaction_after_the_log_was_emptied_is_checked(log: 
 
 def is_replaced(log: bytes, frame: int) -> bool:
     """Return whether the page of a frame is known to have been replaced."""
-    _, (_, _, replaced) = DamagedDatabase(b"", log).contents()
-    return replaced(HEADER + frame * FRAME)
+    _, content = DamagedDatabase(b"", log).contents()
+    return content.is_replaced(HEADER + frame * FRAME)
 
 
 def test_first_frame_with_damaged_salts_is_not_of_an_earlier_log(log: Log) -> None:

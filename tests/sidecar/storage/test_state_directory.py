@@ -17,6 +17,8 @@ from webhook_parts import make_delivery
 from waiter.errors import ConfigurationError
 from waiter.outcome import WaitStatus
 from waiter.sidecar.model import Wait
+from waiter.sidecar.storage import store as store_module
+from waiter.sidecar.storage.documents import DocumentTable
 from waiter.sidecar.storage.event_log import NewEvent
 from waiter.sidecar.storage.state_directory import StateLostError, is_same_file
 from waiter.sidecar.storage.store import Change, Store
@@ -147,6 +149,29 @@ def test_no_file_stays_open_after_a_store_is_closed(tmp_path: Path, damage: str)
     assert descriptors_in(tmp_path) != []
     store.close()
     assert descriptors_in(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed in /proc")
+def test_damaged_database_is_closed_before_it_is_moved_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite would delete the log of the new database when it closes the damaged one, whose name was the same."""
+    Store(tmp_path, first_event=0).close()
+    still_open: list[list[str]] = []
+
+    def fail_to_read(*_: object) -> None:
+        message = "damaged"
+        raise sqlite3.DatabaseError(message)
+
+    def move_aside(path: Path) -> Path:
+        still_open.append([name for name in descriptors_in(tmp_path) if name.startswith(str(path))])
+        return moved(path)
+
+    moved = store_module._move_aside
+    monkeypatch.setattr(store_module, "_move_aside", move_aside)
+    monkeypatch.setattr(DocumentTable, "read", fail_to_read)
+    again = Store(tmp_path, first_event=0)
+    again.close()
+    assert again.damage is not None
+    assert still_open == [[]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed in /proc")

@@ -22,6 +22,18 @@ _FRAME_SIZE = _FRAME_HEADER.size + PAGE_SIZE
 PageReader = Callable[[int], bytes | None]
 
 
+class Content(NamedTuple):
+    """The bytes of a file, and functions of an offset in it.
+
+    ``readers_of`` returns how to read the pages that belong to the offset; ``is_replaced`` returns whether the page at the
+    offset is known to have been replaced.
+    """
+
+    data: bytes
+    readers_of: Callable[[int], Iterator[PageReader]]
+    is_replaced: Callable[[int], bool]
+
+
 class _Frame(NamedTuple):
     """The header of a frame: ``salts`` are the same for all frames that were written since the log was emptied."""
 
@@ -70,15 +82,11 @@ class DamagedDatabase:
         is_first = self._header.times_emptied > 0 and not any(frame.pages_after_commit for frame in self._frames[:end])
         return any(self._is_intact(n) or not is_first or n == count - 1 for n in ignored)
 
-    def contents(self) -> Iterator[tuple[bytes, Callable[[int], Iterator[PageReader]], Callable[[int], bool]]]:
-        """Yield the bytes of each file, with two functions of an offset in it.
-
-        The first one returns how to read the pages that belong to the offset, the second one whether the page at the offset is
-        known to have been replaced.
-        """
+    def contents(self) -> Iterator[Content]:
+        """Yield the content of the database and that of its log."""
         readers = self._database_page, self._newest_page
-        yield self.database, lambda _: iter(readers), lambda offset: offset // PAGE_SIZE + 1 in self._replaced_until
-        yield self.log, self._readers_of_frame, self._is_frame_replaced
+        yield Content(self.database, lambda _: iter(readers), lambda offset: offset // PAGE_SIZE + 1 in self._replaced_until)
+        yield Content(self.log, self._readers_of_frame, self._is_frame_replaced)
 
     def _is_frame_replaced(self, offset: int) -> bool:
         frame = (offset - _LOG_HEADER.size) // _FRAME_SIZE

@@ -44,15 +44,15 @@ def find_documents(damaged: DamagedDatabase, magic: bytes = WAIT) -> Iterator[Do
     A document may be contiguous, or continue in overflow pages as in a row of the database. Pages that are known to have been
     replaced do not count: they may have documents that were deleted.
     """
-    for content, readers_of, is_replaced in damaged.contents():
-        start = content.find(magic)
+    for content in damaged.contents():
+        start = content.data.find(magic)
         while start >= 0:
-            if not is_replaced(start):
+            if not content.is_replaced(start):
                 try:
-                    yield _read(content, start, magic)
+                    yield _read(content.data, start, magic)
                 except ValueError:
-                    yield _read_in_pages(content, start, magic, readers_of(start))
-            start = content.find(magic, start + len(magic))
+                    yield _read_in_pages(content.data, start, magic, content.readers_of(start))
+            start = content.data.find(magic, start + len(magic))
 
 
 def _read_in_pages(content: bytes, start: int, magic: bytes, readers: Iterable[PageReader]) -> Document | None:

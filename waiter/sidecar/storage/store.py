@@ -97,13 +97,10 @@ class Store:
         try:
             _check_log(self._path)
             database = _open_database(self._path, self._first_event)
-            try:
+            with _closed_on_error(database):
                 self._waits.read(database)
                 self._deliveries.read(database)
                 self.lost_events = repair_events(database)
-            except BaseException:
-                database.close()
-                raise
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             # Subclasses report the disk or a wrong statement; only the class itself reports a damaged file. Its message may
             # quote damaged text, which sqlite3 fails to decode.
@@ -259,12 +256,19 @@ def _open_database(path: Path, first_event: int) -> sqlite3.Connection:
     _make_private(path)
     _check_writable(path)
     database = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-    try:
+    with _closed_on_error(database):
         _set_up(database, path, first_event)
+    return database
+
+
+@contextmanager
+def _closed_on_error(database: sqlite3.Connection) -> Iterator[None]:
+    """Close the database if the block raises. It may be renamed next, and SQLite deletes a log by the name that it opened."""
+    try:
+        yield
     except BaseException:
         database.close()
         raise
-    return database
 
 
 def _make_private(path: Path) -> None:
