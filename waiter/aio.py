@@ -122,18 +122,18 @@ class AsyncWaiter:
     async def _poll(self, state: WaitState, subscription: Subscription | None) -> TaskSnapshot:
         """Poll the task once, or record what the listing of past tasks shows in place of a poll.
 
-        Where there are so many waits that listings of active tasks extend their sleep, a wait may poll only twice: there the
-        listing of past tasks follows a poll.
+        The polls of an old task may be far apart, and so are those of any task where there are so many waits that listings of
+        active tasks extend their sleep: there the listing of past tasks follows a poll.
         """
         is_shared = subscription is not None and self._listing_poller.may_list
-        if not is_shared and (shown := await self._fetch_history(state)) is not None:
+        if not (is_shared or state.is_old) and (shown := await self._fetch_history(state)) is not None:
             return state.record_snapshot(shown)
         if subscription is None:
             response = await self._poll_task(state)
         else:
             response = await self._listing_poller.poll(subscription)
         snapshot = state.record_snapshot(response)
-        if is_shared:
+        if is_shared or state.is_old:
             await self._fetch_history(state)
         return snapshot
 

@@ -90,10 +90,16 @@ class Waiter:
         return cast("Resource", snapshot.resource)
 
     def _poll_task(self, state: WaitState) -> TaskSnapshot:
-        """Poll the task once, or record what the listing of past tasks shows in place of a poll."""
-        if (shown := self._fetch_history(state)) is not None:
+        """Poll the task once, or record what the listing of past tasks shows in place of a poll.
+
+        The polls of an old task may be far apart: there the listing follows a poll.
+        """
+        if not state.is_old and (shown := self._fetch_history(state)) is not None:
             return state.record_snapshot(shown)
-        return cast("TaskSnapshot", self._poll(state, self._client.get_task))
+        snapshot = self._poll(state, self._client.get_task)
+        if state.is_old:
+            self._fetch_history(state)
+        return cast("TaskSnapshot", snapshot)
 
     def _poll(self, state: WaitState | ResourceWaitState, fetch: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the state records
         """Poll once when the budget allows it; ``fetch`` is the method of the client for what is polled."""

@@ -19,6 +19,7 @@ from waiter.config.settings import resolve
 from waiter.polling.history_cache import HistoryCache, history_of, shared_history_cache
 from waiter.polling.wait_state import WaitState
 from waiter.schedule.priors import prior
+from waiter.schedule.schedule import MAX_INTERVAL
 from waiter.task import TaskSnapshot
 from waiter.testing import (
     Fault,
@@ -84,6 +85,18 @@ def test_task_that_has_ended_costs_one_request(on: Driver) -> None:
     assert len(cloud.requests) == 1
 
 
+@pytest.mark.parametrize(("age", "is_early"), [(2 * MAX_INTERVAL - 1, False), (2 * MAX_INTERVAL, True), (1800, True)])
+def test_listing_of_an_old_task_follows_the_first_poll(on: Driver, age: float, is_early: bool) -> None:
+    """Its second poll may be minutes away, and until the listing nothing is known of the time left."""
+    cloud = SimulatedCloud.virtual()
+    task_id = cloud.add(finishes(age + 300, age=age, task_type="create_k8s_cluster_v2"))
+    on.wait(cloud, task_id)
+    first, second, third = cloud.requests[:3]
+    assert [request.task_id for request in (first, second, third)] == [task_id, None, task_id]
+    assert (second.at - first.at < 1) == is_early
+    assert third.at - second.at > 1
+
+
 @pytest.mark.parametrize("task_type", ["create_image", "create_k8s_cluster_v2"], ids=["undocumented", "documented"])
 def test_second_request_is_the_listing(on: Driver, task_type: str) -> None:
     """Whether or not the usual durations of the type are documented."""
@@ -146,7 +159,7 @@ def test_listing_that_never_shows_the_end_costs_an_interval(monkeypatch: pytest.
 
 @pytest.mark.parametrize(("task_type", "price"), [("create_image", 0.2), ("create_k8s_cluster_v2", 0.2), ("create_vm", 8)])
 def test_listing_that_hangs_delays_its_poll_by_a_quarter_of_the_interval(on: Driver, task_type: str, price: float) -> None:
-    """Or by a second, if that is more."""
+    """Or by a second, if that is more; of an old task it delays none."""
     cloud = SimulatedCloud.virtual(strict=False)
     cloud.fault(hang(), on="listing", times=inf)
     on.wait(cloud, cloud.add(finishes(200, task_type=task_type)), price=price)
@@ -158,7 +171,7 @@ def test_listing_that_hangs_delays_its_poll_by_a_quarter_of_the_interval(on: Dri
             continue
         # The server tells its time in whole seconds, and the jitter is a tenth.
         interval = max(schedule.interval(age) for age in (before - 1, before, before + 1))
-        delay = max(0.25 * interval, 1.0) if previous.task_id is None else 0.0
+        delay = max(0.25 * interval, 1.0) if previous.task_id is None and before < 2 * MAX_INTERVAL else 0.0
         assert request.at - before <= 1.1 * interval + delay + 0.001
         before = request.at
 

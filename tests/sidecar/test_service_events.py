@@ -147,6 +147,8 @@ def test_age_and_time_left_are_current(sidecar: Sidecar) -> None:
             history = History(durations=[20.0] * 20)
             for _ in range(2):
                 sidecar.send_event("history.learned", "a", make_task("a"), age=2.0, history=history, count=20)
+            # Another wait ends that has not polled since then.
+            sidecar.send_event("task.failed", "a", make_task("a"), age=2.0, history=History(usual=(15.0, 30.0)))
             sidecar.now += 3
             timing = {name: wait_json(sidecar, "b")["task"][name] for name in ("age", "time_left", "time_left_p90")}
             assert timing == {"age": 8.0, "time_left": pytest.approx(12, abs=3), "time_left_p90": pytest.approx(18, abs=8)}

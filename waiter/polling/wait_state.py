@@ -13,7 +13,7 @@ from waiter.polling.poll_state import PollState
 from waiter.polling.reporter import EventContext, Reporter
 from waiter.ratelimit.reservation import QueueLimits
 from waiter.schedule.backoff import strategy_delay
-from waiter.schedule.schedule import Schedule
+from waiter.schedule.schedule import MAX_INTERVAL, Schedule
 from waiter.task import FINAL_STATES, TaskSnapshot, TaskState, is_older
 from waiter.timing import EPSILON
 
@@ -27,14 +27,20 @@ if TYPE_CHECKING:
     from waiter.task import Task
 
 
+_YOUNG = 2 * MAX_INTERVAL
+"""Up to this age in seconds, no interval of a type that takes long is longer than ``MAX_INTERVAL``."""
+
+
 class WaitState(PollState):
     """The state of one wait. All times are monotonic seconds; ``task`` is the task as last seen, None before a response.
 
-    ``target`` is what to poll, the ``task_id``; ``awaits_resources`` is whether the wait is also for what the task creates.
+    ``target`` is what to poll, the ``task_id``; ``awaits_resources`` is whether the wait is also for what the task creates;
+    ``is_old`` is whether the task is active and so old that its polls may be far apart.
     """
 
     __slots__ = (
-        "_age", "_confirm_end", "_history", "_history_cache", "_schedule", "awaits_resources", "target", "task", "task_id",
+        "_age", "_confirm_end", "_history", "_history_cache", "_schedule", "awaits_resources", "is_old", "target", "task",
+        "task_id",
     )  # fmt: skip
 
     def __init__(self, task_id: str, settings: Settings, history_cache: HistoryCache) -> None:
@@ -46,13 +52,13 @@ class WaitState(PollState):
         self._history_cache = history_cache
         self._schedule: Any = settings.wait
         self._history: History | None = None
-        self._confirm_end = False
+        self._confirm_end = self.is_old = False
 
     # What a poll needs.
 
     @property
     def history_timeout(self) -> float:
-        """How many seconds a listing of past tasks may take, which it delays a poll by if it then shows nothing."""
+        """How many seconds a listing of past tasks may take: if it hangs, it delays the poll whose place it took by so much."""
         interval: float = self._schedule.interval(self._age)
         longest = max(MAX_HISTORY_SHARE * interval, MIN_HISTORY_TIMEOUT)
         return min(longest, self.request_timeout, self._nearest_limit().at - self._now())
@@ -89,13 +95,14 @@ class WaitState(PollState):
             self.task, self._changed_at, self._has_ended = task, now, task.state in FINAL_STATES
             if self._reporter.has_listener:
                 self._reporter.report_snapshot(before, task, self._known(), elapsed=round(now - self._started_at, 3))
+        self.is_old = snapshot.age is not None and snapshot.age >= _YOUNG and not self._has_ended
         # tenacity holds what it is given until the next poll.
         return TaskSnapshot(cast("Task", self.task), snapshot.age)
 
     def claim_history(self) -> str | None:
         """Return the task type if this wait should fetch its history now, else None.
 
-        Not before the first poll, nor in place of the final one or of one that follows a failure.
+        Not before the first poll, nor at the time of the final one or of one that follows a failure.
         """
         task, now = self.task, self._now()
         if task is None or not task.task_type or self._age is None or self._has_ended or not self._settings.learn:

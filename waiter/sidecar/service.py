@@ -438,7 +438,8 @@ class Service:
         if event.history is None or event.task is None:
             return
         known = self._schedules.get(event.task.task_type)
-        if known is None or known[0] is not event.history:
+        # A wait that has not polled since the durations became known has the usual range only.
+        if known is None or (known[0] is not event.history and event.history.count):
             self._schedules[event.task.task_type] = (event.history, Schedule(history=event.history))
 
     def _schedule(self, wait: Wait) -> Schedule | None:

@@ -123,7 +123,7 @@ function handle(block) {
   if (!fields.id) return;
   lastEvent = Number(fields.id);
   if (fields.event === "stream.reset") throw new Error("some events were missed");
-  const { task_id: id } = JSON.parse(fields.data);
+  const { task_id: id, task_type: type } = JSON.parse(fields.data);
   if (fields.event === "wait.deleted") {
     dirty.delete(id);
     deleted.add(id);
@@ -132,5 +132,9 @@ function handle(block) {
   } else {
     deleted.delete(id);
     dirty.add(id);
+  }
+  // One wait requests the history of a type, and with it all of them have an estimate of the time left.
+  if (fields.event === "history.learned") {
+    for (const wait of waits.values()) if (wait.task?.task_type === type) dirty.add(wait.id);
   }
 }
